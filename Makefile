@@ -1,0 +1,66 @@
+# Coffre: build, run, test. `make help` lists what there is.
+#
+# MODE=release (default) or MODE=asan (AddressSanitizer and UndefinedBehaviorSanitizer).
+# BUILD names the folder of what is built; nothing is ever written beside the sources.
+
+MODE ?= release
+BUILD ?= build/$(MODE)
+CC = gcc
+V ?= 0
+Q = $(if $(filter 0,$(V)),@)
+say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' $(1) $(2))
+
+PKGS = libssl libcrypto librabbitmq libpq libxml-2.0 xmlsec1-openssl libp11 yaml-0.1 libevent jansson zlib
+# The libraries' headers are not ours to warn about.
+PKG_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wvla -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
+	-Wformat=2 -Wundef -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+HARDENING = -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE -ftrivial-auto-var-init=zero
+LD_HARDENING = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+ifeq ($(MODE),asan)
+OPTIMISE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LD_MODE = -fsanitize=address,undefined
+else
+OPTIMISE = -O2 -g -D_FORTIFY_SOURCE=3
+LD_MODE =
+endif
+CFLAGS = -std=c17 -D_GNU_SOURCE -DXMLSEC_NO_XSLT=1 -I. $(PKG_CFLAGS) $(OPTIMISE) $(WARNINGS) $(HARDENING)
+LDFLAGS = $(LD_HARDENING) $(LD_MODE)
+LIBS = $(PKG_LIBS) -lm
+
+# Each folder names its objects, programs (PROGRAMS, NAME_OBJS), unit tests (UNIT_TESTS, NAME_OBJS)
+# and fuzz targets (FUZZERS, NAME_OBJS).
+include common/objects.mk ingest/objects.mk sealer/objects.mk exporter/objects.mk tests/objects.mk deploy/targets.mk tests/targets.mk
+
+.DEFAULT_GOAL := build
+.PHONY: build clean help unit
+build: $(PROGRAMS:%=$(BUILD)/%)  ## compile the daemons and tools
+
+COMMON_LIB = $(BUILD)/libcommon.a
+$(COMMON_LIB): $(COMMON_OBJS:%=$(BUILD)/%)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+define program_rule
+$(BUILD)/$(1): $$($(1)_OBJS:%=$(BUILD)/%) $(COMMON_LIB)
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS) -o $$@ $$($(1)_OBJS:%=$(BUILD)/%) $(COMMON_LIB) $(LIBS) $$($(1)_LIBS)
+endef
+$(foreach p,$(PROGRAMS) $(UNIT_TESTS),$(eval $(call program_rule,$(p))))
+
+unit: $(UNIT_TESTS:%=$(BUILD)/%)  ## compile and run the unit tests (MODE=asan for sanitizers)
+	$(Q)set -e; for t in $^; do echo "== $$t"; $$t; done
+
+clean:  ## remove what was built (run/ stays: make down, then remove it by hand)
+	rm -rf build
+
+help:  ## this list
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,127 @@
+/* Options of every daemon, then its parent or one of its roles: see role.h. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "common/system/role_internal.h"
+#include "common/values/buf.h"
+#include "common/version.h"
+
+static void usage(const struct daemon *d, FILE *out)
+{
+    fprintf(out,
+            "usage: %s --config FILE [--check-config | --print-config | --status]\n"
+            "%s\n\n"
+            "  -c, --config FILE   the configuration (YAML), see coffre.yml(5)\n"
+            "      --check-config  check the configuration and the files it names, then leave\n"
+            "      --print-config  print every key with the value in force, then leave\n"
+            "      --status        say what the running daemon does; 0 when ready, 1 when not\n"
+            "      --version       print the version\n"
+            "  -h, --help          this text\n\n"
+            "Signals: TERM drains and stops, HUP reads the configuration again%s.\n"
+            "Exit status: 0 stopped, 1 failed, 2 wrong usage, 78 wrong configuration.\n",
+            d->name, d->summary, d->poke_kind == NULL ? "" : ", USR1 closes the open lot");
+}
+
+/* Prints the status file of a running daemon. */
+static int print_status(const struct daemon *d, const struct settings *s)
+{
+    char *path = mem_printf("%s/%s.status", s->state_dir, d->name), line[512];
+    FILE *in = fopen(path, "re");
+    bool ready = false;
+    long pid = 0;
+
+    if (in == NULL) {
+        fprintf(stderr, "%s: not running (no %s)\n", d->name, path);
+        free(path);
+        return 1;
+    }
+    while (fgets(line, sizeof line, in) != NULL) {
+        fputs(line, stdout);
+        if (strcmp(line, "state ready\n") == 0)
+            ready = true;
+        sscanf(line, "pid %ld", &pid);
+    }
+    fclose(in);
+    free(path);
+    if (pid > 0 && kill((pid_t)pid, 0) != 0) {
+        fprintf(stderr, "%s: not running (process %ld is gone)\n", d->name, pid);
+        return 1;
+    }
+    return ready ? 0 : 1;
+}
+
+enum { OPT_CHECK = 256, OPT_PRINT, OPT_STATUS, OPT_VERSION };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},     {"check-config", no_argument, NULL, OPT_CHECK},
+    {"print-config", no_argument, NULL, OPT_PRINT}, {"status", no_argument, NULL, OPT_STATUS},
+    {"version", no_argument, NULL, OPT_VERSION},  {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static int run(const struct daemon *d, const char *config, int action)
+{
+    struct err e = {0};
+    struct settings *s = settings_load(config, d->part, &e);
+    int status;
+
+    if (s == NULL || (action != OPT_STATUS && action != OPT_PRINT && d->check != NULL && !d->check(s, &e))) {
+        fprintf(stderr, "%s: %s\n", d->name, e.text);
+        settings_free(s);
+        return ROLE_EXIT_CONFIG;
+    }
+    log_open(d->name, "parent", settings_log_level(s));
+    switch (action) {
+    case OPT_CHECK:
+        printf("%s: %s is correct\n", d->name, config);
+        status = 0;
+        break;
+    case OPT_PRINT:
+        settings_print(s, stdout);
+        status = 0;
+        break;
+    case OPT_STATUS:
+        status = print_status(d, s);
+        break;
+    default:
+        status = parent_main(d, s);
+    }
+    settings_free(s);
+    return status;
+}
+
+int daemon_main(const struct daemon *d, int argc, char **argv)
+{
+    const char *config = NULL;
+    int action = 0, c;
+
+    /* Only the parent executes roles: the arguments are its own. */
+    if (argc == 5 && strcmp(argv[1], "--role") == 0)
+        return role_main(d, argv[2], (unsigned)atoi(argv[3]), argv[4]);
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+        switch (c) {
+        case 'c':
+            config = optarg;
+            break;
+        case 'h':
+            usage(d, stdout);
+            return 0;
+        case OPT_VERSION:
+            printf("%s %s\n", d->name, COFFRE_VERSION);
+            return 0;
+        case OPT_CHECK:
+        case OPT_PRINT:
+        case OPT_STATUS:
+            action = c;
+            break;
+        default:
+            usage(d, stderr);
+            return 2;
+        }
+    if (config == NULL || optind != argc) {
+        usage(d, stderr);
+        return 2;
+    }
+    return run(d, config, action);
+}

@@ -1,0 +1,235 @@
+/* The life of a role: see role.h. The parent's side is parent.c. */
+#include "common/system/role.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/system/role_internal.h"
+#include "common/values/log.h"
+#include "common/values/wire.h"
+
+struct role {
+    const struct daemon *daemon;
+    const struct role_kind *kind;
+    unsigned index;
+    struct settings *settings;
+    struct channel *parent;
+    const struct role_events *events;
+    void *ctx;
+    struct event_base *base;
+    struct event *readable;
+    bool orphaned;
+};
+
+const struct settings *role_settings(const struct role *self)
+{
+    return self->settings;
+}
+
+const char *role_kind_name(const struct role *self)
+{
+    return self->kind->name;
+}
+
+unsigned role_index(const struct role *self)
+{
+    return self->index;
+}
+
+void role_on(struct role *self, const struct role_events *events, void *ctx)
+{
+    self->events = events;
+    self->ctx = ctx;
+}
+
+static void handle_link(struct role *self, const struct channel_message *m)
+{
+    struct wire_reader r = wire_read(m->body);
+    struct slice kind = wire_get_text(&r);
+    unsigned index = wire_get_u32(&r);
+    char name[32] = "";
+    struct err e = {0};
+
+    if (!wire_end(&r, "link", &e) || kind.len >= sizeof name || m->fd < 0) {
+        log_error("channel-bad", "link from the parent: %s", e.text);
+        _exit(1);
+    }
+    memcpy(name, kind.at, kind.len);
+    if (self->events->linked != NULL)
+        self->events->linked(self->ctx, name, index, channel_open(m->fd, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX));
+    else
+        close(m->fd);
+}
+
+static void handle_reload(struct role *self)
+{
+    struct err e = {0};
+    struct settings *fresh = settings_load(self->settings->file, self->daemon->part, &e);
+
+    if (fresh == NULL) {
+        log_error("reload-refused", "%s", e.text);
+        return;
+    }
+    log_set_level(settings_log_level(fresh));
+    if (self->events->reload != NULL)
+        self->events->reload(self->ctx, fresh);
+    settings_free(fresh);
+}
+
+static void handle(struct role *self, const struct channel_message *m)
+{
+    const struct role_events *on = self->events;
+
+    switch ((enum parent_message)m->type) {
+    case PARENT_LINK:
+        handle_link(self, m);
+        return;
+    case PARENT_LISTENER:
+        if (on->listener != NULL)
+            on->listener(self->ctx, m->fd);
+        return;
+    case PARENT_DRAIN:
+        if (on->drain != NULL)
+            on->drain(self->ctx);
+        return;
+    case PARENT_RELOAD:
+        handle_reload(self);
+        return;
+    case PARENT_POKE:
+        if (on->poke != NULL)
+            on->poke(self->ctx);
+        return;
+    case ROLE_SAYS_READY:
+    case ROLE_SAYS_METRICS:
+    case ROLE_SAYS_KILL:
+        break;
+    }
+    log_error("channel-bad", "message %u from the parent makes no sense", m->type);
+    _exit(1);
+}
+
+bool role_poll(struct role *self, int timeout_ms)
+{
+    struct channel_message m;
+    struct err e = {0};
+    enum channel_result r = channel_wait(self->parent, &m, timeout_ms, &e);
+
+    while (r == CHANNEL_MESSAGE) {
+        handle(self, &m);
+        r = channel_receive(self->parent, &m, &e);
+    }
+    if (r == CHANNEL_CLOSED)
+        self->orphaned = true;
+    return !self->orphaned;
+}
+
+int role_parent_fd(const struct role *self)
+{
+    return channel_fd(self->parent);
+}
+
+static void parent_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct role *self = arg;
+
+    (void)fd;
+    (void)what;
+    if (!role_poll(self, 0))
+        event_base_loopbreak(self->base);
+}
+
+void role_attach(struct role *self, struct event_base *base)
+{
+    self->base = base;
+    self->readable = event_new(base, channel_fd(self->parent), EV_READ | EV_PERSIST, parent_readable, self);
+    event_add(self->readable, NULL);
+}
+
+static void tell_parent(struct role *self, enum parent_message type, struct slice body)
+{
+    struct err e = {0};
+
+    if (!channel_send(self->parent, (uint16_t)type, body, &e) || !channel_flush(self->parent, &e))
+        self->orphaned = true;
+}
+
+void role_ready(struct role *self, bool ready, const char *fmt, ...)
+{
+    char text[300];
+    va_list ap;
+
+    text[0] = ready ? 1 : 0;
+    va_start(ap, fmt);
+    vsnprintf(text + 1, sizeof text - 1, fmt, ap);
+    va_end(ap);
+    tell_parent(self, ROLE_SAYS_READY, slice_of(text, 1 + strlen(text + 1)));
+}
+
+void role_metrics(struct role *self, const char *text)
+{
+    tell_parent(self, ROLE_SAYS_METRICS, slice_text(text));
+}
+
+void role_kill_sibling(struct role *self, const char *kind, unsigned index)
+{
+    uint8_t bytes[64];
+    struct buf b;
+    struct wire_writer w;
+
+    buf_init(&b, sizeof bytes);
+    w = wire_write(&b);
+    wire_put_text(&w, slice_text(kind));
+    wire_put_u32(&w, index);
+    tell_parent(self, ROLE_SAYS_KILL, buf_slice(&b));
+    buf_free(&b);
+}
+
+/* No core file, no ptrace by siblings, death with the parent, and signals left to the parent. */
+static void harden(void)
+{
+    struct rlimit none = {0, 0};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    setrlimit(RLIMIT_CORE, &none);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int role_main(const struct daemon *d, const char *kind, unsigned index, const char *config)
+{
+    struct role self = {.daemon = d, .index = index};
+    static const struct role_events none = {0};
+    struct err e = {0};
+    int status;
+
+    harden();
+    for (unsigned i = 0; i < d->kind_count; i++)
+        if (strcmp(d->kinds[i].name, kind) == 0)
+            self.kind = &d->kinds[i];
+    if (self.kind == NULL)
+        return ROLE_EXIT_CONFIG;
+    self.settings = settings_load(config, d->part, &e);
+    if (self.settings == NULL) {
+        log_error("config-bad", "%s", e.text);
+        return ROLE_EXIT_CONFIG;
+    }
+    log_open(d->name, self.kind->name, settings_log_level(self.settings));
+    self.parent = channel_open(ROLE_PARENT_FD, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX);
+    self.events = &none;
+    status = self.kind->run(&self);
+    if (self.readable != NULL)
+        event_free(self.readable);
+    channel_free(self.parent);
+    settings_free(self.settings);
+    return self.orphaned ? 1 : status;
+}

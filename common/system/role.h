@@ -1,0 +1,98 @@
+/*
+ * One shape for all daemons: a parent that starts roles. A role is the same binary executed
+ * again with one duty, fresh memory and a channel to its parent; roles that talk to each other get a channel
+ * made by the parent. The parent opens listeners, restarts a role that dies and gives its neighbours a new
+ * channel, drains at SIGTERM, reloads at SIGHUP, and writes the daemon's status and metrics files.
+ * The parent itself parses nothing that comes from outside, and holds no key and no database.
+ */
+#ifndef COFFRE_ROLE_H
+#define COFFRE_ROLE_H
+
+#include <event2/event.h>
+
+#include "common/system/channel.h"
+#include "common/system/settings.h"
+
+enum {
+    ROLE_LINKS_MAX = 6,       /* other kinds a kind talks to */
+    ROLE_INSTANCES_MAX = 64,  /* processes of one kind */
+    ROLE_MESSAGE_MAX = 80 << 20, /* bytes of one message between roles: a transaction and its envelope */
+    ROLE_QUEUE_MAX = 128 << 20,  /* bytes waiting towards one sibling */
+};
+
+/* How a role ends, beside 0: the parent restarts it on anything else. */
+enum { ROLE_EXIT_CONFIG = 78 /* the daemon must not run so: the parent stops and exits with this too */ };
+
+struct role; /* what a running role knows of its surroundings */
+
+/* A kind of role, one row of a daemon's table. */
+struct role_kind {
+    const char *name;
+    int (*run)(struct role *self);                     /* the duty; its return value is the exit status */
+    unsigned (*instances)(const struct settings *s);   /* NULL: one */
+    const char *links[ROLE_LINKS_MAX];                 /* kinds it has a channel to; say it on one side only */
+    bool listens;                                      /* gets the daemon's listening sockets */
+    unsigned drain_stage;                              /* 0 is asked to drain first; a stage waits for the one before */
+};
+
+struct daemon {
+    const char *name;        /* "coffre-ingest" */
+    enum settings_part part;
+    const struct role_kind *kinds;
+    unsigned kind_count;
+    const struct settings_list *(*listen)(const struct settings *s); /* NULL: no listener */
+    uint64_t (*drain_ms)(const struct settings *s);
+    /* Checks what the table of settings cannot (files exist, certificates load, …), for --check-config too; may be NULL. */
+    bool (*check)(const struct settings *s, struct err *e);
+    /* Handles SIGUSR1 by sending ROLE_POKE to roles of this kind; NULL: ignored. */
+    const char *poke_kind;
+    const char *summary; /* one line for --help */
+};
+
+/*
+ * main() of every daemon: options (--config, --check-config, --print-config, --status, --version, --help), then the parent,
+ * or the role when executed as one. Returns the exit status.
+ */
+int daemon_main(const struct daemon *d, int argc, char **argv);
+
+/* What a role does when its parent or the daemon's life asks; any may be NULL. */
+struct role_events {
+    /* A sibling is there (again). The channel is the callee's; an earlier one to the same sibling is dead. */
+    void (*linked)(void *ctx, const char *kind, unsigned index, struct channel *c);
+    void (*listener)(void *ctx, int fd); /* a listening, non-blocking socket; the callee's */
+    void (*drain)(void *ctx);            /* finish what is begun, then leave the loop and return 0 */
+    void (*reload)(void *ctx, const struct settings *fresh); /* already validated; borrowed for the call */
+    void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
+};
+
+const struct settings *role_settings(const struct role *self);
+const char *role_kind_name(const struct role *self);
+unsigned role_index(const struct role *self);
+
+/* Registers the callbacks; call before either of the two loops below. */
+void role_on(struct role *self, const struct role_events *events, void *ctx);
+
+/* For roles driven by libevent: the parent's channel is watched in this base; ends the loop if the parent dies. */
+void role_attach(struct role *self, struct event_base *base);
+
+/*
+ * For roles that block elsewhere: handles what the parent has said so far, waiting at most `timeout_ms` for something.
+ * False when the role must leave (parent gone).
+ */
+bool role_poll(struct role *self, int timeout_ms);
+/* The parent's channel, for roles that poll several descriptors themselves and then call role_poll(self, 0). */
+int role_parent_fd(const struct role *self);
+
+/* Tells the parent whether this role is able to work, and why not; shown in the status file. Cheap to repeat. */
+void role_ready(struct role *self, bool ready, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/*
+ * Gives the parent this role's metrics: lines of the Prometheus text format without the daemon's labels ("coffre_events_total 12\n").
+ * The parent adds role="…",index="…" and writes <state_dir>/<daemon>.prom. At most once a second is useful.
+ */
+void role_metrics(struct role *self, const char *text);
+
+/* Asks the parent to kill (SIGKILL) and restart a sibling that missed its deadline. */
+void role_kill_sibling(struct role *self, const char *kind, unsigned index);
+
+#endif

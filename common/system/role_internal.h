@@ -1,0 +1,27 @@
+/* What role.c and parent.c share; nobody else includes it. */
+#ifndef COFFRE_ROLE_INTERNAL_H
+#define COFFRE_ROLE_INTERNAL_H
+
+#include "common/system/role.h"
+
+enum { ROLE_PARENT_FD = 3 /* the channel to the parent in an executed role */ };
+
+/* The closed set of messages between parent and role. */
+enum parent_message {
+    PARENT_LINK = 1, /* text kind, u32 index, + descriptor */
+    PARENT_LISTENER, /* + descriptor */
+    PARENT_DRAIN,
+    PARENT_RELOAD,
+    PARENT_POKE,
+    ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
+    ROLE_SAYS_METRICS,     /* Prometheus text */
+    ROLE_SAYS_KILL,        /* text kind, u32 index */
+};
+
+/* The executed role's main: returns its exit status. */
+int role_main(const struct daemon *d, const char *kind, unsigned index, const char *config);
+
+/* The parent's main, once options are read: `s` is borrowed. Returns the exit status. */
+int parent_main(const struct daemon *d, struct settings *s);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * The configuration: one YAML file for the three daemons, read whole and checked whole
+ * before anything starts. One table (settings.c) names every key with its type, bounds, default and
+ * meaning; parsing, checking, --print-config and the manual's list come from it.
+ * Relative paths are taken from the folder of the file.
+ */
+#ifndef COFFRE_SETTINGS_H
+#define COFFRE_SETTINGS_H
+
+#include <stdio.h>
+
+#include "common/values/err.h"
+#include "common/values/log.h"
+#include "common/values/slice.h"
+
+enum { SETTINGS_LIST_MAX = 16 };
+
+struct settings_list {
+    unsigned count;
+    char *items[SETTINGS_LIST_MAX]; /* owned */
+};
+
+/* Strings are owned by the settings and never NULL once loaded ("" when absent). Durations are ms, sizes bytes. */
+struct settings {
+    char *file; /* where it was read from */
+    struct {
+        char *operator_id; /* four digits */
+        uint64_t number;   /* vault number N */
+    } vault;
+    char *state_dir;
+    char *log_level;
+    struct {
+        char *host, *vhost, *ca;
+        uint64_t port, heartbeat;
+    } rabbitmq;
+    struct {
+        char *conninfo; /* libpq; user and dbname are added by each role */
+    } postgresql;
+    struct {
+        char *ca; /* CA of sensors */
+    } operator_pki;
+    struct {
+        char *ca; /* CA of readers, administrators, seal, TSA, encryption */
+        struct settings_list recipients; /* encryption certificates */
+    } regulator;
+    struct {
+        uint64_t age, count, bytes, idle;
+    } lot;
+    struct {
+        struct settings_list listen; /* address:port */
+        uint64_t fronts;
+        char *certificate, *key;
+        char *rabbitmq_certificate, *rabbitmq_key;
+        char *postgresql;               /* added to conninfo */
+        struct settings_list pack_keys; /* first one encrypts, all decrypt */
+        char *dedup_key;
+        struct {
+            uint64_t connections, frame_headers, header_bytes, body_bytes, transaction_bytes, transactions,
+                subscriptions, pending_bytes;
+        } limits;
+        struct {
+            uint64_t handshake, connect, stall, write, heartbeat_min, drain, takeover;
+        } timeouts;
+        uint64_t pack_bytes, pack_window, batch_events, event_depth;
+    } ingest;
+    struct {
+        char *rabbitmq_certificate, *rabbitmq_key;
+        char *postgresql;
+        char *module, *token, *pin; /* PKCS#11 library, token label, PIN file */
+        char *seal_key, *seal_certificate;
+        char *tsa_key, *tsa_certificate, *tsa_policy;
+        char *memory; /* file that remembers the last signed lot */
+        char *clock_source;
+        uint64_t clock_max_error, deadline, drain;
+        bool close_at_shutdown;
+    } sealer;
+    struct {
+        struct settings_list listen;
+        char *certificate, *key;
+        char *postgresql;
+        uint64_t connections, segment_bytes, request_timeout, write_timeout, drain;
+    } exporter;
+};
+
+/* Which daemon's keys must be present. */
+enum settings_part { SETTINGS_INGEST = 1, SETTINGS_SEALER = 2, SETTINGS_EXPORTER = 4 };
+
+/*
+ * Reads and checks `path`. `parts` is an OR of enum settings_part: their required keys must be there.
+ * On failure `e` names file and line. The result is owned: settings_free().
+ */
+struct settings *settings_load(const char *path, unsigned parts, struct err *e);
+void settings_free(struct settings *s);
+
+/* Writes every key with its value in force, as YAML with its meaning as comment. */
+void settings_print(const struct settings *s, FILE *out);
+
+/* The log level, already checked when loaded. */
+enum log_level settings_log_level(const struct settings *s);
+
+/* "Event.<N>.In" and the like: "Event", "In" → owned text. */
+char *settings_queue(const struct settings *s, const char *what, const char *direction);
+
+#endif

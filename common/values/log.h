@@ -1,0 +1,40 @@
+/*
+ * One structured line per thing worth knowing, on standard error:
+ *   2026-01-31T12:00:00.123Z level=error daemon=coffre-ingest role=front pid=42 code=tls-refused peer=… msg="…"
+ * Values are escaped, so that a peer can never forge a line. Content, PINs and keys are never
+ * passed here. `code` is stable and documented in the manual: operators alert on it.
+ */
+#ifndef COFFRE_LOG_H
+#define COFFRE_LOG_H
+
+#include "common/values/err.h"
+#include "common/values/slice.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* Names what every line carries from now on; the texts are borrowed for the process's life. */
+void log_open(const char *daemon, const char *role, enum log_level level);
+void log_set_level(enum log_level level);
+bool log_level_parse(const char *text, enum log_level *level);
+
+/*
+ * Writes one line. `code` is a short stable word ("lot-sealed"); `fields` is a preformatted
+ * `key=value key=value` made with log_field(), or NULL; the rest is the message.
+ * At most 100 lines per second and code are written below LOG_LEVEL_ERROR; what was left out is counted
+ * in the next line of that code.
+ */
+void log_write(enum log_level level, const char *code, const char *fields, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+#define log_error(code, ...) log_write(LOG_LEVEL_ERROR, code, NULL, __VA_ARGS__)
+#define log_warning(code, ...) log_write(LOG_LEVEL_WARNING, code, NULL, __VA_ARGS__)
+#define log_info(code, ...) log_write(LOG_LEVEL_INFO, code, NULL, __VA_ARGS__)
+#define log_debug(code, ...) log_write(LOG_LEVEL_DEBUG, code, NULL, __VA_ARGS__)
+
+/*
+ * Appends ` key="escaped value"` to a field list of `size` bytes and returns the list, so that calls nest.
+ * What does not fit is cut inside the quotes.
+ */
+const char *log_field(char *list, size_t size, const char *key, struct slice value);
+
+#endif
