@@ -1,0 +1,171 @@
+/* Private keys of a PKCS#11 token as OpenSSL keys: see hsm.h. */
+#include "common/system/hsm.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <libp11.h>
+#include <openssl/crypto.h>
+
+#include "common/system/hsm_internal.h"
+#include "common/values/buf.h"
+
+struct hsm {
+    PKCS11_CTX *ctx;
+    bool loaded; /* the module is */
+    PKCS11_SLOT *slots;
+    unsigned slot_count;
+    PKCS11_SLOT *slot; /* with the token; inside slots */
+    EVP_PKEY *key;
+};
+
+bool hsm_pin_read(struct hsm_pin *pin, const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return err_set_errno(e, ERR_FATAL, "PIN file %s", path);
+    /* Best effort: a small RLIMIT_MEMLOCK must not stop sealing. */
+    (void)mlock(pin, sizeof *pin);
+    n = read(fd, pin->text, sizeof pin->text);
+    close(fd);
+    if (n > 0 && n < (ssize_t)sizeof pin->text) {
+        pin->text[n] = '\0';
+        pin->text[strcspn(pin->text, "\r\n")] = '\0';
+        if (pin->text[0] != '\0')
+            return true;
+    }
+    hsm_pin_wipe(pin);
+    return err_set(e, ERR_FATAL, "PIN file %s: empty or over %d bytes", path, HSM_PIN_MAX - 1);
+}
+
+void hsm_pin_wipe(struct hsm_pin *pin)
+{
+    OPENSSL_cleanse(pin, sizeof *pin);
+    (void)munlock(pin, sizeof *pin);
+}
+
+static bool load_module(struct hsm *h, const char *module, struct err *e)
+{
+    h->ctx = PKCS11_CTX_new();
+    if (h->ctx == NULL)
+        return err_set_openssl(e, ERR_FATAL, "PKCS#11");
+    if (PKCS11_CTX_load(h->ctx, module) != 0)
+        return err_set_openssl(e, ERR_RETRY, "PKCS#11 library %s", module);
+    h->loaded = true;
+    if (PKCS11_enumerate_slots(h->ctx, &h->slots, &h->slot_count) != 0)
+        return err_set_openssl(e, ERR_RETRY, "PKCS#11 slots");
+    return true;
+}
+
+static bool find_token(struct hsm *h, const char *label, struct err *e)
+{
+    PKCS11_SLOT *s = NULL;
+
+    while ((s = PKCS11_find_next_token(h->ctx, h->slots, h->slot_count, s)) != NULL) {
+        if (s->token->label == NULL || strcmp(s->token->label, label) != 0)
+            continue;
+        if (h->slot != NULL)
+            return err_set(e, ERR_FATAL, "PKCS#11: two tokens are labelled \"%s\"", label);
+        h->slot = s;
+    }
+    return h->slot != NULL || err_set(e, ERR_RETRY, "PKCS#11: no token is labelled \"%s\"", label);
+}
+
+static bool log_in(struct hsm *h, const char *pin_file, struct err *e)
+{
+    struct hsm_pin pin;
+    bool ok;
+
+    if (PKCS11_open_session(h->slot, 0) != 0)
+        return err_set_openssl(e, ERR_RETRY, "PKCS#11 session");
+    if (!hsm_pin_read(&pin, pin_file, e))
+        return false;
+    ok = PKCS11_login(h->slot, 0, pin.text) == 0 || err_set_openssl(e, ERR_RETRY, "PKCS#11 login");
+    hsm_pin_wipe(&pin);
+    return ok;
+}
+
+/* *found stays NULL when there is none. */
+static bool find_key(struct hsm *h, const char *label, PKCS11_KEY **found, struct err *e)
+{
+    PKCS11_KEY *keys = NULL;
+    unsigned count = 0;
+
+    *found = NULL;
+    if (PKCS11_enumerate_keys(h->slot->token, &keys, &count) != 0)
+        return err_set_openssl(e, ERR_RETRY, "PKCS#11 keys");
+    for (unsigned i = 0; i < count; i++) {
+        if (!keys[i].isPrivate || keys[i].label == NULL || strcmp(keys[i].label, label) != 0)
+            continue;
+        if (*found != NULL)
+            return err_set(e, ERR_FATAL, "PKCS#11: two private keys are labelled \"%s\"", label);
+        *found = &keys[i];
+    }
+    return true;
+}
+
+static struct hsm *open_token(const struct hsm_token *where, struct err *e)
+{
+    struct hsm *h = mem_zalloc(1, sizeof *h);
+
+    if (load_module(h, where->module, e) && find_token(h, where->label, e) && log_in(h, where->pin_file, e))
+        return h;
+    hsm_close(h);
+    return NULL;
+}
+
+struct hsm *hsm_open(const struct hsm_token *where, const char *key, struct err *e)
+{
+    struct hsm *h = open_token(where, e);
+    PKCS11_KEY *found;
+
+    if (h == NULL)
+        return NULL;
+    if (!find_key(h, key, &found, e))
+        goto out;
+    if (found == NULL) {
+        err_set(e, ERR_RETRY, "PKCS#11: token \"%s\" has no private key labelled \"%s\"", where->label, key);
+        goto out;
+    }
+    h->key = PKCS11_get_private_key(found);
+    if (h->key != NULL)
+        return h;
+    err_set_openssl(e, ERR_RETRY, "PKCS#11 key \"%s\"", key);
+out:
+    hsm_close(h);
+    return NULL;
+}
+
+EVP_PKEY *hsm_key(const struct hsm *h)
+{
+    return h->key;
+}
+
+void hsm_close(struct hsm *h)
+{
+    if (h == NULL)
+        return;
+    EVP_PKEY_free(h->key);
+    if (h->slots != NULL)
+        PKCS11_release_all_slots(h->ctx, h->slots, h->slot_count);
+    if (h->loaded)
+        PKCS11_CTX_unload(h->ctx);
+    PKCS11_CTX_free(h->ctx);
+    free(h);
+}
+
+bool hsm_has_key(const struct hsm_token *where, const char *key, bool *found, struct err *e)
+{
+    struct hsm *h = open_token(where, e);
+    PKCS11_KEY *k = NULL;
+    bool ok = h != NULL && find_key(h, key, &k, e);
+
+    *found = k != NULL;
+    hsm_close(h);
+    return ok;
+}

@@ -1,0 +1,45 @@
+/*
+ * Keys inside an HSM, through PKCS#11: libp11 to use them, the module itself to create them.
+ * A PKCS#11 library may hang for ever (libp11 0.4.12 does when a session cannot be opened), so only roles with a
+ * deadline set by a sibling, and the ceremony, call this. After any error of a key the one recovery is
+ * hsm_close() and hsm_open(): libp11 keeps dead sessions and believes in logins that are gone.
+ */
+#ifndef COFFRE_HSM_H
+#define COFFRE_HSM_H
+
+#include <openssl/evp.h>
+
+#include "common/values/err.h"
+
+/* Where a token is; all borrowed. */
+struct hsm_token {
+    const char *module;   /* PKCS#11 library (path) */
+    const char *label;    /* of the token */
+    const char *pin_file; /* holds the user PIN, perhaps followed by a line feed */
+};
+
+struct hsm;
+
+/*
+ * Loads the module, finds the token, logs in and finds the private key labelled `key`. NULL on failure: ERR_RETRY when
+ * the token or its key cannot be reached now, ERR_FATAL when what is configured is wrong (module, PIN, two keys of one label).
+ */
+struct hsm *hsm_open(const struct hsm_token *where, const char *key, struct err *e);
+
+/* The private key, for EVP_DigestSign and the like; borrowed until hsm_close(), of which no reference may outlive it. */
+EVP_PKEY *hsm_key(const struct hsm *h);
+
+/* Logs out and unloads everything; NULL is a no-op. */
+void hsm_close(struct hsm *h);
+
+/* Whether the token holds a private key labelled `key`: *found. Opens and closes everything itself. */
+MUST_CHECK bool hsm_has_key(const struct hsm_token *where, const char *key, bool *found, struct err *e);
+
+/*
+ * Creates an RSA key pair in the token (PKCS#11 v2.40 CKM_RSA_PKCS_KEY_PAIR_GEN), exponent 65537: the private half is
+ * CKA_SENSITIVE, not CKA_EXTRACTABLE, and may only sign. `key` is its label and its CKA_ID. `bits` ≥ 3072.
+ * Does not look whether the label is taken: hsm_has_key() first.
+ */
+MUST_CHECK bool hsm_generate_rsa(const struct hsm_token *where, const char *key, unsigned bits, struct err *e);
+
+#endif
