@@ -28,9 +28,9 @@ enum pack_kind { PACK_DEPOSITS = 1, PACK_ANSWERS = 2 };
 struct pack_writer;
 
 /*
- * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes and is not kept (only
- * what is derived from it, and enough of it to derive again). `vault` is "<operator>/<N>". NULL and ERR_FATAL when OpenSSL fails,
- * ERR_INPUT on a key of another size.
+ * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes, copied
+ * into OpenSSL's secure heap (locked memory where the process has set one up). `vault` is "<operator>/<N>". NULL and ERR_FATAL when OpenSSL
+ * fails, ERR_INPUT on a key of another size.
  */
 struct pack_writer *pack_writer_new(struct slice key, const char *vault, struct err *e);
 void pack_writer_free(struct pack_writer *w);
