@@ -4,3 +4,5 @@ COMMON_OBJS = \
 	common/system/daemon.o
 # PKCS#11
 COMMON_OBJS += common/system/hsm.o common/system/hsm_generate.o
+# packs
+COMMON_OBJS += common/formats/pack.o common/formats/pack_records.o
