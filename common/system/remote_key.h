@@ -1,0 +1,45 @@
+/*
+ * A TLS private key that lives in another process: the front holds the public part and asks the `keys` role for each
+ * private operation (PROTOCOL.md SIGN, SIGNED). RSA (PKCS#1 and PSS) and ECDSA, TLS 1.2 and 1.3.
+ * The `keys` role reads nothing but its channels, and refuses blocks that are no TLS signature's.
+ */
+#ifndef COFFRE_REMOTE_KEY_H
+#define COFFRE_REMOTE_KEY_H
+
+#include <openssl/evp.h>
+
+#include "common/system/role.h"
+
+enum remote_key_message { REMOTE_KEY_SIGN = 1, REMOTE_KEY_SIGNED = 2 };
+enum remote_key_kind { REMOTE_KEY_RSA = 1 /* padded block */, REMOTE_KEY_ECDSA = 2 /* digest */ };
+enum { REMOTE_KEY_INPUT_MAX = 1024, REMOTE_KEY_MESSAGE_MAX = 2048 };
+
+struct remote_key;
+
+/* The key of the first certificate in the PEM file `certificate`. ERR_INPUT when unreadable or neither RSA nor EC. */
+struct remote_key *remote_key_open(const char *certificate, struct err *e);
+void remote_key_free(struct remote_key *k);
+
+/*
+ * The channel to the `keys` role, taken over (an earlier one is freed); NULL: the role is away, handshakes fail until it is
+ * back. Call it from role_events.linked for kind "keys". A private operation waits at most `deadline_ms` for its answer.
+ */
+void remote_key_link(struct remote_key *k, struct channel *c);
+void remote_key_set_deadline(struct remote_key *k, int deadline_ms); /* 2,000 unless told */
+
+/* True when the keys role can be asked: its channel is there and alive. */
+bool remote_key_linked(const struct remote_key *k);
+
+/* The key to give to a SSL_CTX: borrowed, lives as long as `k`. tls_server_context() does this. */
+EVP_PKEY *remote_key_pkey(const struct remote_key *k);
+
+/*
+ * The `keys` role of either daemon; `path` tells which setting names the PEM private key. Serves every channel it is
+ * linked with; reads the key again at reload (the old one stays when the new one is unreadable). Returns the exit status.
+ */
+int keys_role_run(struct role *self, const char *(*path)(const struct settings *s));
+
+/* Pure: one private operation for the bytes of a SIGN message; appends the body of the SIGNED message to `answer`. */
+MUST_CHECK bool keys_answer(EVP_PKEY *key, struct slice request, struct buf *answer, struct err *e);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * TLS 1.2 and 1.3 for event loops: contexts with the vault's rules (RFC 8446, RFC 5246; no renegotiation, no
+ * compression, no resumption), non-blocking streams between a descriptor and struct buf, and who the peer is.
+ * Everything that comes through here is a stranger's; certificates are believed only when tls_peer_verified().
+ */
+#ifndef COFFRE_TLS_H
+#define COFFRE_TLS_H
+
+#include <openssl/ssl.h>
+
+#include "common/values/buf.h"
+
+struct remote_key;
+
+enum tls_client {
+    TLS_CLIENT_REQUIRED, /* the handshake fails unless the client's certificate validates */
+    TLS_CLIENT_REPORTED, /* the handshake completes whatever the certificate; tls_peer_verified() says what is wrong */
+};
+
+struct tls_server_options {
+    const char *certificate;   /* PEM: own certificate, then its chain */
+    const char *key;           /* PEM private key; NULL when `remote` is given */
+    struct remote_key *remote; /* private key in another process; must outlive the context; NULL when `key` is given */
+    const char *client_ca;     /* PEM bundle: the only CAs clients may chain to */
+    enum tls_client client;
+};
+
+struct tls_client_options {
+    const char *ca;          /* PEM bundle the server must chain to */
+    const char *certificate; /* PEM: own certificate and chain; NULL: none */
+    const char *key;         /* PEM private key; NULL: none */
+};
+
+/*
+ * Contexts, owned: SSL_CTX_free(). ERR_INPUT names the file that is wrong. A client certificate is accepted only with
+ * extended key usage clientAuth present (RFC 5280 4.2.1.12), digitalSignature when a key usage is present (4.2.1.3), in
+ * date, chained to `client_ca`, and a key of at least RSA 2048 or P-256.
+ */
+SSL_CTX *tls_server_context(const struct tls_server_options *o, struct err *e);
+SSL_CTX *tls_client_context(const struct tls_client_options *o, struct err *e);
+
+enum tls_result {
+    TLS_OK,
+    TLS_WANT_READ,  /* call again when the descriptor is readable */
+    TLS_WANT_WRITE, /* call again when it is writable */
+    TLS_CLOSED,     /* the peer said close_notify, or closed the connection between two records */
+    TLS_ERROR,      /* `e` says why; nothing more can be read or written */
+};
+
+struct tls_stream;
+
+/*
+ * A stream over `fd` (connected, non-blocking; taken over and closed by tls_stream_free()). `host` is the name
+ * (or address) the server's certificate must carry (RFC 6125). NULL with `e` when memory or the library refuses; `fd` stays the caller's then.
+ */
+struct tls_stream *tls_stream_accept(SSL_CTX *context, int fd, struct err *e);
+struct tls_stream *tls_stream_connect(SSL_CTX *context, int fd, const char *host, struct err *e);
+
+/* Closes without a word; tls_close() before it says good-bye. NULL is a no-op. */
+void tls_stream_free(struct tls_stream *s);
+int tls_fd(const struct tls_stream *s);
+
+/* Never TLS_CLOSED: a peer that leaves during the handshake is an error. */
+enum tls_result tls_handshake(struct tls_stream *s, struct err *e);
+
+/*
+ * Appends what has arrived to `in`, until the descriptor has no more (TLS_WANT_READ) or `most` bytes were added (TLS_OK:
+ * more may wait inside the library, which no poll will tell: call again before polling, see tls_buffered()).
+ * Also stops with TLS_OK when `in` is at its maximum. Bytes may have been added whatever the result.
+ */
+enum tls_result tls_read(struct tls_stream *s, struct buf *in, size_t most, struct err *e);
+
+/* True when bytes already taken from the descriptor wait inside the library. */
+bool tls_buffered(const struct tls_stream *s);
+
+/* Sends from the front of `out`, in records as large as TLS allows, consuming what was taken. TLS_OK: `out` is empty. */
+enum tls_result tls_write(struct tls_stream *s, struct buf *out, struct err *e);
+
+/* Sends close_notify once, not waiting for the peer's; best effort. */
+void tls_close(struct tls_stream *s);
+
+/* After the handshake: is the peer's certificate there, and did it validate? False: `e` (ERR_DENIED) says what is wrong. */
+MUST_CHECK bool tls_peer_verified(const struct tls_stream *s, struct err *e);
+
+enum { TLS_NAME_MAX = 255 /* bytes of a CN or OU; X.520 allows 64 characters */ };
+
+/* What binds a certificate to a role. */
+struct tls_subject {
+    char cn[TLS_NAME_MAX + 1]; /* UTF-8, NUL-terminated, no control characters */
+    char ou[TLS_NAME_MAX + 1]; /* likewise; "" when the subject has none */
+};
+
+/*
+ * The subject of the peer's certificate, validated or not. ERR_DENIED unless there is exactly one CN and at most one OU,
+ * both UTF-8 without NUL or control characters.
+ */
+MUST_CHECK bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, struct err *e);
+/* The same from a certificate. */
+MUST_CHECK bool tls_subject_of(X509 *certificate, struct tls_subject *subject, struct err *e);
+
+/* The peer's certificate, owned by the caller (X509_free()); NULL: none. */
+X509 *tls_peer_certificate(const struct tls_stream *s);
+
+/* For `check` functions: PEM certificate (and chain) and private key that match; ERR_INPUT names the file. */
+MUST_CHECK bool tls_check_pair(const char *certificate, const char *key, struct err *e);
+/* A PEM bundle with at least one certificate. */
+MUST_CHECK bool tls_check_bundle(const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,28 @@
+/* The duties of coffre-ingest, one function each (see common/system/role.h); main.c holds their table. */
+#ifndef COFFRE_INGEST_ROLES_H
+#define COFFRE_INGEST_ROLES_H
+
+#include "common/system/role.h"
+
+int front_run(struct role *self);   /* TLS and STOMP towards sensors; no key, no database */
+int keys_run(struct role *self);    /* the TLS private key */
+int relay_run(struct role *self);   /* deposits of all fronts, as packs, to RabbitMQ */
+int deliver_run(struct role *self); /* answers and archive notices back to sensors */
+int roster_run(struct role *self);  /* role bindings from PostgreSQL */
+int ledger_run(struct role *self);  /* numbers, encrypts, stores */
+int inspect_run(struct role *self); /* parses events for the ledger; no key, no database */
+
+/* Message types on the channels (PROTOCOL.md, "Channels of coffre-ingest"). */
+enum relay_message { RELAY_DEPOSIT = 1, RELAY_CONFIRMED, RELAY_REFUSED, RELAY_BROKER };
+enum deliver_message {
+    DELIVER_SUBSCRIBE = 1,
+    DELIVER_UNSUBSCRIBE,
+    DELIVER_ACK,
+    DELIVER_RELEASE,
+    DELIVER_ANSWER,
+    DELIVER_ARCHIVE
+};
+enum deliver_queue { DELIVER_EVENT = 1, DELIVER_ARCHIVES = 2 };
+enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED };
+
+#endif
