@@ -1,16 +1,12 @@
 /* Private keys of a PKCS#11 token as OpenSSL keys: see hsm.h. */
 #include "common/system/hsm.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <libp11.h>
-#include <openssl/crypto.h>
 
-#include "common/system/hsm_internal.h"
+#include "common/system/secret.h"
 #include "common/values/buf.h"
 
 struct hsm {
@@ -21,33 +17,6 @@ struct hsm {
     PKCS11_SLOT *slot; /* with the token; inside slots */
     EVP_PKEY *key;
 };
-
-bool hsm_pin_read(struct hsm_pin *pin, const char *path, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return err_set_errno(e, ERR_FATAL, "PIN file %s", path);
-    /* Best effort: a small RLIMIT_MEMLOCK must not stop sealing. */
-    (void)mlock(pin, sizeof *pin);
-    n = read(fd, pin->text, sizeof pin->text);
-    close(fd);
-    if (n > 0 && n < (ssize_t)sizeof pin->text) {
-        pin->text[n] = '\0';
-        pin->text[strcspn(pin->text, "\r\n")] = '\0';
-        if (pin->text[0] != '\0')
-            return true;
-    }
-    hsm_pin_wipe(pin);
-    return err_set(e, ERR_FATAL, "PIN file %s: empty or over %d bytes", path, HSM_PIN_MAX - 1);
-}
-
-void hsm_pin_wipe(struct hsm_pin *pin)
-{
-    OPENSSL_cleanse(pin, sizeof *pin);
-    (void)munlock(pin, sizeof *pin);
-}
 
 static bool load_module(struct hsm *h, const char *module, struct err *e)
 {
@@ -78,15 +47,15 @@ static bool find_token(struct hsm *h, const char *label, struct err *e)
 
 static bool log_in(struct hsm *h, const char *pin_file, struct err *e)
 {
-    struct hsm_pin pin;
+    struct secret pin = {0};
     bool ok;
 
     if (PKCS11_open_session(h->slot, 0) != 0)
         return err_set_openssl(e, ERR_RETRY, "PKCS#11 session");
-    if (!hsm_pin_read(&pin, pin_file, e))
+    if (!secret_read_pin(&pin, pin_file, e))
         return false;
-    ok = PKCS11_login(h->slot, 0, pin.text) == 0 || err_set_openssl(e, ERR_RETRY, "PKCS#11 login");
-    hsm_pin_wipe(&pin);
+    ok = PKCS11_login(h->slot, 0, (const char *)pin.at) == 0 || err_set_openssl(e, ERR_RETRY, "PKCS#11 login");
+    secret_free(&pin);
     return ok;
 }
 
@@ -155,7 +124,8 @@ void hsm_close(struct hsm *h)
         PKCS11_release_all_slots(h->ctx, h->slots, h->slot_count);
     if (h->loaded)
         PKCS11_CTX_unload(h->ctx);
-    PKCS11_CTX_free(h->ctx);
+    if (h->ctx != NULL)
+        PKCS11_CTX_free(h->ctx);
     free(h);
 }
 

@@ -5,7 +5,8 @@
 
 #include <p11-kit-1/p11-kit/pkcs11.h>
 
-#include "common/system/hsm_internal.h"
+#include "common/system/hsm.h"
+#include "common/system/secret.h"
 #include "common/values/buf.h"
 
 enum { SLOTS_MAX = 256, RSA_BITS_MIN = 3072, RSA_BITS_MAX = 8192 };
@@ -79,7 +80,7 @@ static bool find_slot(struct module *m, const char *label, CK_SLOT_ID *slot, str
 
 static bool log_in(struct module *m, const struct hsm_token *where, struct err *e)
 {
-    struct hsm_pin pin;
+    struct secret pin = {0};
     CK_SLOT_ID slot;
     CK_RV rv;
 
@@ -87,10 +88,10 @@ static bool log_in(struct module *m, const struct hsm_token *where, struct err *
         !said(m->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &m->session), "C_OpenSession", e))
         return false;
     m->in_session = true;
-    if (!hsm_pin_read(&pin, where->pin_file, e))
+    if (!secret_read_pin(&pin, where->pin_file, e))
         return false;
-    rv = m->f->C_Login(m->session, CKU_USER, (CK_UTF8CHAR *)pin.text, strlen(pin.text));
-    hsm_pin_wipe(&pin);
+    rv = m->f->C_Login(m->session, CKU_USER, pin.at, pin.len);
+    secret_free(&pin);
     return said(rv, "C_Login", e);
 }
 
