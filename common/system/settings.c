@@ -98,6 +98,7 @@ static const struct row table[] = {
     {"sealer.clock.source", TEXT, AT(sealer.clock_source), 0, 0, 0, "kernel", "kernel (disciplined by NTP), or local-trusted (development only)"},
     {"sealer.clock.max_error", DURATION, AT(sealer.clock_max_error), 0, 1, 60000, "500ms", "largest error of the clock to seal with"},
     {"sealer.deadline", DURATION, AT(sealer.deadline), 0, 100, 600000, "10s", "longest time for an HSM operation"},
+    {"sealer.takeover", DURATION, AT(sealer.takeover), 0, 1000, 600000, "10s", "a standby sealer ends the session of a silent one after this"},
     {"sealer.drain", DURATION, AT(sealer.drain), 0, 100, 600000, "30s", "time to finish at shutdown"},
     {"sealer.close_at_shutdown", BOOLEAN, AT(sealer.close_at_shutdown), 0, 0, 0, "true", "close and seal the open lot at shutdown"},
 

@@ -71,7 +71,7 @@ struct settings {
         char *tsa_key, *tsa_certificate, *tsa_policy;
         char *memory; /* file that remembers the last signed lot */
         char *clock_source;
-        uint64_t clock_max_error, deadline, drain;
+        uint64_t clock_max_error, deadline, takeover, drain;
         bool close_at_shutdown;
     } sealer;
     struct {

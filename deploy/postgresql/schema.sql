@@ -110,6 +110,13 @@ CREATE TABLE extraction (
     last_lot     bigint NOT NULL
 );
 
+-- Archive notices: a row from the moment a lot is sealed, dated once RabbitMQ has taken its notice.
+CREATE TABLE announcement (
+    lot          bigint PRIMARY KEY REFERENCES lot,
+    announced_at timestamptz
+);
+CREATE INDEX announcement_due ON announcement (lot) WHERE announced_at IS NULL;
+
 -- Closes the open lot and opens the next one; called with head already locked by the same transaction.
 CREATE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
@@ -149,6 +156,8 @@ GRANT UPDATE (sealer_epoch, close_asked) ON head TO coffre_sealer;
 GRANT UPDATE (sealed_at, container, container_sha256, container_crc32, container_size, signatures, signature_digest) ON lot TO coffre_sealer;
 GRANT SELECT (serial, lot, size, sha256, type) ON event TO coffre_sealer;
 GRANT SELECT (lot, ordinal, sha256) ON lot_key TO coffre_sealer;
+GRANT SELECT, INSERT ON announcement TO coffre_sealer;
+GRANT UPDATE (announced_at) ON announcement TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_sealer;
 
 GRANT SELECT ON vault, role, head, lot, lot_key, event TO coffre_exporter;
