@@ -1,0 +1,98 @@
+# The vault's own part of an instance: PKI, configuration, the ceremony, the three daemons. Sourced by instance.sh.
+
+daemons="coffre-ingest coffre-sealer coffre-exporter"
+programs="$daemons coffre-ceremony coffre-deposit coffre-extract coffre-verify"
+
+pki_up() {
+    [ -s "$home/pki/trust.p12" ] && return
+    say "creating the development PKI in $RUN_DIR/pki"
+    # The script may be out of the other user's reach, so it is handed over as text.
+    as_user sh -s "$home/pki" <"$here/pki.sh" || fail "the PKI could not be created"
+    as_user chmod 700 "$home/pki"
+}
+
+# Copies programs that changed; the daemons among them are stopped, to be started anew.
+install_programs() {
+    local name
+    for name in $programs; do
+        [ -x "$BUILD/$name" ] || fail "$BUILD/$name is not built: make"
+        cmp -s "$BUILD/$name" "$home/bin/$name" && continue
+        daemon_down "$name"
+        install -m 755 "$BUILD/$name" "$home/bin/$name.new"
+        mv -f "$home/bin/$name.new" "$home/bin/$name"
+    done
+}
+
+# Where a daemon listens: loopback, in both families when the machine has both.
+loopback() {
+    printf '"127.0.0.1:%s"' "$1"
+    ! grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null || printf ', "[::1]:%s"' "$1"
+}
+
+configuration_up() {
+    local before=
+    secret_bytes pack.key 32
+    secret_bytes dedup.key 32
+    [ ! -s "$home/coffre.yml" ] || before=$(sha256sum <"$home/coffre.yml")
+    sed -e "s|@OPERATOR@|$OPERATOR|g" -e "s|@VAULT@|$VAULT|g" -e "s|@STOMP@|$(loopback "$PORT_STOMP")|" \
+        -e "s|@HTTPS@|$(loopback "$PORT_HTTPS")|" \
+        -e "s|@PORT_AMQPS@|$PORT_AMQPS|" -e "s|@LOT_AGE@|$LOT_AGE|" -e "s|@FRONTS@|$FRONTS|" -e "s|@TOKEN@|$softhsm_token|" \
+        -e "s|@MODULE@|$(softhsm_module)|" -e "s|@SOCKET@|$home/postgresql/socket|" "$here/coffre.yml.in" | write_file "$home/coffre.yml" 600
+    [ "$before" = "$(sha256sum <"$home/coffre.yml")" ] && return
+    # A changed configuration is a new start.
+    for daemon in $daemons; do
+        daemon_down "$daemon"
+    done
+}
+
+ceremony() {
+    as_user "$home/bin/coffre-ceremony" "$@" --config "$home/coffre.yml" --yes >>"$home/log/ceremony.log" 2>&1 || {
+        local status=$?
+        # 3: done already, by a run that was interrupted later on.
+        [ $status -eq 3 ] || not_ready ceremony "failed ($*)"
+    }
+}
+
+# The birth of a vault, once; every step may be repeated after an interruption.
+ceremony_up() {
+    local name csr=$home/ceremony
+    [ -e "$home/ceremony/done" ] && return
+    say "ceremony: keys in the token, certificates, genesis, roles"
+    as_user mkdir -p "$csr"
+    as_user touch "$home/log/ceremony.log"
+    ceremony keys --csr-dir "$csr" --subject "/C=FR/O=Operateur $OPERATOR/OU=Coffre $VAULT"
+    for name in seal tsa; do
+        [ -s "$csr/$name.csr" ] || fail "the token holds keys but $RUN_DIR/ceremony/$name.csr is lost: remove $RUN_DIR and start anew"
+        as_user test -s "$csr/$name.pem" ||
+            as_user sh -s "$home/pki" sign "$name" "$csr/$name.csr" "$csr/$name.pem" <"$here/pki.sh" || fail "the regulator's authority did not sign $name.csr"
+    done
+    ceremony install --seal "$csr/seal.pem" --tsa "$csr/tsa.pem"
+    ceremony genesis --create-database --database "host=$home/postgresql/socket user=postgres"
+    bind_role depositor sensor-1
+    bind_role depositor sensor-2
+    bind_role reader reader-1
+    bind_role technical tech-admin-1
+    bind_role functional func-admin-1
+    as_user touch "$csr/done"
+}
+
+bind_role() {
+    ceremony bind --profile "$1" --certificate "$home/pki/$2.pem" --database "host=$home/postgresql/socket user=postgres"
+}
+
+daemon_up() {
+    alive "$1" >/dev/null && return
+    case $1 in
+    coffre-ingest) port_free PORT_STOMP ;;
+    coffre-exporter) port_free PORT_HTTPS ;;
+    esac
+    start "$1" "$home/bin/$1" --config "$home/coffre.yml"
+}
+
+daemon_ready() {
+    as_user "$home/bin/$1" --config "$home/coffre.yml" --status >/dev/null 2>&1
+}
+
+daemon_down() {
+    stop "$1" TERM 40
+}
