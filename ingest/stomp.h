@@ -54,7 +54,7 @@ struct stomp_parser {
     struct stomp_limits limits;
     size_t scanned;             /* of the frame begun: bytes known to hold no end of headers, or of body */
     size_t need;                /* of the frame begun: its whole length, once known; else 0 */
-    bool in_body;               /* headers are complete */
+    size_t head;                /* of the frame begun: length of its headers, when its body ends with a NUL byte; else 0 */
     struct buf unescaped;       /* values that had escapes, for the frame handed out last */
 };
 

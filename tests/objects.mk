@@ -2,3 +2,10 @@
 UNIT_TESTS += test_pack
 test_pack_OBJS = tests/unit/test_pack.o
 test_pack_LIBS = -lcmocka
+# STOMP
+STOMP_OBJS = ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
+UNIT_TESTS += test_stomp
+test_stomp_OBJS = tests/unit/test_stomp.o $(STOMP_OBJS)
+test_stomp_LIBS = -lcmocka
+FUZZERS += fuzz_stomp
+fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
