@@ -6,3 +6,8 @@ COMMON_OBJS = \
 COMMON_OBJS += common/system/hsm.o common/system/hsm_generate.o
 # packs
 COMMON_OBJS += common/formats/pack.o common/formats/pack_records.o
+# lots, containers, seals
+COMMON_OBJS += \
+	common/formats/digest.o common/formats/hex.o common/formats/date.o common/formats/names.o common/formats/merkle.o \
+	common/formats/sums.o common/formats/text_reader.o common/formats/lot.o common/formats/genesis.o \
+	common/formats/zip_write.o common/formats/zip_read.o common/formats/container.o
