@@ -107,7 +107,19 @@ CREATE TABLE extraction (
     reader       text   NOT NULL,   -- CN and OU of the certificate
     request      jsonb  NOT NULL,   -- as asked
     first_lot    bigint NOT NULL,
-    last_lot     bigint NOT NULL
+    last_lot     bigint NOT NULL,
+    events       bigint NOT NULL,
+    segments     integer NOT NULL
+);
+
+-- How an extraction is divided, fixed when it is asked for: the same bytes whatever the configuration becomes.
+CREATE TABLE extraction_segment (
+    extraction bigint  NOT NULL REFERENCES extraction,
+    segment    integer NOT NULL CHECK (segment >= 1),
+    first_lot  bigint  NOT NULL,
+    last_lot   bigint  NOT NULL,
+    lot_bytes  bigint  NOT NULL, -- bytes of these lots in the ZIP, without README and certificates
+    PRIMARY KEY (extraction, segment)
 );
 
 -- Archive notices: a row from the moment a lot is sealed, dated once RabbitMQ has taken its notice.
@@ -161,7 +173,7 @@ GRANT UPDATE (announced_at) ON announcement TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_sealer;
 
 GRANT SELECT ON vault, role, head, lot, lot_key, event TO coffre_exporter;
-GRANT SELECT, INSERT ON extraction TO coffre_exporter;
+GRANT SELECT, INSERT ON extraction, extraction_segment TO coffre_exporter;
 
 -- A sealed lot never changes, whoever asks.
 CREATE FUNCTION refuse_reseal() RETURNS trigger LANGUAGE plpgsql AS $$
