@@ -9,3 +9,7 @@ test_stomp_OBJS = tests/unit/test_stomp.o $(STOMP_OBJS)
 test_stomp_LIBS = -lcmocka
 FUZZERS += fuzz_stomp
 fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
+# the relay's packs
+UNIT_TESTS += test_packing
+test_packing_OBJS = tests/unit/test_packing.o ingest/packing.o
+test_packing_LIBS = -lcmocka
