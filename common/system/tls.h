@@ -70,7 +70,7 @@ enum tls_result tls_handshake(struct tls_stream *s, struct err *e);
  */
 enum tls_result tls_read(struct tls_stream *s, struct buf *in, size_t most, struct err *e);
 
-/* True when bytes already taken from the descriptor wait inside the library. */
+/* True when bytes already taken from the descriptor wait inside the library. After TLS_WANT_READ they are part of a record: poll. */
 bool tls_buffered(const struct tls_stream *s);
 
 /* Sends from the front of `out`, in records as large as TLS allows, consuming what was taken. TLS_OK: `out` is empty. */
@@ -100,6 +100,10 @@ MUST_CHECK bool tls_subject_of(X509 *certificate, struct tls_subject *subject, s
 
 /* The peer's certificate, owned by the caller (X509_free()); NULL: none. */
 X509 *tls_peer_certificate(const struct tls_stream *s);
+/* The CA certificate that a verified peer's chain ends at; borrowed, as long as the stream. NULL: not verified. */
+X509 *tls_peer_root(const struct tls_stream *s);
+/* What is wrong with the peer's chain, as X509_V_ERR_…; X509_V_OK: nothing (or there is no certificate). */
+long tls_peer_fault(const struct tls_stream *s);
 
 /* For `check` functions: PEM certificate (and chain) and private key that match; ERR_INPUT names the file. */
 MUST_CHECK bool tls_check_pair(const char *certificate, const char *key, struct err *e);

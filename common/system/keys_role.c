@@ -1,0 +1,250 @@
+/*
+ * The `keys` role: holds a TLS private key and signs what fronts need for handshakes (see remote_key.h).
+ * Fronts parse strangers' bytes and may have been taken over: only blocks that look like a TLS signature's are signed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+
+#include "common/system/remote_key.h"
+#include "common/system/secret.h"
+#include "common/values/log.h"
+#include "common/values/wire.h"
+
+/* EMSA-PKCS1-v1_5 (RFC 8017 9.2: 00 01 FF … 00 DigestInfo) or EMSA-PSS (9.1.1: first bit 0, last byte BC); never a ciphertext to decrypt. */
+static bool is_signature_block(struct slice block)
+{
+    size_t i = 2;
+
+    if (block.at[0] == 0 && block.at[1] == 1) {
+        while (i < block.len && block.at[i] == 0xff)
+            i++;
+        return i >= 10 && i < block.len && block.at[i] == 0 && block.len - i - 1 <= 19 + 64;
+    }
+    return (block.at[0] & 0x80) == 0 && block.at[block.len - 1] == 0xbc;
+}
+
+static bool input_is_right(EVP_PKEY *key, uint8_t kind, struct slice input, struct err *e)
+{
+    int type = EVP_PKEY_get_base_id(key);
+
+    if (kind == REMOTE_KEY_RSA && type == EVP_PKEY_RSA) {
+        if (input.len != (size_t)EVP_PKEY_get_size(key))
+            return err_set(e, ERR_INPUT, "SIGN: a block of %zu bytes for a key of %d", input.len, EVP_PKEY_get_size(key));
+        return is_signature_block(input) || err_set(e, ERR_INPUT, "SIGN: the block is no signature's (RFC 8017 9)");
+    }
+    if (kind == REMOTE_KEY_ECDSA && type == EVP_PKEY_EC)
+        return input.len == 32 || input.len == 48 || input.len == 64 ||
+               err_set(e, ERR_INPUT, "SIGN: a digest of %zu bytes", input.len);
+    return err_set(e, ERR_INPUT, "SIGN: kind %u does not fit the key", kind);
+}
+
+static bool sign(EVP_PKEY *key, uint8_t kind, struct slice input, uint8_t *out, size_t *len, struct err *e)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    bool ok = ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 &&
+              (kind != REMOTE_KEY_RSA || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1) &&
+              EVP_PKEY_sign(ctx, out, len, input.at, input.len) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return ok || err_set_openssl(e, ERR_FATAL, "SIGN: the key cannot sign");
+}
+
+bool keys_answer(EVP_PKEY *key, struct slice request, struct buf *answer, struct err *e)
+{
+    struct wire_reader in = wire_read(request);
+    uint32_t number = wire_get_u32(&in);
+    uint8_t kind = wire_get_u8(&in), signature[REMOTE_KEY_INPUT_MAX];
+    struct slice input = wire_get_bytes(&in);
+    size_t len = sizeof signature;
+    struct wire_writer w = wire_write(answer);
+
+    if (!wire_end(&in, "SIGN", e) || !input_is_right(key, kind, input, e) || !sign(key, kind, input, signature, &len, e))
+        return false;
+    wire_put_u32(&w, number);
+    wire_put_u8(&w, 1);
+    wire_put_bytes(&w, slice_of(signature, len));
+    return wire_ok(&w, "SIGNED", e);
+}
+
+/* ---- the role ------------------------------------------------------------------------------------------------------------- */
+
+struct keys {
+    struct role *role;
+    const char *(*path)(const struct settings *s);
+    struct event_base *base;
+    EVP_PKEY *key;
+    struct keys_peer *peers;
+    uint64_t signatures, refusals;
+};
+
+/* One front. */
+struct keys_peer {
+    struct keys *keys;
+    struct channel *channel;
+    struct event *readable, *writable;
+    char kind[32];
+    unsigned index;
+    struct keys_peer *next;
+};
+
+static EVP_PKEY *load_key(const char *path, struct err *e)
+{
+    FILE *in;
+    EVP_PKEY *key = NULL;
+
+    if (!secret_check_file(path, e))
+        return NULL;
+    in = fopen(path, "re");
+    if (in != NULL) {
+        key = PEM_read_PrivateKey(in, NULL, NULL, NULL);
+        fclose(in);
+    }
+    if (key == NULL)
+        err_set_openssl(e, ERR_INPUT, "%s: no private key", path);
+    return key;
+}
+
+static void drop_peer(struct keys_peer *p)
+{
+    struct keys_peer **at = &p->keys->peers;
+
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    event_free(p->readable);
+    event_free(p->writable);
+    channel_free(p->channel);
+    free(p);
+}
+
+static bool answer_one(struct keys_peer *p, const struct channel_message *m, struct err *e)
+{
+    struct keys *k = p->keys;
+    struct wire_reader in = wire_read(m->body);
+    struct wire_writer w;
+    struct err why = {0};
+    struct buf answer;
+    bool ok;
+
+    if (m->fd >= 0 || m->type != REMOTE_KEY_SIGN || m->body.len > REMOTE_KEY_MESSAGE_MAX)
+        return err_set(e, ERR_INPUT, "message %u of %zu bytes makes no sense", m->type, m->body.len);
+    buf_init(&answer, REMOTE_KEY_MESSAGE_MAX);
+    if (keys_answer(k->key, m->body, &answer, &why)) {
+        k->signatures++;
+    } else {
+        k->refusals++;
+        log_warning("keys-refused", "%s %u: %s", p->kind, p->index, why.text);
+        buf_reset(&answer);
+        w = wire_write(&answer);
+        wire_put_u32(&w, wire_get_u32(&in));
+        wire_put_u8(&w, 0);
+        wire_put_bytes(&w, slice_of(NULL, 0));
+    }
+    ok = channel_send(p->channel, REMOTE_KEY_SIGNED, buf_slice(&answer), e);
+    buf_free(&answer);
+    return ok;
+}
+
+static void serve(evutil_socket_t fd, short what, void *arg)
+{
+    struct keys_peer *p = arg;
+    struct channel_message m;
+    struct err e = {0};
+    enum channel_result r = CHANNEL_EMPTY;
+
+    (void)fd;
+    (void)what;
+    /* No new work while the answers are not taken. */
+    while (channel_queued(p->channel) < 64 * 1024 && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE)
+        if (!answer_one(p, &m, &e)) {
+            r = CHANNEL_CLOSED;
+            break;
+        }
+    if (r == CHANNEL_CLOSED || !channel_flush(p->channel, &e)) {
+        log_info("keys-unlinked", "%s %u: %s", p->kind, p->index, e.text);
+        drop_peer(p);
+        return;
+    }
+    if (channel_queued(p->channel) != 0)
+        event_add(p->writable, NULL);
+}
+
+static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct keys *k = ctx;
+    struct keys_peer *p = mem_zalloc(1, sizeof *p);
+
+    *p = (struct keys_peer){.keys = k, .channel = c, .index = index, .next = k->peers};
+    snprintf(p->kind, sizeof p->kind, "%s", kind);
+    p->readable = event_new(k->base, channel_fd(c), EV_READ | EV_PERSIST, serve, p);
+    p->writable = event_new(k->base, channel_fd(c), EV_WRITE, serve, p);
+    k->peers = p;
+    event_add(p->readable, NULL);
+}
+
+static void drain(void *ctx)
+{
+    struct keys *k = ctx;
+
+    event_base_loopbreak(k->base);
+}
+
+static void reload(void *ctx, const struct settings *fresh)
+{
+    struct keys *k = ctx;
+    struct err e = {0};
+    EVP_PKEY *key = load_key(k->path(fresh), &e);
+
+    if (key == NULL) {
+        log_error("key-unreadable", "the old key stays: %s", e.text);
+        return;
+    }
+    EVP_PKEY_free(k->key);
+    k->key = key;
+}
+
+static void ticked(evutil_socket_t fd, short what, void *arg)
+{
+    struct keys *k = arg;
+    char text[200];
+
+    (void)fd;
+    (void)what;
+    snprintf(text, sizeof text, "coffre_keys_signatures_total %llu\ncoffre_keys_refusals_total %llu\n",
+             (unsigned long long)k->signatures, (unsigned long long)k->refusals);
+    role_metrics(k->role, text);
+}
+
+int keys_role_run(struct role *self, const char *(*path)(const struct settings *s))
+{
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload};
+    struct keys k = {.role = self, .path = path};
+    struct timeval second = {1, 0};
+    struct event *tick;
+    struct err e = {0};
+
+    k.key = load_key(path(role_settings(self)), &e);
+    if (k.key == NULL) {
+        log_error("key-unreadable", "%s", e.text);
+        return ROLE_EXIT_CONFIG;
+    }
+    k.base = event_base_new();
+    if (k.base == NULL)
+        return 1;
+    role_on(self, &events, &k);
+    role_attach(self, k.base);
+    tick = event_new(k.base, -1, EV_PERSIST, ticked, &k);
+    event_add(tick, &second);
+    role_ready(self, true, "key loaded");
+    event_base_dispatch(k.base);
+    while (k.peers != NULL)
+        drop_peer(k.peers);
+    event_free(tick);
+    EVP_PKEY_free(k.key);
+    /* The parent's event is freed by the role with its base still there. */
+    return 0;
+}

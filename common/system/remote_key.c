@@ -1,0 +1,253 @@
+/*
+ * The front's side of a private key that lives in the `keys` role: see remote_key.h. OpenSSL 3 keeps keys with methods
+ * of their own ("foreign" keys) out of its providers, so RSA_METHOD and EC_KEY_METHOD still are the way to do this in 3.0.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED 1
+#include "common/system/remote_key.h"
+
+#include <stdlib.h>
+
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "common/values/log.h"
+#include "common/values/wire.h"
+
+struct remote_key {
+    EVP_PKEY *pkey;           /* public part, our methods */
+    struct channel *channel;  /* owned; NULL: the role is away */
+    uint32_t request;         /* number of the last one */
+    int deadline_ms;
+    RSA_METHOD *rsa_method;
+    EC_KEY_METHOD *ec_method;
+};
+
+/* The answer to `request` into `out`; its length, or 0. Answers to requests given up before are passed over. */
+static size_t await_answer(struct remote_key *k, uint8_t *out, size_t max, struct err *e)
+{
+    struct channel_message m;
+
+    for (;;) {
+        enum channel_result r = channel_wait(k->channel, &m, k->deadline_ms, e);
+        struct wire_reader in;
+        struct slice signature;
+        uint32_t request;
+        uint8_t ok;
+
+        if (r != CHANNEL_MESSAGE) {
+            err_set(e, ERR_RETRY, "no answer within %d ms", k->deadline_ms);
+            return 0;
+        }
+        if (m.fd >= 0 || m.type != REMOTE_KEY_SIGNED) {
+            err_set(e, ERR_FATAL, "message %u makes no sense", m.type);
+            return 0;
+        }
+        in = wire_read(m.body);
+        request = wire_get_u32(&in);
+        ok = wire_get_u8(&in);
+        signature = wire_get_bytes(&in);
+        if (!wire_end(&in, "SIGNED", e))
+            return 0;
+        if (request != k->request)
+            continue;
+        if (ok != 1 || signature.len == 0 || signature.len > max) {
+            err_set(e, ERR_DENIED, "the keys role refused");
+            return 0;
+        }
+        memcpy(out, signature.at, signature.len);
+        return signature.len;
+    }
+}
+
+/* One private operation; 0 when it failed, which fails the handshake. */
+static size_t ask(struct remote_key *k, enum remote_key_kind kind, struct slice input, uint8_t *out, size_t max)
+{
+    struct err e = {0};
+    struct wire_writer w;
+    struct buf b;
+    size_t n = 0;
+
+    if (k == NULL || k->channel == NULL) {
+        log_warning("keys-away", "no handshake is possible: the keys role is away");
+        return 0;
+    }
+    buf_init(&b, REMOTE_KEY_MESSAGE_MAX);
+    w = wire_write(&b);
+    wire_put_u32(&w, ++k->request);
+    wire_put_u8(&w, (uint8_t)kind);
+    wire_put_bytes(&w, input);
+    if (wire_ok(&w, "SIGN", &e) && channel_send(k->channel, REMOTE_KEY_SIGN, buf_slice(&b), &e))
+        n = await_answer(k, out, max, &e);
+    if (n == 0) {
+        log_warning("keys-failed", "the keys role did not sign: %s", e.text);
+        /* What comes late or malformed has no place: the parent gives a new channel when the role starts again. */
+        if (e.code == ERR_FATAL || e.code == ERR_INPUT)
+            remote_key_link(k, NULL);
+    }
+    buf_free(&b);
+    return n;
+}
+
+/* TLS 1.2 PKCS#1 arrives unpadded here, TLS 1.3 PSS already padded (RSA_NO_PADDING): the keys role takes whole blocks only. */
+static int rsa_private(int len, const unsigned char *from, unsigned char *to, RSA *rsa, int padding)
+{
+    struct remote_key *k = RSA_get_app_data(rsa);
+    unsigned char block[REMOTE_KEY_INPUT_MAX];
+    int size = RSA_size(rsa);
+    size_t n;
+
+    if (size <= 0 || size > (int)sizeof block || len < 0)
+        return -1;
+    if (padding == RSA_PKCS1_PADDING) {
+        if (RSA_padding_add_PKCS1_type_1(block, size, from, len) != 1)
+            return -1;
+    } else if (padding == RSA_NO_PADDING && len == size) {
+        memcpy(block, from, (size_t)len);
+    } else {
+        return -1;
+    }
+    n = ask(k, REMOTE_KEY_RSA, slice_of(block, (size_t)size), to, (size_t)size);
+    return n == (size_t)size ? size : -1;
+}
+
+static int ec_sign(int type, const unsigned char *digest, int len, unsigned char *out, unsigned int *out_len,
+                   const BIGNUM *kinv, const BIGNUM *r, EC_KEY *key)
+{
+    struct remote_key *k = EC_KEY_get_ex_data(key, 0);
+    size_t n;
+
+    (void)type;
+    (void)kinv;
+    (void)r;
+    if (len < 0)
+        return 0;
+    n = ask(k, REMOTE_KEY_ECDSA, slice_of(digest, (size_t)len), out, (size_t)ECDSA_size(key));
+    *out_len = (unsigned)n;
+    return n != 0;
+}
+
+static int ec_no_setup(EC_KEY *key, BN_CTX *ctx, BIGNUM **kinv, BIGNUM **r)
+{
+    (void)key;
+    (void)ctx;
+    (void)kinv;
+    (void)r;
+    return 0;
+}
+
+static ECDSA_SIG *ec_no_sign_sig(const unsigned char *digest, int len, const BIGNUM *kinv, const BIGNUM *r, EC_KEY *key)
+{
+    (void)digest;
+    (void)len;
+    (void)kinv;
+    (void)r;
+    (void)key;
+    return NULL;
+}
+
+static bool wrap_rsa(struct remote_key *k, EVP_PKEY *public_key)
+{
+    RSA *rsa = EVP_PKEY_get1_RSA(public_key), *own = rsa == NULL ? NULL : RSAPublicKey_dup(rsa);
+
+    RSA_free(rsa);
+    k->rsa_method = RSA_meth_dup(RSA_PKCS1_OpenSSL());
+    k->pkey = EVP_PKEY_new();
+    if (own != NULL && k->rsa_method != NULL && k->pkey != NULL && RSA_meth_set1_name(k->rsa_method, "keys role") == 1 &&
+        RSA_meth_set_flags(k->rsa_method, RSA_FLAG_EXT_PKEY | RSA_METHOD_FLAG_NO_CHECK) == 1 &&
+        RSA_meth_set_priv_enc(k->rsa_method, rsa_private) == 1 && RSA_set_method(own, k->rsa_method) == 1 &&
+        RSA_set_app_data(own, k) == 1 && EVP_PKEY_assign_RSA(k->pkey, own) == 1)
+        return true;
+    RSA_free(own);
+    return false;
+}
+
+static bool wrap_ec(struct remote_key *k, EVP_PKEY *public_key)
+{
+    EC_KEY *original = EVP_PKEY_get1_EC_KEY(public_key), *own = original == NULL ? NULL : EC_KEY_dup(original);
+
+    EC_KEY_free(original);
+    k->ec_method = EC_KEY_METHOD_new(EC_KEY_OpenSSL());
+    k->pkey = EVP_PKEY_new();
+    if (own != NULL && k->ec_method != NULL && k->pkey != NULL) {
+        EC_KEY_METHOD_set_sign(k->ec_method, ec_sign, ec_no_setup, ec_no_sign_sig);
+        if (EC_KEY_set_method(own, k->ec_method) == 1 && EC_KEY_set_ex_data(own, 0, k) == 1 &&
+            EVP_PKEY_assign_EC_KEY(k->pkey, own) == 1)
+            return true;
+    }
+    EC_KEY_free(own);
+    return false;
+}
+
+static X509 *read_certificate(const char *path, struct err *e)
+{
+    BIO *in = BIO_new_file(path, "r");
+    X509 *x = in == NULL ? NULL : PEM_read_bio_X509_AUX(in, NULL, NULL, NULL);
+
+    BIO_free(in);
+    if (x == NULL)
+        err_set_openssl(e, ERR_INPUT, "%s: no certificate", path);
+    return x;
+}
+
+struct remote_key *remote_key_open(const char *certificate, struct err *e)
+{
+    struct remote_key *k;
+    EVP_PKEY *public_key;
+    X509 *x = read_certificate(certificate, e);
+    bool ok = false;
+
+    if (x == NULL)
+        return NULL;
+    k = mem_zalloc(1, sizeof *k);
+    k->deadline_ms = 2000;
+    public_key = X509_get0_pubkey(x);
+    if (public_key != NULL && EVP_PKEY_get_base_id(public_key) == EVP_PKEY_RSA &&
+        EVP_PKEY_get_size(public_key) <= REMOTE_KEY_INPUT_MAX)
+        ok = wrap_rsa(k, public_key);
+    else if (public_key != NULL && EVP_PKEY_get_base_id(public_key) == EVP_PKEY_EC)
+        ok = wrap_ec(k, public_key);
+    else
+        err_set(e, ERR_INPUT, "%s: the key is neither RSA nor EC", certificate);
+    X509_free(x);
+    if (!ok) {
+        err_set_openssl(e, ERR_FATAL, "%s: the public key cannot be used", certificate);
+        remote_key_free(k);
+        return NULL;
+    }
+    return k;
+}
+
+void remote_key_free(struct remote_key *k)
+{
+    if (k == NULL)
+        return;
+    EVP_PKEY_free(k->pkey);
+    RSA_meth_free(k->rsa_method);
+    EC_KEY_METHOD_free(k->ec_method);
+    channel_free(k->channel);
+    free(k);
+}
+
+void remote_key_link(struct remote_key *k, struct channel *c)
+{
+    channel_free(k->channel);
+    k->channel = c;
+}
+
+void remote_key_set_deadline(struct remote_key *k, int deadline_ms)
+{
+    k->deadline_ms = deadline_ms;
+}
+
+bool remote_key_linked(const struct remote_key *k)
+{
+    return k->channel != NULL;
+}
+
+EVP_PKEY *remote_key_pkey(const struct remote_key *k)
+{
+    return k->pkey;
+}

@@ -1,0 +1,141 @@
+/* Who the peer of a TLS stream is, and whether its certificate may be believed: see tls.h. A stranger wrote it all. */
+#include <openssl/x509v3.h>
+
+#include "common/system/tls_internal.h"
+
+enum { RSA_BITS_MIN = 2048, EC_BITS_MIN = 256 };
+
+static bool key_is_strong(X509 *certificate)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(certificate);
+
+    if (key == NULL)
+        return false;
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA || EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA_PSS)
+        return EVP_PKEY_get_bits(key) >= RSA_BITS_MIN;
+    return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC && EVP_PKEY_get_bits(key) >= EC_BITS_MIN;
+}
+
+/* OpenSSL lets a certificate without any extended key usage do everything: here clientAuth must be there. */
+static int client_usage_error(X509 *certificate)
+{
+    uint32_t flags = X509_get_extension_flags(certificate);
+
+    if ((flags & EXFLAG_INVALID) != 0 || (flags & EXFLAG_XKUSAGE) == 0 ||
+        (X509_get_extended_key_usage(certificate) & XKU_SSL_CLIENT) == 0)
+        return X509_V_ERR_INVALID_PURPOSE;
+    if ((flags & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(certificate) & KU_DIGITAL_SIGNATURE) == 0)
+        return X509_V_ERR_INVALID_PURPOSE;
+    return key_is_strong(certificate) ? X509_V_OK : X509_V_ERR_EE_KEY_TOO_SMALL;
+}
+
+/* Remembers the first error of the chain; returns whether all is well so far. */
+static bool note(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_stream *s = ssl == NULL ? NULL : SSL_get_app_data(ssl);
+    int depth = X509_STORE_CTX_get_error_depth(store), error = ok ? X509_V_OK : X509_STORE_CTX_get_error(store);
+
+    if (s == NULL) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+        return false;
+    }
+    if (ok && depth == 0)
+        error = client_usage_error(X509_STORE_CTX_get_current_cert(store));
+    if (error != X509_V_OK)
+        X509_STORE_CTX_set_error(store, error);
+    if (error != X509_V_OK && s->verify_error == X509_V_OK) {
+        s->verify_error = error;
+        s->verify_depth = depth;
+    }
+    return error == X509_V_OK;
+}
+
+int tls_verify_required(int ok, X509_STORE_CTX *store)
+{
+    return note(ok, store) ? 1 : 0;
+}
+
+int tls_verify_reported(int ok, X509_STORE_CTX *store)
+{
+    note(ok, store);
+    return 1;
+}
+
+bool tls_peer_verified(const struct tls_stream *s, struct err *e)
+{
+    long result = s->verify_error != X509_V_OK ? s->verify_error : SSL_get_verify_result(s->ssl);
+
+    if (SSL_get0_peer_certificate(s->ssl) == NULL)
+        return err_set(e, ERR_DENIED, "no certificate was presented");
+    if (result != X509_V_OK)
+        return err_set(e, ERR_DENIED, "certificate refused (depth %d): %s", s->verify_depth,
+                       X509_verify_cert_error_string(result));
+    return true;
+}
+
+X509 *tls_peer_certificate(const struct tls_stream *s)
+{
+    return SSL_get1_peer_certificate(s->ssl);
+}
+
+long tls_peer_fault(const struct tls_stream *s)
+{
+    return s->verify_error != X509_V_OK ? s->verify_error : SSL_get_verify_result(s->ssl);
+}
+
+X509 *tls_peer_root(const struct tls_stream *s)
+{
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(s->ssl);
+
+    return s->verify_error != X509_V_OK || chain == NULL ? NULL : sk_X509_value(chain, sk_X509_num(chain) - 1);
+}
+
+/* Copies one attribute as UTF-8 into `out`; refuses what could be read two ways. */
+static bool copy_attribute(X509_NAME_ENTRY *entry, const char *what, char *out, struct err *e)
+{
+    unsigned char *utf8 = NULL;
+    int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
+    bool ok = len > 0 && len <= TLS_NAME_MAX;
+
+    for (int i = 0; i < len && ok; i++)
+        ok = utf8[i] >= 0x20 && utf8[i] != 0x7f;
+    if (ok) {
+        memcpy(out, utf8, (size_t)len);
+        out[len] = '\0';
+    } else {
+        err_set(e, ERR_DENIED, "the subject's %s is not a text of 1 to %d bytes without control characters", what, TLS_NAME_MAX);
+    }
+    OPENSSL_free(utf8);
+    return ok;
+}
+
+/* The only attribute of this kind; none is fine when `optional`. */
+static bool only_attribute(X509_NAME *name, int nid, const char *what, bool optional, char *out, struct err *e)
+{
+    int at = X509_NAME_get_index_by_NID(name, nid, -1);
+
+    out[0] = '\0';
+    if (at < 0)
+        return optional || err_set(e, ERR_DENIED, "the subject has no %s", what);
+    if (X509_NAME_get_index_by_NID(name, nid, at) >= 0)
+        return err_set(e, ERR_DENIED, "the subject has more than one %s", what);
+    return copy_attribute(X509_NAME_get_entry(name, at), what, out, e);
+}
+
+bool tls_subject_of(X509 *certificate, struct tls_subject *subject, struct err *e)
+{
+    X509_NAME *name = X509_get_subject_name(certificate);
+
+    return only_attribute(name, NID_commonName, "CN", false, subject->cn, e) &&
+           only_attribute(name, NID_organizationalUnitName, "OU", true, subject->ou, e);
+}
+
+bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, struct err *e)
+{
+    X509 *certificate = SSL_get0_peer_certificate(s->ssl);
+
+    if (certificate == NULL)
+        return err_set(e, ERR_DENIED, "no certificate was presented");
+    return tls_subject_of(certificate, subject, e);
+}
