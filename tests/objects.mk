@@ -13,3 +13,8 @@ fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
 UNIT_TESTS += test_packing
 test_packing_OBJS = tests/unit/test_packing.o ingest/packing.o
 test_packing_LIBS = -lcmocka
+# ledger
+UNIT_TESTS += test_event
+EVENT_OBJS = ingest/event.o ingest/event_xml.o ingest/digest.o
+test_event_OBJS = tests/unit/test_event.o $(EVENT_OBJS)
+test_event_LIBS = -lcmocka

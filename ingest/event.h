@@ -1,0 +1,48 @@
+/*
+ * The rules of one deposit: its headers, its digest, its XML. Pure: bytes in, a verdict out; no entity is expanded, nothing is
+ * fetched, no DTD is read. All input is a stranger's; verdicts never quote any of it, but for the type, a checked name.
+ */
+#ifndef COFFRE_INGEST_EVENT_H
+#define COFFRE_INGEST_EVENT_H
+
+#include "common/formats/pack.h"
+
+enum { EVENT_TYPE_MAX = 64, EVENT_REASON_MAX = 200, EVENT_CLIENT_ID_MAX = 1024 };
+
+/* What the vault replaces by the serial, inside <IDEvt> or <d>. */
+#define EVENT_PLACEHOLDER "<!--SAFE_ID-->"
+enum { EVENT_PLACEHOLDER_SIZE = sizeof(EVENT_PLACEHOLDER) - 1 };
+
+struct event_limits {
+    const char *operator_id; /* what IDOper (or a) must be; borrowed */
+    uint64_t vault;          /* what IDCoffre (or b) must be */
+    unsigned depth;          /* elements inside each other, the root counts as one */
+};
+
+struct event_verdict {
+    bool valid;
+    uint32_t placeholder;            /* its offset in the body; 0 when invalid */
+    char type[EVENT_TYPE_MAX + 1];   /* the root's name: [A-Za-z_][A-Za-z0-9_.-]*; "" when not known */
+    char reason[EVENT_REASON_MAX];   /* "" when valid, else a stable word, ": ", and a short text (line and column) */
+};
+
+/* A parser and digest contexts, kept from one event to the next; limits are borrowed. NULL and ERR_FATAL: out of means. */
+struct event_checker;
+struct event_checker *event_checker_new(const struct event_limits *limits, struct err *e);
+void event_checker_free(struct event_checker *c);
+
+/*
+ * Judges one deposit. The words of `reason`: client-id-missing, client-id-invalid, digest-missing, digest-algorithm, digest-mismatch, empty, too-large,
+ * encoding, not-well-formed, doctype, entity, depth, type, operator-missing, operator-mismatch, vault-missing, vault-mismatch, header-repeated,
+ * placeholder-missing, placeholder-repeated.
+ * False and ERR_FATAL only when this process cannot judge (a library failed): nothing is said of the deposit then.
+ */
+MUST_CHECK bool event_check(struct event_checker *c, const struct pack_deposit *d, struct event_verdict *v, struct err *e);
+
+/* Whether these bytes are a type's name. */
+bool event_type_is_valid(struct slice name);
+
+/* Whether the placeholder, with its element around it, stands at `offset`: what the ledger checks again before it cuts. */
+bool event_placeholder_is_at(struct slice body, size_t offset);
+
+#endif
