@@ -1,0 +1,117 @@
+/* coffre-ingest: the table of its roles, and what --check-config checks beyond the settings themselves. */
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "common/system/remote_key.h"
+#include "common/system/secret.h"
+#include "common/system/tls.h"
+#include "ingest/roles.h"
+
+static unsigned fronts(const struct settings *s)
+{
+    return (unsigned)s->ingest.fronts;
+}
+
+static const struct settings_list *listeners(const struct settings *s)
+{
+    return &s->ingest.listen;
+}
+
+static uint64_t drain_ms(const struct settings *s)
+{
+    return s->ingest.timeouts.drain;
+}
+
+static const char *tls_key(const struct settings *s)
+{
+    return s->ingest.key;
+}
+
+int keys_run(struct role *self)
+{
+    return keys_role_run(self, tls_key);
+}
+
+/* Draining: fronts stop reading, then what they handed over is stored or told, then the ledger, then who serves it. */
+static const struct role_kind kinds[] = {
+    {.name = "front", .run = front_run, .instances = fronts, .links = {"keys", "relay", "deliver", "roster"}, .listens = true,
+     .drain_stage = 0},
+    {.name = "relay", .run = relay_run, .drain_stage = 1},
+    {.name = "deliver", .run = deliver_run, .drain_stage = 1},
+    {.name = "ledger", .run = ledger_run, .links = {"inspect"}, .drain_stage = 2},
+    {.name = "keys", .run = keys_run, .drain_stage = 3},
+    {.name = "roster", .run = roster_run, .drain_stage = 3},
+    {.name = "inspect", .run = inspect_run, .drain_stage = 3},
+};
+
+static bool check_private(const char *certificate, const char *key, struct err *e)
+{
+    return secret_check_file(key, e) && tls_check_pair(certificate, key, e);
+}
+
+static bool check_key(const char *path, struct err *e)
+{
+    struct secret key = {0};
+    bool ok = secret_read_key(&key, path, e);
+
+    secret_free(&key);
+    return ok;
+}
+
+/* Lot keys are wrapped with RSAES-OAEP: a recipient without an RSA key of some strength could never decrypt, or anybody could. */
+static bool check_recipient(const char *path, struct err *e)
+{
+    FILE *in = fopen(path, "re");
+    X509 *x = NULL;
+    const EVP_PKEY *key;
+    bool ok = false;
+
+    if (in == NULL)
+        return err_set_errno(e, ERR_INPUT, "%s", path);
+    x = PEM_read_X509(in, NULL, NULL, NULL);
+    fclose(in);
+    if (x == NULL)
+        return err_set_openssl(e, ERR_INPUT, "%s: no certificate", path);
+    key = X509_get0_pubkey(x);
+    if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < 2048)
+        err_set(e, ERR_INPUT, "%s: an encryption certificate needs an RSA key of 2048 bits or more", path);
+    else
+        ok = true;
+    X509_free(x);
+    return ok;
+}
+
+static bool check(const struct settings *s, struct err *e)
+{
+    for (unsigned i = 0; i < s->ingest.pack_keys.count; i++)
+        if (!check_key(s->ingest.pack_keys.items[i], e))
+            return err_prefix(e, "ingest.pack_keys");
+    for (unsigned i = 0; i < s->regulator.recipients.count; i++)
+        if (!check_recipient(s->regulator.recipients.items[i], e))
+            return err_prefix(e, "regulator.recipients");
+    if (!check_key(s->ingest.dedup_key, e))
+        return err_prefix(e, "ingest.dedup_key");
+    if (!check_private(s->ingest.certificate, s->ingest.key, e))
+        return err_prefix(e, "ingest.certificate, ingest.key");
+    if (!check_private(s->ingest.rabbitmq_certificate, s->ingest.rabbitmq_key, e))
+        return err_prefix(e, "ingest.rabbitmq_certificate, ingest.rabbitmq_key");
+    if (!tls_check_bundle(s->operator_pki.ca, e))
+        return err_prefix(e, "operator.ca");
+    return tls_check_bundle(s->rabbitmq.ca, e) || err_prefix(e, "rabbitmq.ca");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon self = {
+        .name = "coffre-ingest",
+        .part = SETTINGS_INGEST,
+        .kinds = kinds,
+        .kind_count = sizeof kinds / sizeof *kinds,
+        .listen = listeners,
+        .drain_ms = drain_ms,
+        .check = check,
+        .summary = "Takes sensors' events over STOMP and mutual TLS, numbers, encrypts and stores them.",
+    };
+
+    return daemon_main(&self, argc, argv);
+}
