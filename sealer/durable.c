@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { READ_CHUNK = 64 * 1024 };
+enum { READ_CHUNK = 64 * 1024, LOCK_PAUSE_MS = 5, LOCK_TRIES = 400 };
 
 static bool write_fully(int fd, struct slice bytes)
 {
@@ -78,14 +79,18 @@ bool durable_read(const char *path, struct buf *out, bool *missing, struct err *
 
 int durable_lock(const char *path, struct err *e)
 {
+    static const struct timespec pause = {0, LOCK_PAUSE_MS * 1000000L};
     char *name = mem_printf("%s.lock", path);
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600), locked = -1;
 
-    if (fd >= 0)
-        while ((locked = flock(fd, LOCK_EX)) != 0 && errno == EINTR)
-            continue;
+    /* Not LOCK_EX alone: its holder may be stopped for ever, and whoever waits must be able to say so. */
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES && (locked = flock(fd, LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK; i++)
+        nanosleep(&pause, NULL);
     if (locked != 0) {
-        err_set_errno(e, ERR_RETRY, "lock %s", name);
+        if (fd >= 0 && errno == EWOULDBLOCK)
+            err_set(e, ERR_RETRY, "%s has been held by another process for %d s", name, LOCK_PAUSE_MS * LOCK_TRIES / 1000);
+        else
+            err_set_errno(e, ERR_RETRY, "lock %s", name);
         if (fd >= 0)
             close(fd);
         fd = -1;

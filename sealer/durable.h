@@ -15,7 +15,7 @@ MUST_CHECK bool durable_write(const char *path, struct slice bytes, mode_t mode,
 /* Appends the file to `out`, at most its maximum. ERR_RETRY; *missing (may be NULL) says that there is no such file. */
 MUST_CHECK bool durable_read(const char *path, struct buf *out, bool *missing, struct err *e);
 
-/* Waits for an exclusive flock on <path>.lock and returns its descriptor, or -1. The lock ends when it is closed. */
+/* Waits, at most 2 s, for an exclusive flock on <path>.lock and returns its descriptor, or -1 and ERR_RETRY. Closing it unlocks. */
 int durable_lock(const char *path, struct err *e);
 
 #endif

@@ -26,7 +26,7 @@ struct memory {
 void memory_init(struct memory *m);
 void memory_free(struct memory *m);
 
-/* Waits for the exclusive lock of `path` and returns its descriptor (close it to unlock), or -1. */
+/* durable_lock(): the descriptor (close it to unlock), or -1. */
 int memory_lock(const char *path, struct err *e);
 
 /*

@@ -60,6 +60,7 @@ CREATE TABLE lot (
     signature_digest bytea                    -- SHA-256 of the decoded SignatureValue
 );
 ALTER TABLE lot ALTER container SET STORAGE EXTERNAL;
+CREATE INDEX lot_unsealed ON lot (lot) WHERE container IS NULL;
 INSERT INTO lot (lot, first_serial) VALUES (1, 1);
 
 -- Lot keys, encrypted for the regulator: CMS files keys/<lot>-<ordinal>.p7m.
@@ -132,15 +133,18 @@ CREATE INDEX announcement_due ON announcement (lot) WHERE announced_at IS NULL;
 -- Closes the open lot and opens the next one; called with head already locked by the same transaction.
 CREATE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
-    h head%ROWTYPE;
+    h     head%ROWTYPE;
+    ended timestamptz; -- never before the lot's opening, whatever the clock does: lots that end before they begin could never be sealed
 BEGIN
     SELECT * INTO STRICT h FROM head FOR UPDATE;
-    UPDATE lot SET closed_at = clock_timestamp(), reason = why, last_serial = h.next_serial - 1, event_bytes = h.lot_bytes
-     WHERE lot = h.lot AND closed_at IS NULL;
+    UPDATE lot SET closed_at = greatest(clock_timestamp(), opened_at), reason = why, last_serial = h.next_serial - 1,
+           event_bytes = h.lot_bytes
+     WHERE lot = h.lot AND closed_at IS NULL
+    RETURNING closed_at INTO ended;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'lot % is not open', h.lot;
     END IF;
-    INSERT INTO lot (lot, first_serial) VALUES (h.lot + 1, h.next_serial);
+    INSERT INTO lot (lot, first_serial, opened_at) VALUES (h.lot + 1, h.next_serial, ended);
     UPDATE head SET lot = h.lot + 1, lot_events = 0, lot_bytes = 0, lot_first_at = NULL, close_asked = NULL;
     NOTIFY lot_closed;
     RETURN h.lot + 1;
