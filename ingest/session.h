@@ -61,13 +61,16 @@ struct session_ops {
 /* What is the same for all sessions of a front; borrowed by them. */
 struct session_rules {
     struct stomp_limits stomp;
-    uint64_t vault;              /* N */
+    char queue_in[48], queue_out[48], queue_archive[48]; /* destinations: session_rules_vault() */
     uint64_t transaction_bytes;  /* of one transaction, as deposit records */
     unsigned transactions;       /* open at once in a session */
     unsigned subscriptions;      /* in a session */
     uint64_t heartbeat_min;      /* ms */
     uint64_t frame_time;         /* ms a frame may take to arrive, and CONNECT to come */
 };
+
+/* Names the three destinations of vault N. */
+void session_rules_vault(struct session_rules *rules, uint64_t vault);
 
 struct session;
 

@@ -46,9 +46,11 @@ static struct shown show(const uint8_t *at, size_t len)
     return s;
 }
 
-static enum stomp_result bad(struct err *e, const struct stomp_parser *p, const char *clause, const char *fmt, ...)
+static const char size_limits[] = "\"Size Limits\"";
+
+static enum stomp_result bad(struct err *e, struct stomp_parser *p, const char *clause, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-static enum stomp_result bad(struct err *e, const struct stomp_parser *p, const char *clause, const char *fmt, ...)
+static enum stomp_result bad(struct err *e, struct stomp_parser *p, const char *clause, const char *fmt, ...)
 {
     const char *version = p->version == STOMP_OPENING ? "1.2" : stomp_version_text(p->version);
     char text[300];
@@ -58,6 +60,7 @@ static enum stomp_result bad(struct err *e, const struct stomp_parser *p, const 
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     err_set(e, ERR_INPUT, "STOMP %s %s: %s", version, clause, text);
+    p->over_limit = clause == size_limits;
     return STOMP_BAD;
 }
 
@@ -126,7 +129,7 @@ static enum stomp_result parse_header(struct stomp_parser *p, struct head *h, co
         return bad(e, p, "\"Augmented BNF\"", "header line %zu of %s (\"%s\") has no %s", h->lines,
                    stomp_command_text(h->f->command), show(h->at, len).text, colon == NULL ? "colon" : "name");
     if (h->lines > p->limits.headers)
-        return bad(e, p, "\"Size Limits\"", "%s has more than %zu header lines", stomp_command_text(h->f->command),
+        return bad(e, p, size_limits, "%s has more than %zu header lines", stomp_command_text(h->f->command),
                    p->limits.headers);
     name_len = (size_t)(colon - h->at);
     name = stomp_find_name(h->at, name_len);
@@ -159,7 +162,7 @@ static int unescape(enum stomp_version version, uint8_t letter)
 }
 
 /* Every escape in the headers is one the version defines, in headers nobody reads too. */
-static enum stomp_result check_escapes(const struct stomp_parser *p, const struct head *h, const uint8_t *from,
+static enum stomp_result check_escapes(struct stomp_parser *p, const struct head *h, const uint8_t *from,
                                        const uint8_t *end, struct err *e)
 {
     while ((from = memchr(from, '\\', (size_t)(end - from))) != NULL) {
@@ -255,7 +258,7 @@ static enum stomp_result declared_length(struct stomp_parser *p, const struct st
     if (!stomp_number(v, len))
         return bad(e, p, "\"Header content-length\"", "\"%s\" is not a number of bytes", show(v.at, v.len).text);
     if (*len > p->limits.body_bytes)
-        return bad(e, p, "\"Size Limits\"", "%s announces a body of %llu bytes, at most %zu are taken",
+        return bad(e, p, size_limits, "%s announces a body of %llu bytes, at most %zu are taken",
                    stomp_command_text(f->command), (unsigned long long)*len, p->limits.body_bytes);
     return STOMP_FRAME;
 }
@@ -290,7 +293,7 @@ static enum stomp_result ended_body(struct stomp_parser *p, struct head *h, stru
     size_t len = nul == NULL ? left : (size_t)(nul - h->at);
 
     if (len > p->limits.body_bytes)
-        return bad(e, p, "\"Size Limits\"", "%s has a body of more than %zu bytes", stomp_command_text(h->f->command),
+        return bad(e, p, size_limits, "%s has a body of more than %zu bytes", stomp_command_text(h->f->command),
                    p->limits.body_bytes);
     if (nul == NULL) {
         p->scanned = head_len + left;
@@ -350,7 +353,7 @@ static enum stomp_result head_unfinished(struct stomp_parser *p, const struct he
     size_t len = (size_t)(h->end - h->begin);
 
     if (len > p->limits.header_bytes)
-        return bad(e, p, "\"Size Limits\"", "headers of more than %zu bytes", p->limits.header_bytes);
+        return bad(e, p, size_limits, "headers of more than %zu bytes", p->limits.header_bytes);
     /* The command line is looked at again until it is whole: it is short. */
     p->scanned = h->at == h->begin ? 0 : len;
     return STOMP_MORE;
@@ -374,7 +377,7 @@ enum stomp_result stomp_parse(struct stomp_parser *p, struct slice in, size_t *c
         return r == STOMP_MORE ? head_unfinished(p, &h, e) : r;
     head_len = (size_t)(h.at - h.begin);
     if (head_len > p->limits.header_bytes)
-        return bad(e, p, "\"Size Limits\"", "%s has headers of %zu bytes, at most %zu are taken",
+        return bad(e, p, size_limits, "%s has headers of %zu bytes, at most %zu are taken",
                    stomp_command_text(f->command), head_len, p->limits.header_bytes);
     if ((r = parse_body(p, &h, e)) != STOMP_FRAME)
         return r;

@@ -26,7 +26,7 @@ enum stomp_command {
 /* Header names somebody here reads or writes. Others are checked, counted and forgotten. */
 enum stomp_name {
     STOMP_ID, STOMP_ACK_HEADER, STOMP_HOST, STOMP_LOGIN, STOMP_DIGEST, STOMP_SERVER, STOMP_MESSAGE_TEXT, STOMP_RECEIPT_HEADER,
-    STOMP_SESSION, STOMP_VERSION, STOMP_CLIENT_ID, STOMP_PASSCODE, STOMP_CFJL_LOT_ID, STOMP_TIMESTAMP,
+    STOMP_SESSION, STOMP_VERSION, STOMP_CLIENT_ID, STOMP_PASSCODE, STOMP_SELECTOR, STOMP_CFJL_LOT_ID, STOMP_TIMESTAMP,
     STOMP_CFJL_ARCH_ID, STOMP_CFJL_DIGEST, STOMP_CFJL_REASON, STOMP_CFJL_STATUS, STOMP_DIGEST_ALGO, STOMP_HEART_BEAT,
     STOMP_MESSAGE_ID, STOMP_RECEIPT_ID, STOMP_DESTINATION, STOMP_REDELIVERED, STOMP_TRANSACTION, STOMP_CFJL_ARCH_DATE,
     STOMP_CONTENT_TYPE, STOMP_SUBSCRIPTION, STOMP_CFJL_SERIAL, STOMP_CFJL_DIGEST_ALGO, STOMP_CFJL_LAST_SERIAL,
@@ -55,6 +55,7 @@ struct stomp_parser {
     size_t scanned;             /* of the frame begun: bytes known to hold no end of headers, or of body */
     size_t need;                /* of the frame begun: its whole length, once known; else 0 */
     size_t head;                /* of the frame begun: length of its headers, when its body ends with a NUL byte; else 0 */
+    bool over_limit;            /* after STOMP_BAD: a limit was exceeded, the notation is right so far */
     struct buf unescaped;       /* values that had escapes, for the frame handed out last */
 };
 

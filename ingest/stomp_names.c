@@ -28,6 +28,7 @@ const struct stomp_word stomp_names[STOMP_NAMES] = {
     [STOMP_VERSION] = TEXT("version"),
     [STOMP_CLIENT_ID] = TEXT("ClientId"),
     [STOMP_PASSCODE] = TEXT("passcode"),
+    [STOMP_SELECTOR] = TEXT("selector"),
     [STOMP_CFJL_LOT_ID] = TEXT("CFJLLotId"),
     [STOMP_TIMESTAMP] = TEXT("Timestamp"),
     [STOMP_CFJL_ARCH_ID] = TEXT("CFJLArchId"),
