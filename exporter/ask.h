@@ -22,9 +22,9 @@ enum ask_type {
 
 enum {
     ASK_CHUNK = 64 * 1024,       /* content in one DATA, bytes */
-    ASK_WINDOW = 512 * 1024,     /* credit a front gives a stream, bytes */
+    ASK_WINDOW = 256 * 1024,     /* credit a front gives a stream, bytes */
     ASK_SHORT_MAX = 1024 * 1024, /* content in an ANSWER, bytes */
-    ASK_STREAMS_MAX = 256,       /* answers one query keeps open */
+    ASK_STREAMS_MAX = 64,       /* answers one query keeps open */
     ASK_TEXT_MAX = 256,
 };
 

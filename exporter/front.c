@@ -1,0 +1,493 @@
+/*
+ * Role front of coffre-exporter: listeners, siblings, roster, reload, metrics. Strangers' connections are in
+ * front_connection.c, their requests in front_request.c. Messages of siblings are not trusted.
+ */
+#include "exporter/front.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "exporter/roles.h"
+
+/* ---- queries ------------------------------------------------------------------------------------ */
+
+static void query_lost(struct front_query *q, const char *why)
+{
+    struct front *f = q->front;
+
+    if (q->channel == NULL)
+        return;
+    log_warning("query-lost", "a query process is gone: %s", why);
+    event_free(q->readable);
+    event_free(q->writable);
+    channel_free(q->channel);
+    q->channel = NULL;
+    q->available = false;
+    q->asked = 0;
+    for (unsigned i = 0; i < f->slot_count; i++) {
+        struct front_connection *c = f->slots[i];
+        static const struct api_refusal away = {503, "query-lost", "the query process was lost; ask again", NULL};
+
+        if (c == NULL || c->query != q)
+            continue;
+        c->query = NULL;
+        c->request = 0;
+        if (c->state == FRONT_WAITING)
+            front_refuse(c, &away);
+        else if (c->state == FRONT_SENDING)
+            front_drop(c, "query was lost in the middle of an answer");
+        front_continue(c);
+    }
+}
+
+void front_flush_query(struct front_query *q)
+{
+    struct err e = {0};
+
+    if (q->channel == NULL)
+        return;
+    if (!channel_flush(q->channel, &e)) {
+        event_active(q->readable, EV_READ, 0); /* the end is dealt with there, outside of whoever sends */
+        return;
+    }
+    if (channel_queued(q->channel) != 0)
+        event_add(q->writable, NULL);
+}
+
+static struct front_connection *find_request(struct front *f, const struct front_query *q, uint32_t request)
+{
+    unsigned slot = request & ((1u << FRONT_SLOT_BITS) - 1);
+    struct front_connection *c = slot < f->slot_count ? f->slots[slot] : NULL;
+
+    return c != NULL && c->request == request && request != 0 && c->query == q ? c : NULL;
+}
+
+static bool take_data(struct front_query *q, struct slice body, struct err *e)
+{
+    struct slice content;
+    uint32_t request;
+    struct front_connection *c;
+
+    if (!ask_read_content(body, &request, &content, e))
+        return false;
+    c = find_request(q->front, q, request);
+    if (c == NULL || c->state != FRONT_SENDING)
+        return true; /* dropped meanwhile */
+    if (content.len > c->credit || content.len > c->left || content.len == 0)
+        return err_set(e, ERR_INPUT, "content beyond what was asked");
+    c->credit -= (uint32_t)content.len;
+    c->left -= content.len;
+    c->sent += content.len;
+    if (!buf_add_slice(&c->out, content, e))
+        return false;
+    if (c->left == 0)
+        front_finish_request(c);
+    front_continue(c);
+    return true;
+}
+
+static bool take_answer(struct front_query *q, struct slice body, struct err *e)
+{
+    struct ask_answer a;
+    struct front_connection *c;
+
+    if (!ask_read_answer(body, &a, e))
+        return false;
+    c = find_request(q->front, q, a.request);
+    if (c == NULL || c->state != FRONT_WAITING)
+        return true;
+    front_answer(c, &a);
+    front_continue(c);
+    return true;
+}
+
+static bool take_broken(struct front_query *q, struct slice body, struct err *e)
+{
+    struct slice reason;
+    uint32_t request;
+    struct front_connection *c;
+
+    if (!ask_read_content(body, &request, &reason, e))
+        return false;
+    c = find_request(q->front, q, request);
+    if (c != NULL && c->state == FRONT_SENDING)
+        front_drop(c, "query cannot go on with the answer");
+    return true;
+}
+
+/* Sessions whose certificate is no longer bound end in the middle of what they read. */
+static void cut_the_unbound(struct front *f)
+{
+    for (unsigned i = 0; i < f->slot_count; i++) {
+        struct front_connection *c = f->slots[i];
+
+        if (c != NULL && (c->state == FRONT_WAITING || c->state == FRONT_SENDING) &&
+            !api_allowed(c->call.resource, front_profiles(c))) {
+            log_warning("session-cut", "%s is no longer bound", c->peer.subject.cn);
+            front_drop(c, "no longer bound");
+        }
+    }
+}
+
+static bool take_roster(struct front_query *q, struct slice body, struct err *e)
+{
+    struct front *f = q->front;
+    struct roster *fresh;
+
+    if (f->roster != NULL && slice_equal(roster_body(f->roster), body))
+        return true;
+    fresh = roster_decode(body, e);
+    if (fresh == NULL)
+        return false;
+    roster_free(f->roster);
+    f->roster = fresh;
+    log_info("roster", "%u bindings in force", roster_count(fresh));
+    cut_the_unbound(f);
+    return true;
+}
+
+static bool take_state(struct front_query *q, struct slice body, struct err *e)
+{
+    struct slice reason;
+    bool available;
+
+    if (!ask_read_state(body, &available, &reason, e))
+        return false;
+    q->available = available;
+    snprintf(q->reason, sizeof q->reason, "%.*s", (int)(reason.len < 255 ? reason.len : 255), (const char *)reason.at);
+    return true;
+}
+
+static bool take_message(struct front_query *q, const struct channel_message *m, struct err *e)
+{
+    if (m->fd >= 0) {
+        close(m->fd);
+        return err_set(e, ERR_INPUT, "a descriptor");
+    }
+    switch (m->type) {
+    case ASK_ROSTER:
+        return take_roster(q, m->body, e);
+    case ASK_ANSWER:
+        return take_answer(q, m->body, e);
+    case ASK_DATA:
+        return take_data(q, m->body, e);
+    case ASK_BROKEN:
+        return take_broken(q, m->body, e);
+    case ASK_STATE:
+        return take_state(q, m->body, e);
+    default:
+        return err_set(e, ERR_INPUT, "message %u", m->type);
+    }
+}
+
+static void query_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct front_query *q = arg;
+    struct channel_message m;
+    struct err e = {0};
+    enum channel_result r = CHANNEL_EMPTY;
+
+    (void)fd;
+    (void)what;
+    while (q->channel != NULL && (r = channel_receive(q->channel, &m, &e)) == CHANNEL_MESSAGE)
+        if (!take_message(q, &m, &e)) {
+            r = CHANNEL_CLOSED;
+            break;
+        }
+    if (r == CHANNEL_CLOSED)
+        query_lost(q, e.text);
+    front_bury(q->front);
+}
+
+static void query_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    front_flush_query(arg);
+}
+
+struct front_query *front_choose_query(struct front *f, const char **why)
+{
+    struct front_query *best = NULL;
+
+    *why = "no query process is there";
+    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++) {
+        struct front_query *q = &f->queries[i];
+
+        if (q->channel == NULL)
+            continue;
+        if (!q->available) {
+            *why = q->reason[0] == '\0' ? "PostgreSQL is not reached yet" : q->reason;
+            continue;
+        }
+        if (best == NULL || q->asked < best->asked)
+            best = q;
+    }
+    return best;
+}
+
+bool front_is_ready(const struct front *f, const char **why)
+{
+    bool available = false;
+
+    *why = "PostgreSQL is away";
+    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
+        available = available || (f->queries[i].channel != NULL && f->queries[i].available);
+    if (!available)
+        return false;
+    *why = f->roster == NULL ? "role bindings are not known yet" : "the key process is away";
+    return f->roster != NULL && remote_key_linked(f->key);
+}
+
+static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct front *f = ctx;
+    struct front_query *q;
+
+    if (strcmp(kind, "keys") == 0) {
+        remote_key_link(f->key, c);
+        return;
+    }
+    if (strcmp(kind, "query") != 0 || index >= FRONT_QUERIES_MAX) {
+        channel_free(c);
+        return;
+    }
+    q = &f->queries[index];
+    query_lost(q, "a new one is there");
+    q->channel = c;
+    q->readable = event_new(f->base, channel_fd(c), EV_READ | EV_PERSIST, query_readable, q);
+    q->writable = event_new(f->base, channel_fd(c), EV_WRITE, query_writable, q);
+    event_add(q->readable, NULL);
+}
+
+/* ---- listeners ---------------------------------------------------------------------------------- */
+
+static void set_accepting(struct front *f, bool accepting)
+{
+    if (accepting == f->accepting)
+        return;
+    f->accepting = accepting;
+    for (unsigned i = 0; i < f->listener_count; i++) {
+        if (accepting)
+            event_add(f->listeners[i], NULL);
+        else
+            event_del(f->listeners[i]);
+    }
+}
+
+static void acceptable(evutil_socket_t listener, short what, void *arg)
+{
+    struct front *f = arg;
+
+    (void)what;
+    for (int turn = 0; turn < 64 && f->connected < f->slot_count; turn++) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        char host[48] = "?", port[8] = "", address[64];
+        int fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) {
+                log_warning("descriptors", "no descriptor is left for a new connection");
+                set_accepting(f, false); /* the tick tries again */
+            }
+            return;
+        }
+        getnameinfo((struct sockaddr *)&from, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+        snprintf(address, sizeof address, "%s:%s", host, port);
+        front_accept(f, fd, address);
+    }
+    if (f->connected >= f->slot_count)
+        set_accepting(f, false);
+}
+
+static void listener(void *ctx, int fd)
+{
+    struct front *f = ctx;
+
+    if (f->listener_count == SETTINGS_LIST_MAX) {
+        close(fd);
+        return;
+    }
+    f->listeners[f->listener_count] = event_new(f->base, fd, EV_READ | EV_PERSIST, acceptable, f);
+    if (f->accepting)
+        event_add(f->listeners[f->listener_count], NULL);
+    f->listener_count++;
+}
+
+/* ---- what certificates are believed ---------------------------------------------------------------- */
+
+static STACK_OF(X509) *read_bundle(const char *path, struct err *e)
+{
+    STACK_OF(X509) *all = sk_X509_new_null();
+    BIO *in = BIO_new_file(path, "r");
+    X509 *x;
+
+    if (all == NULL || in == NULL) {
+        err_set_openssl(e, ERR_INPUT, "%s: cannot be read", path);
+    } else {
+        while ((x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL)
+            sk_X509_push(all, x);
+        ERR_clear_error();
+    }
+    BIO_free(in);
+    return all;
+}
+
+/* The operator's CA is believed too where it is configured: it issues technical administrators' certificates. */
+static bool add_operator_ca(SSL_CTX *context, const char *path, struct err *e)
+{
+    STACK_OF(X509_NAME) *names = SSL_CTX_get_client_CA_list(context);
+    STACK_OF(X509_NAME) *own = names == NULL ? NULL : SSL_dup_CA_list(names);
+
+    if (own == NULL || SSL_add_file_cert_subjects_to_stack(own, path) != 1) {
+        sk_X509_NAME_pop_free(own, X509_NAME_free);
+        return err_set_openssl(e, ERR_INPUT, "%s: no CA certificate", path);
+    }
+    SSL_CTX_set_client_CA_list(context, own);
+    if (SSL_CTX_load_verify_file(context, path) != 1)
+        return err_set_openssl(e, ERR_INPUT, "%s: no CA certificate", path);
+    return true;
+}
+
+/* Reads certificate and CAs; what is in force stays when something is wrong. */
+static bool load_trust(struct front *f, const struct settings *s, struct err *e)
+{
+    struct tls_server_options o = {.certificate = s->exporter.certificate, .remote = f->key,
+                                   .client_ca = s->regulator.ca, .client = TLS_CLIENT_REPORTED};
+    SSL_CTX *context = tls_server_context(&o, e);
+    STACK_OF(X509) *regulator = NULL, *operator_ca = NULL;
+    bool has_operator = *s->operator_pki.ca != '\0';
+
+    if (context == NULL || (has_operator && !add_operator_ca(context, s->operator_pki.ca, e))) {
+        SSL_CTX_free(context);
+        return false;
+    }
+    regulator = read_bundle(s->regulator.ca, e);
+    operator_ca = has_operator ? read_bundle(s->operator_pki.ca, e) : NULL;
+    SSL_CTX_free(f->context);
+    sk_X509_pop_free(f->regulator_ca, X509_free);
+    sk_X509_pop_free(f->operator_ca, X509_free);
+    f->context = context;
+    f->regulator_ca = regulator;
+    f->operator_ca = operator_ca;
+    return true;
+}
+
+static void reload(void *ctx, const struct settings *fresh)
+{
+    struct front *f = ctx;
+    struct err e = {0};
+
+    f->request_ms = fresh->exporter.request_timeout;
+    f->write_ms = fresh->exporter.write_timeout;
+    if (load_trust(f, fresh, &e))
+        return;
+    if (!remote_key_linked(f->key))
+        log_error("reload-refused", "the certificates in force stay: %s", e.text);
+    /* A certificate for another key: a fresh process takes it up; one line in the log, sessions begin again. */
+    log_warning("reload-restart", "this process starts again for the new certificate: %s", e.text);
+    event_base_loopbreak(f->base);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------ */
+
+static void drain(void *ctx)
+{
+    struct front *f = ctx;
+
+    f->draining = true;
+    set_accepting(f, false);
+    for (unsigned i = 0; i < f->slot_count; i++)
+        if (f->slots[i] != NULL && (f->slots[i]->state == FRONT_IDLE || f->slots[i]->state == FRONT_HANDSHAKE))
+            front_drop(f->slots[i], "draining");
+    front_bury(f);
+    if (f->connected == 0)
+        event_base_loopbreak(f->base);
+}
+
+static void report(struct front *f)
+{
+    char text[1024];
+    const char *why;
+    bool ready = front_is_ready(f, &why);
+
+    role_ready(f->role, ready, "%s, %u connections", ready ? "serving" : why, f->connected);
+    snprintf(text, sizeof text,
+             "coffre_exporter_connections %u\ncoffre_exporter_accepted_total %llu\ncoffre_exporter_refused_certificates_total %llu\n"
+             "coffre_exporter_requests_total{status=\"2xx\"} %llu\ncoffre_exporter_requests_total{status=\"3xx\"} %llu\n"
+             "coffre_exporter_requests_total{status=\"4xx\"} %llu\ncoffre_exporter_requests_total{status=\"5xx\"} %llu\n"
+             "coffre_exporter_sent_bytes_total %llu\n",
+             f->connected, (unsigned long long)f->accepted, (unsigned long long)f->refused,
+             (unsigned long long)f->requests[2], (unsigned long long)f->requests[3], (unsigned long long)f->requests[4],
+             (unsigned long long)f->requests[5], (unsigned long long)f->bytes_out);
+    role_metrics(f->role, text);
+}
+
+static void ticked(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+
+    (void)fd;
+    (void)what;
+    if (!f->draining && f->connected < f->slot_count)
+        set_accepting(f, true);
+    report(f);
+}
+
+static void free_front(struct front *f)
+{
+    for (unsigned i = 0; i < f->slot_count; i++)
+        if (f->slots[i] != NULL)
+            front_drop(f->slots[i], "this process ends");
+    front_bury(f);
+    for (unsigned i = 0; i < f->listener_count; i++)
+        event_free(f->listeners[i]);
+    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
+        if (f->queries[i].channel != NULL) {
+            event_free(f->queries[i].readable);
+            event_free(f->queries[i].writable);
+            channel_free(f->queries[i].channel);
+        }
+    event_free(f->tick);
+    SSL_CTX_free(f->context);
+    sk_X509_pop_free(f->regulator_ca, X509_free);
+    sk_X509_pop_free(f->operator_ca, X509_free);
+    remote_key_free(f->key);
+    roster_free(f->roster);
+    free(f->slots);
+}
+
+int front_run(struct role *role)
+{
+    static const struct role_events events = {.linked = linked, .listener = listener, .drain = drain, .reload = reload};
+    const struct settings *s = role_settings(role);
+    struct front f = {.role = role, .accepting = true, .request_ms = s->exporter.request_timeout,
+                      .write_ms = s->exporter.write_timeout, .slot_count = (unsigned)s->exporter.connections};
+    struct timeval second = {1, 0};
+    struct err e = {0};
+
+    f.base = event_base_new();
+    f.key = remote_key_open(s->exporter.certificate, &e);
+    if (f.key == NULL || !load_trust(&f, s, &e)) {
+        log_error("config-bad", "%s", e.text);
+        return ROLE_EXIT_CONFIG;
+    }
+    f.slots = mem_zalloc(f.slot_count, sizeof(struct front_connection *));
+    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
+        f.queries[i].front = &f;
+    f.tick = event_new(f.base, -1, EV_PERSIST, ticked, &f);
+    event_add(f.tick, &second);
+    role_on(role, &events, &f);
+    role_attach(role, f.base);
+    event_base_dispatch(f.base);
+    free_front(&f);
+    event_base_free(f.base);
+    return 0;
+}
