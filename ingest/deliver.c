@@ -24,9 +24,10 @@ struct front {
     uint64_t generation;
 };
 
-/* One queue of the broker with its subscriptions; its place in the table gives its AMQP channel. */
+/* One queue of the broker with its subscriptions. */
 struct queue {
-    bool used, consuming, leaving;
+    uint16_t channel; /* of the broker: its place in the table decides */
+    bool consuming, leaving;
     uint32_t depositor;
     enum deliver_queue kind;
     char *name;
@@ -51,7 +52,8 @@ struct deliver {
     struct pack_reader *reader;
     struct pack_writer *writer;
     struct front fronts[FRONTS_MAX];
-    struct queue queues[QUEUES_MAX];
+    struct queue *queues[QUEUES_MAX]; /* owned; NULL: free place */
+    unsigned queue_top;              /* no queue at or after it */
     struct put_back put_backs[PUT_BACKS_MAX];
     char *exchange; /* Event.<N>.Out */
     uint64_t generation, ordinal, reconnect_at, backoff_ms, metrics_at;
@@ -67,11 +69,6 @@ static uint64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint16_t channel_of(const struct deliver *d, const struct queue *q)
-{
-    return (uint16_t)(FIRST_QUEUE_CHANNEL + (q - d->queues));
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -110,9 +107,9 @@ static bool open_keys(struct deliver *d, const struct settings *s, struct err *e
 
 static struct queue *find_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind)
 {
-    for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d->queues[i].used && d->queues[i].depositor == depositor && d->queues[i].kind == kind)
-            return &d->queues[i];
+    for (unsigned i = 0; i < d->queue_top; i++)
+        if (d->queues[i] != NULL && d->queues[i]->depositor == depositor && d->queues[i]->kind == kind)
+            return d->queues[i];
     return NULL;
 }
 
@@ -122,20 +119,25 @@ static struct queue *open_queue(struct deliver *d, uint32_t depositor, enum deli
     struct queue *q = find_queue(d, depositor, kind);
 
     for (unsigned i = 0; q == NULL && i < QUEUES_MAX; i++)
-        if (!d->queues[i].used) {
-            q = &d->queues[i];
-            *q = (struct queue){.used = true, .depositor = depositor, .kind = kind};
+        if (d->queues[i] == NULL) {
+            q = d->queues[i] = mem_zalloc(1, sizeof *q);
+            *q = (struct queue){.channel = (uint16_t)(FIRST_QUEUE_CHANNEL + i), .depositor = depositor, .kind = kind};
+            if (i >= d->queue_top)
+                d->queue_top = i + 1;
             q->name = mem_printf("%s.%" PRIu64 ".Out.%" PRIu32, kind == DELIVER_EVENT ? "Event" : "Archive",
                                  s->vault.number, depositor);
         }
     return q;
 }
 
-static void forget_queue(struct queue *q)
+static void forget_queue(struct deliver *d, struct queue *q)
 {
+    d->queues[q->channel - FIRST_QUEUE_CHANNEL] = NULL;
+    while (d->queue_top != 0 && d->queues[d->queue_top - 1] == NULL)
+        d->queue_top--;
     mailbox_free(&q->mailbox);
     free(q->name);
-    q->used = false;
+    free(q);
 }
 
 static void lost(struct deliver *d, const struct err *e)
@@ -145,17 +147,17 @@ static void lost(struct deliver *d, const struct err *e)
     d->reconnect_at = now_ms() + d->backoff_ms;
     d->backoff_ms = d->backoff_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : d->backoff_ms * 2;
     memset(d->put_backs, 0, sizeof d->put_backs);
-    for (unsigned i = 0; i < QUEUES_MAX; i++) {
-        struct queue *q = &d->queues[i];
+    for (unsigned i = 0; i < d->queue_top; i++) {
+        struct queue *q = d->queues[i];
 
-        if (!q->used)
+        if (q == NULL)
             continue;
         q->consuming = q->leaving = false;
         q->put_backs = 0;
         q->retry_at = 0;
         mailbox_forget(&q->mailbox);
         if (q->mailbox.subscription_count == 0)
-            forget_queue(q);
+            forget_queue(d, q);
     }
     log_warning("broker-down", "%s", e->text);
     role_ready(d->role, false, "%s", e->text);
@@ -164,7 +166,7 @@ static void lost(struct deliver *d, const struct err *e)
 /* Starts consuming; a queue that does not exist yet is tried again. False: the connection is lost. */
 static bool consume(struct deliver *d, struct queue *q, struct err *e)
 {
-    uint16_t channel = channel_of(d, q);
+    uint16_t channel = q->channel;
     struct err why = {0};
 
     if (!broker_channel_is_open(d->broker, channel) && !broker_channel_open(d->broker, channel, e))
@@ -213,7 +215,7 @@ static bool publish_remainder(struct deliver *d, struct queue *q, const struct m
          pack_add(d->writer, buf_slice(&plain), e) && pack_end(d->writer, e) &&
          broker_publish(d->broker, PUT_BACK_CHANNEL, d->exchange, key, PACK_CONTENT_TYPE, buf_slice(&pack), &tag, e);
     if (ok) {
-        *back = (struct put_back){.tag = tag, .channel = channel_of(d, q), .message_tag = message->tag};
+        *back = (struct put_back){.tag = tag, .channel = q->channel, .message_tag = message->tag};
         q->put_backs++;
         d->counts.put_back++;
     }
@@ -227,12 +229,12 @@ static bool finish_leaving(struct deliver *d, struct queue *q, struct err *e)
 {
     if (!q->leaving || q->put_backs != 0)
         return true;
-    if (!broker_channel_close(d->broker, channel_of(d, q), e))
+    if (!broker_channel_close(d->broker, q->channel, e))
         return false;
     q->leaving = q->consuming = false;
     mailbox_forget(&q->mailbox);
     if (q->mailbox.subscription_count == 0)
-        forget_queue(q);
+        forget_queue(d, q);
     return true;
 }
 
@@ -242,10 +244,10 @@ static bool leave(struct deliver *d, struct queue *q, struct err *e)
     if (q->leaving)
         return true;
     if (!q->consuming) {
-        forget_queue(q);
+        forget_queue(d, q);
         return true;
     }
-    if (!broker_cancel(d->broker, channel_of(d, q), q->name, e))
+    if (!broker_cancel(d->broker, q->channel, q->name, e))
         return false;
     q->leaving = true;
     for (struct mailbox_message *m = q->mailbox.first; m != NULL; m = m->next)
@@ -263,7 +265,7 @@ static bool put_back_confirmed(struct deliver *d, const struct broker_event *ev,
 
         if (back->tag == 0 || !(back->tag == ev->tag || (ev->multiple && back->tag < ev->tag)))
             continue;
-        q = &d->queues[back->channel - FIRST_QUEUE_CHANNEL];
+        q = d->queues[back->channel - FIRST_QUEUE_CHANNEL];
         stored = ev->positive && !back->returned;
         back->tag = 0;
         q->put_backs--;
@@ -280,9 +282,9 @@ static void front_gone(struct deliver *d, struct front *f)
 {
     channel_free(f->channel);
     f->channel = NULL;
-    for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d->queues[i].used)
-            mailbox_unsubscribe_front(&d->queues[i].mailbox, (uint32_t)(f - d->fronts), f->generation);
+    for (unsigned i = 0; i < d->queue_top; i++)
+        if (d->queues[i] != NULL)
+            mailbox_unsubscribe_front(&d->queues[i]->mailbox, (uint32_t)(f - d->fronts), f->generation);
 }
 
 struct sending {
@@ -326,12 +328,13 @@ static bool send_entry(void *ctx, const struct mailbox_subscription *s, uint64_t
 
 static bool pump_all(struct deliver *d, struct err *e)
 {
-    for (unsigned i = 0; i < QUEUES_MAX; i++) {
-        struct queue *q = &d->queues[i];
-        struct sending sending = {d, q->kind};
+    for (unsigned i = 0; i < d->queue_top; i++) {
+        struct queue *q = d->queues[i];
+        struct sending sending = {d, DELIVER_EVENT};
 
-        if (!q->used)
+        if (q == NULL)
             continue;
+        sending.kind = q->kind;
         if (q->mailbox.subscription_count == 0) {
             if (!leave(d, q, e))
                 return false;
@@ -367,23 +370,23 @@ static bool subscribe(struct deliver *d, uint32_t slot, struct wire_reader *in, 
 
 static void unsubscribe(struct deliver *d, uint32_t slot, uint64_t id)
 {
-    for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d->queues[i].used && mailbox_unsubscribe(&d->queues[i].mailbox, slot, d->fronts[slot].generation, id))
+    for (unsigned i = 0; i < d->queue_top; i++)
+        if (d->queues[i] != NULL && mailbox_unsubscribe(&d->queues[i]->mailbox, slot, d->fronts[slot].generation, id))
             return;
 }
 
 static bool settle(struct deliver *d, uint32_t slot, uint64_t id, uint64_t delivery, bool accepted, struct err *e)
 {
-    for (unsigned i = 0; i < QUEUES_MAX; i++) {
-        struct queue *q = &d->queues[i];
+    for (unsigned i = 0; i < d->queue_top; i++) {
+        struct queue *q = d->queues[i];
         struct mailbox_message *done;
 
-        if (!q->used)
+        if (q == NULL)
             continue;
         done = mailbox_settle(&q->mailbox, slot, d->fronts[slot].generation, id, delivery, accepted);
         if (done == NULL)
             continue;
-        if (d->broker != NULL && !broker_ack(d->broker, channel_of(d, q), done->tag, false, e))
+        if (d->broker != NULL && !broker_ack(d->broker, q->channel, done->tag, false, e))
             return false;
         mailbox_remove(&q->mailbox, done);
         break;
@@ -477,19 +480,19 @@ static bool take_delivery(struct deliver *d, struct queue *q, const struct broke
     /* Not ours or altered: out of the way, said loudly. The sensor sends again what it has no answer for. */
     log_error("answer-undecipherable", "%s: %s", q->name, why.text);
     d->counts.undecipherable++;
-    return broker_nack(d->broker, channel_of(d, q), ev->tag, false, false, e);
+    return broker_nack(d->broker, q->channel, ev->tag, false, false, e);
 }
 
 static bool handle_broker(struct deliver *d, const struct broker_event *ev, struct err *e)
 {
     struct queue *q = ev->channel >= FIRST_QUEUE_CHANNEL && ev->channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX
-                          ? &d->queues[ev->channel - FIRST_QUEUE_CHANNEL]
+                          ? d->queues[ev->channel - FIRST_QUEUE_CHANNEL]
                           : NULL;
 
     switch (ev->kind) {
     case BROKER_DELIVERY:
         /* After the cancel: the channel's closing sends it back. */
-        if (q == NULL || !q->used || q->leaving)
+        if (q == NULL || q->leaving)
             return true;
         return take_delivery(d, q, ev, e);
     case BROKER_CONFIRM:
@@ -500,11 +503,11 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
                 d->put_backs[i].returned = true;
         return true;
     case BROKER_CHANNEL_CLOSED:
-        if (q == NULL)
+        if (ev->channel < FIRST_QUEUE_CHANNEL)
             return err_set(e, ERR_RETRY, "RabbitMQ closed the channel: %s", ev->text);
         /* fall through */
     case BROKER_CANCELLED:
-        if (q == NULL || !q->used)
+        if (q == NULL)
             return true;
         log_warning("queue-gone", "%s: %s", q->name, ev->text);
         if (ev->kind == BROKER_CANCELLED && !broker_channel_close(d->broker, ev->channel, e))
@@ -626,8 +629,8 @@ static bool finished(const struct deliver *d)
     for (unsigned i = 0; i < FRONTS_MAX; i++)
         if (d->fronts[i].channel != NULL)
             return false;
-    for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d->queues[i].used && d->broker != NULL)
+    for (unsigned i = 0; i < d->queue_top; i++)
+        if (d->queues[i] != NULL && d->broker != NULL)
             return false;
     return true;
 }
@@ -668,8 +671,8 @@ int deliver_run(struct role *role)
     for (unsigned i = 0; i < FRONTS_MAX; i++)
         channel_free(d.fronts[i].channel);
     for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d.queues[i].used)
-            forget_queue(&d.queues[i]);
+        if (d.queues[i] != NULL)
+            forget_queue(&d, d.queues[i]);
     broker_close(d.broker);
     pack_reader_free(d.reader);
     pack_writer_free(d.writer);

@@ -1,3 +1,12 @@
 # The daemon: each role adds its objects to coffre-ingest_OBJS.
 PROGRAMS += coffre-ingest
-coffre-ingest_OBJS += ingest/main.o ingest/relay.o ingest/packing.o ingest/roster_role.o
+coffre-ingest_OBJS += ingest/main.o ingest/relay.o ingest/packing.o ingest/deliver.o ingest/mailbox.o ingest/roster_role.o
+# coffre-deposit
+PROGRAMS += coffre-deposit
+DEPOSIT_PURE_OBJS = ingest/deposit/scan.o ingest/deposit/split.o ingest/deposit/adapt.o ingest/deposit/digest.o \
+	ingest/deposit/histogram.o ingest/deposit/made.o
+coffre-deposit_OBJS = ingest/deposit/main.o ingest/deposit/options.o ingest/deposit/link.o ingest/deposit/source.o \
+	ingest/deposit/items.o ingest/deposit/journal.o ingest/deposit/report.o \
+	ingest/deposit/run.o ingest/deposit/run_send.o ingest/deposit/run_answer.o \
+	ingest/deposit/load.o ingest/deposit/load_lane.o ingest/deposit/load_follow.o ingest/deposit/load_report.o \
+	$(DEPOSIT_PURE_OBJS) ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
