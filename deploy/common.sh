@@ -32,12 +32,17 @@ else
 fi
 run_group=$(id -gn "$run_user")
 
+# Sets $command_line to what comes before a command of the instance's user.
+user_command() {
+    command_line=()
+    [ "$(id -u)" -ne 0 ] || command_line=(setpriv --reuid="$run_user" --regid="$run_group" --clear-groups --)
+    command_line+=(env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" LANG=C.UTF-8 SOFTHSM2_CONF="$home/softhsm/softhsm2.conf")
+}
+
 # Runs a command as the instance's user with a small environment of its own.
 as_user() {
-    local switch=()
-    [ "$(id -u)" -ne 0 ] || switch=(setpriv --reuid="$run_user" --regid="$run_group" --clear-groups --)
-    "${switch[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" LANG=C.UTF-8 \
-        SOFTHSM2_CONF="$home/softhsm/softhsm2.conf" "$@"
+    user_command
+    "${command_line[@]}" "$@"
 }
 
 # ---- where ---------------------------------------------------------------------------------------
@@ -137,7 +142,8 @@ start() {
     shift
     as_user touch "$log"
     # The shell between writes its own number, then becomes the command.
-    as_user setsid sh -c 'echo $$ >"$1"; log=$2; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh "$home/pid/$name.starting" "$log" "$@" &
+    user_command
+    "${command_line[@]}" setsid sh -c 'echo $$ >"$1"; log=$2; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh "$home/pid/$name.starting" "$log" "$@" 9>&- &
     disown
     for _ in $(seq 100); do
         [ -s "$home/pid/$name.starting" ] && break

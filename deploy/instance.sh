@@ -47,8 +47,8 @@ servers_up() {
     remember_ports
     pki_up
     softhsm_up
-    postgresql_up 9>&-
-    rabbitmq_up 9>&-
+    postgresql_up
+    rabbitmq_up
 }
 
 everything_up() {
@@ -57,7 +57,7 @@ everything_up() {
     configuration_up
     ceremony_up
     for daemon in coffre-sealer coffre-ingest coffre-exporter; do
-        daemon_up $daemon 9>&-
+        daemon_up $daemon
     done
     for daemon in coffre-sealer coffre-ingest coffre-exporter; do
         wait_for $daemon 60 daemon_ready $daemon
@@ -136,11 +136,11 @@ down)
     ;;
 run) run_demonstration ;;
 status) status ;;
-start) start_one "$1" 9>&- ;;
+start) start_one "$1" ;;
 stop) stop_one "$1" ;;
 restart)
     stop_one "$1"
-    start_one "$1" 9>&-
+    start_one "$1"
     ;;
 kill)
     pid=$(alive "$1") || fail "$1 does not run"
