@@ -7,6 +7,10 @@ STOMP_OBJS = ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
 UNIT_TESTS += test_stomp
 test_stomp_OBJS = tests/unit/test_stomp.o $(STOMP_OBJS)
 test_stomp_LIBS = -lcmocka
+SESSION_OBJS = ingest/session.o ingest/session_send.o ingest/session_subscribe.o
+UNIT_TESTS += test_session
+test_session_OBJS = tests/unit/test_session.o $(SESSION_OBJS) $(STOMP_OBJS)
+test_session_LIBS = -lcmocka
 FUZZERS += fuzz_stomp
 fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
 # the relay's packs
@@ -18,3 +22,14 @@ UNIT_TESTS += test_event
 EVENT_OBJS = ingest/event.o ingest/event_xml.o ingest/digest.o
 test_event_OBJS = tests/unit/test_event.o $(EVENT_OBJS)
 test_event_LIBS = -lcmocka
+# values
+UNIT_TESTS += test_err test_buf test_wire test_log test_settings
+$(foreach t,err buf wire log settings,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_envelope
+ENVELOPE_OBJS = ingest/envelope.o ingest/envelope_key.o
+test_envelope_OBJS = tests/unit/test_envelope.o $(ENVELOPE_OBJS)
+test_envelope_LIBS = -lcmocka
+# a depositor's queue
+UNIT_TESTS += test_mailbox
+test_mailbox_OBJS = tests/unit/test_mailbox.o ingest/mailbox.o
+test_mailbox_LIBS = -lcmocka
