@@ -118,8 +118,10 @@ enum { ROWS = sizeof table / sizeof *table, KEY_MAX = 128, DEPTH_MAX = 8 };
 struct reading {
     struct settings *s;
     const char *path;
+    unsigned parts; /* of the daemon it is read for */
     char *folder;
     bool seen[ROWS];
+    size_t lines[ROWS]; /* where each key was given last; 0: nowhere */
     struct err *e;
 };
 
@@ -240,7 +242,10 @@ static bool set_scalar(struct reading *r, const char *key, bool in_list, const c
             return at_line(r, line, "%s: %s expected", key, in_list ? "one value" : "a list");
         if (r->seen[i] && !in_list)
             return at_line(r, line, "%s: given twice", key);
+        if ((row->required & r->parts) != 0 && *text == '\0')
+            return at_line(r, line, "%s: is empty", key);
         r->seen[i] = true;
+        r->lines[i] = line;
         return set_value(r, row, text, line);
     }
     return at_line(r, line, "unknown key %s", key);
@@ -336,7 +341,7 @@ static bool read_document(struct reading *r, FILE *in)
     return ok;
 }
 
-static bool set_fallbacks(struct reading *r, unsigned parts)
+static bool set_fallbacks(struct reading *r)
 {
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *row = &table[i];
@@ -346,13 +351,22 @@ static bool set_fallbacks(struct reading *r, unsigned parts)
         if (row->fallback != NULL) {
             if (!set_value(r, row, row->fallback, 0))
                 return false;
-        } else if ((row->required & parts) != 0) {
+        } else if ((row->required & r->parts) != 0) {
             return err_set(r->e, ERR_INPUT, "%s: %s is missing (%s)", r->path, row->key, row->meaning);
         } else if (row->type == TEXT || row->type == PATH) {
             *(char **)field(r->s, row) = mem_strdup("");
         }
     }
     return true;
+}
+
+/* A rule broken by the value of `key`: says where it was given, or that it is the default. */
+static bool broken(struct reading *r, const char *key, const char *rule)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(table[i].key, key) == 0 && r->lines[i] != 0)
+            return at_line(r, r->lines[i], "%s: %s", key, rule);
+    return err_set(r->e, ERR_INPUT, "%s: %s (by default): %s", r->path, key, rule);
 }
 
 /* Rules that one row cannot express. */
@@ -363,22 +377,21 @@ static bool check_whole(struct reading *r)
 
     if (*s->vault.operator_id != '\0' &&
         (strlen(s->vault.operator_id) != 4 || strspn(s->vault.operator_id, "0123456789") != 4))
-        return err_set(r->e, ERR_INPUT, "%s: vault.operator: \"%s\" is not four digits", r->path, s->vault.operator_id);
+        return broken(r, "vault.operator", "not four digits");
     if (!log_level_parse(s->log_level, &level))
-        return err_set(r->e, ERR_INPUT, "%s: log.level: \"%s\" is none of error, warning, info, debug", r->path, s->log_level);
+        return broken(r, "log.level", "none of error, warning, info, debug");
     if (strcmp(s->sealer.clock_source, "kernel") != 0 && strcmp(s->sealer.clock_source, "local-trusted") != 0)
-        return err_set(r->e, ERR_INPUT, "%s: sealer.clock.source: \"%s\" is neither kernel nor local-trusted", r->path,
-                       s->sealer.clock_source);
+        return broken(r, "sealer.clock.source", "neither kernel nor local-trusted");
     if (s->ingest.limits.transaction_bytes < s->ingest.limits.body_bytes)
-        return err_set(r->e, ERR_INPUT, "%s: ingest.limits.transaction_bytes is less than ingest.limits.body_bytes", r->path);
+        return broken(r, "ingest.limits.transaction_bytes", "less than ingest.limits.body_bytes");
     if (s->ingest.limits.pending_bytes < s->ingest.limits.transaction_bytes)
-        return err_set(r->e, ERR_INPUT, "%s: ingest.limits.pending_bytes is less than ingest.limits.transaction_bytes", r->path);
+        return broken(r, "ingest.limits.pending_bytes", "less than ingest.limits.transaction_bytes");
     return true;
 }
 
 struct settings *settings_load(const char *path, unsigned parts, struct err *e)
 {
-    struct reading r = {.s = mem_zalloc(1, sizeof *r.s), .path = path, .e = e};
+    struct reading r = {.s = mem_zalloc(1, sizeof *r.s), .path = path, .parts = parts, .e = e};
     char *copy = NULL, *real = realpath(path, NULL);
     FILE *in = real == NULL ? NULL : fopen(real, "re");
     bool ok = false;
@@ -390,7 +403,7 @@ struct settings *settings_load(const char *path, unsigned parts, struct err *e)
     copy = mem_strdup(real);
     r.folder = dirname(copy);
     r.s->file = mem_strdup(real);
-    ok = read_document(&r, in) && set_fallbacks(&r, parts) && check_whole(&r);
+    ok = read_document(&r, in) && set_fallbacks(&r) && check_whole(&r);
 out:
     if (in != NULL)
         fclose(in);

@@ -1,0 +1,242 @@
+/* The configuration: every error names file and line, every value is within bounds, printing is reading. */
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/system/settings.h"
+#include "common/values/buf.h"
+
+static const char minimal[] = "vault:\n"                                        /* 1 */
+                              "  operator: \"4512\"\n"                          /* 2 */
+                              "  number: 1\n"                                   /* 3 */
+                              "state_dir: state\n"                              /* 4 */
+                              "rabbitmq:\n"                                     /* 5 */
+                              "  host: localhost\n"                             /* 6 */
+                              "  ca: /abs/ca.pem\n"                             /* 7 */
+                              "postgresql:\n"                                   /* 8 */
+                              "  conninfo: host=/tmp\n"                         /* 9 */
+                              "operator:\n"                                     /* 10 */
+                              "  ca: pki/op.pem\n"                              /* 11 */
+                              "regulator:\n"                                    /* 12 */
+                              "  recipients: [pki/r1.pem, pki/r2.pem]\n"        /* 13 */
+                              "ingest:\n"                                       /* 14 */
+                              "  certificate: c\n  key: k\n"                    /* 15, 16 */
+                              "  rabbitmq_certificate: rc\n  rabbitmq_key: rk\n"/* 17, 18 */
+                              "  pack_keys: [p]\n  dedup_key: d\n";             /* 19, 20 */
+
+static char path[64];
+
+static void put(const char *text, size_t len)
+{
+    FILE *out = fopen(path, "w");
+
+    assert_non_null(out);
+    assert_int_equal(fwrite(text, 1, len, out), len);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void put_text(const char *text)
+{
+    put(text, strlen(text));
+}
+
+/* Loads the minimal text with `extra` behind it. */
+static struct settings *load(const char *extra, struct err *e)
+{
+    char *text = mem_printf("%s%s", minimal, extra);
+    struct settings *s;
+
+    put_text(text);
+    free(text);
+    s = settings_load(path, SETTINGS_INGEST, e);
+    return s;
+}
+
+static void refused(const char *extra, const char *why)
+{
+    struct err e = {0};
+    struct settings *s = load(extra, &e);
+
+    if (s != NULL)
+        print_error("accepted: %s\n", extra);
+    assert_null(s);
+    assert_int_equal(e.code, ERR_INPUT);
+    if (strstr(e.text, why) == NULL)
+        print_error("\"%s\" does not say \"%s\"\n", e.text, why);
+    assert_non_null(strstr(e.text, why));
+    assert_non_null(strstr(e.text, path));
+}
+
+static void defaults_and_relative_paths(void **state)
+{
+    struct err e = {0};
+    struct settings *s = load("", &e);
+    char *queue;
+
+    (void)state;
+    assert_non_null(s);
+    assert_int_equal(s->vault.number, 1);
+    assert_string_equal(s->vault.operator_id, "4512");
+    assert_string_equal(s->state_dir, "/tmp/state");
+    assert_string_equal(s->rabbitmq.ca, "/abs/ca.pem");
+    assert_int_equal(s->rabbitmq.port, 5671);
+    assert_int_equal(s->regulator.recipients.count, 2);
+    assert_string_equal(s->regulator.recipients.items[1], "/tmp/pki/r2.pem");
+    assert_int_equal(s->lot.age, 60000);
+    assert_int_equal(s->lot.idle, 86400000);
+    assert_int_equal(s->lot.bytes, 256 << 20);
+    assert_int_equal(s->ingest.listen.count, 1);
+    assert_true(s->sealer.close_at_shutdown);
+    assert_string_equal(s->sealer.seal_key, "seal");
+    queue = settings_queue(s, "Event", "In");
+    assert_string_equal(queue, "Event.1.In");
+    free(queue);
+    settings_free(s);
+}
+
+static void values_given_are_taken(void **state)
+{
+    struct settings *s = load("  listen:\n    - 127.0.0.1:1\n    - \"[::1]:2\"\n  limits:\n    connections: 7\n"
+                              "    body_bytes: 2KiB\n  timeouts: {drain: 1500ms}\nlot:\n  age: 5m\nlog: {level: debug}\n",
+                              NULL);
+
+    (void)state;
+    assert_non_null(s);
+    assert_int_equal(s->ingest.listen.count, 2);
+    assert_string_equal(s->ingest.listen.items[1], "[::1]:2");
+    assert_int_equal(s->ingest.limits.connections, 7);
+    assert_int_equal(s->ingest.limits.body_bytes, 2048);
+    assert_int_equal(s->ingest.timeouts.drain, 1500);
+    assert_int_equal(s->lot.age, 300000);
+    assert_int_equal(settings_log_level(s), LOG_LEVEL_DEBUG);
+    settings_free(s);
+}
+
+static void errors_name_file_and_line(void **state)
+{
+    (void)state;
+    refused("  colour: red\n", ":21: unknown key ingest.colour");
+    refused("lot:\n  age: 5\n", ":22: lot.age: \"5\" is not a duration");
+    refused("lot:\n  age: 5parsecs\n", ":22: lot.age");
+    refused("lot:\n  age: 999ms\n", ":22: lot.age: 999ms is out of bounds");
+    refused("lot:\n  count: -1\n", ":22: lot.count: \"-1\" is not a natural number");
+    refused("lot:\n  count: 99999999999999999999\n", ":22: lot.count");
+    refused("lot:\n  bytes: 18446744073709551615GiB\n", ":22: lot.bytes");
+    refused("lot:\n  age: 60s\n  age: 61s\n", ":23: lot.age: given twice");
+    refused("lot:\n  age: [60s]\n", ":22: lot.age: one value expected");
+    refused("  listen: 0.0.0.0:1\n", ":21: ingest.listen: a list expected");
+    refused("sealer:\n  close_at_shutdown: maybe\n", ":22: sealer.close_at_shutdown");
+    refused("log:\n  level: loud\n", ":22: log.level: none of");
+    refused("sealer:\n  clock:\n    source: sundial\n", ":23: sealer.clock.source");
+    refused("  limits:\n    body_bytes: 16MiB\n", "ingest.limits.transaction_bytes");
+    refused("  limits: {pending_bytes: 1MiB}\n", ":21: ingest.limits.pending_bytes: less than");
+    refused("lot: *anchor\n", ":21:");
+    refused("lot: {age: 60s\n", ":");
+    refused("- a\n", ":");
+    refused("lot:\n  {a: {b: {c: {d: {e: {f: {g: {h: {i: 1}}}}}}}}}\n", ":");
+}
+
+static void what_is_needed_must_be_there(void **state)
+{
+    struct err e = {0};
+    const char *shorter = "vault:\n  operator: \"4512\"\n";
+
+    (void)state;
+    put_text(shorter);
+    assert_null(settings_load(path, SETTINGS_INGEST, &e));
+    assert_non_null(strstr(e.text, "vault.number is missing"));
+    err_clear(&e);
+    put_text("vault:\n  operator: 45\n  number: 1\n");
+    assert_null(settings_load(path, 0, &e));
+    assert_non_null(strstr(e.text, ":2: vault.operator: not four digits"));
+    err_clear(&e);
+    put_text("vault:\n  operator:\n");
+    assert_null(settings_load(path, SETTINGS_INGEST, &e));
+    assert_non_null(strstr(e.text, ":2: vault.operator: is empty"));
+    err_clear(&e);
+    assert_null(settings_load("/nonexistent/coffre.yml", SETTINGS_INGEST, &e));
+    assert_non_null(strstr(e.text, "/nonexistent/coffre.yml: cannot be read"));
+}
+
+static void hostile_files_are_refused(void **state)
+{
+    struct err e = {0};
+    char *nest = mem_alloc(10000);
+
+    (void)state;
+    put_text("vault:\n  operator: \"45\\0\"\n");
+    assert_null(settings_load(path, 0, &e));
+    err_clear(&e);
+    put("\xff\xfe\x00\x01", 4);
+    assert_null(settings_load(path, SETTINGS_INGEST, &e));
+    err_clear(&e);
+    memset(nest, '{', 10000);
+    put(nest, 10000);
+    assert_null(settings_load(path, SETTINGS_INGEST, &e));
+    memset(nest, 'k', 10000);
+    nest[9998] = ':';
+    nest[9999] = '\n';
+    err_clear(&e);
+    put(nest, 10000);
+    assert_null(settings_load(path, SETTINGS_INGEST, &e));
+    free(nest);
+}
+
+/* What --print-config writes is a configuration again, with the same values. */
+static void printing_is_reading(void **state)
+{
+    struct settings *s = load("lot: {age: 7s}\n", NULL), *again;
+    char *first = NULL, *second = NULL;
+    size_t n = 0;
+    FILE *out;
+
+    (void)state;
+    assert_non_null(s);
+    out = open_memstream(&first, &n);
+    settings_print(s, out);
+    fclose(out);
+    put(first, n);
+    again = settings_load(path, 0, NULL);
+    assert_non_null(again);
+    out = open_memstream(&second, &n);
+    settings_print(again, out);
+    fclose(out);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+    settings_free(s);
+    settings_free(again);
+}
+
+static int make_file(void **state)
+{
+    int fd;
+
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/coffre-settings-XXXXXX");
+    fd = mkstemp(path);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_and_relative_paths), cmocka_unit_test(values_given_are_taken),
+        cmocka_unit_test(errors_name_file_and_line),   cmocka_unit_test(what_is_needed_must_be_there),
+        cmocka_unit_test(hostile_files_are_refused),   cmocka_unit_test(printing_is_reading),
+    };
+
+    return cmocka_run_group_tests_name("settings", tests, make_file, remove_file);
+}
