@@ -15,6 +15,7 @@ struct channel {
     int fd;
     size_t max_message;
     struct buf in, out;
+    size_t begun;     /* where in `out` the frame being made in place begins */
     size_t consumed;  /* bytes of `in` that belong to the message last handed out */
     int fds[FDS_MAX]; /* received and not yet handed out, oldest first */
     unsigned fd_count;
@@ -90,6 +91,26 @@ bool channel_send2(struct channel *c, uint16_t type, struct slice head, struct s
         memcpy(room + HEADER_SIZE + head.len, body.at, body.len);
     buf_commit(&c->out, HEADER_SIZE + len);
     return true;
+}
+
+struct buf *channel_begin(struct channel *c, size_t most, struct err *e)
+{
+    if (most > c->max_message) {
+        err_set(e, ERR_INPUT, "channel: message of %zu bytes, at most %zu", most, c->max_message);
+        return NULL;
+    }
+    if (buf_reserve(&c->out, HEADER_SIZE + most, NULL) == NULL) {
+        err_set(e, ERR_RETRY, "channel: the peer is slow, %zu bytes wait", c->out.len);
+        return NULL;
+    }
+    c->begun = c->out.len;
+    buf_commit(&c->out, HEADER_SIZE);
+    return &c->out;
+}
+
+void channel_end(struct channel *c, uint16_t type)
+{
+    put_header(c->out.data + c->out.start + c->begun, type, c->out.len - c->begun - HEADER_SIZE, 0);
 }
 
 bool channel_send(struct channel *c, uint16_t type, struct slice body, struct err *e)

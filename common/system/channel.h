@@ -41,6 +41,12 @@ size_t channel_room(const struct channel *c);
 MUST_CHECK bool channel_send(struct channel *c, uint16_t type, struct slice body, struct err *e);
 /* As channel_send, in two parts that the peer sees as one body. */
 MUST_CHECK bool channel_send2(struct channel *c, uint16_t type, struct slice head, struct slice body, struct err *e);
+/*
+ * As channel_send, for a body made in place: append it to the buffer given, at most `most` bytes, then channel_end().
+ * Nothing else may use the channel in between. NULL (ERR_RETRY, ERR_INPUT as channel_send) when there is no room for that many.
+ */
+struct buf *channel_begin(struct channel *c, size_t most, struct err *e);
+void channel_end(struct channel *c, uint16_t type);
 /* Sends a descriptor at once (flushes first, may wait for the peer); the caller still owns `fd`. */
 MUST_CHECK bool channel_send_fd(struct channel *c, uint16_t type, struct slice body, int fd, struct err *e);
 
