@@ -273,6 +273,13 @@ static bool take_disconnect(struct session *s, const struct stomp_frame *f)
 
 /* ---- frames ------------------------------------------------------------------------------ */
 
+/* Deposits wait while the owner has no room; other frames go on, so that acknowledgements and CONNECT do. */
+static bool must_wait(const struct session *s, const struct stomp_frame *f)
+{
+    return ((f->command == STOMP_SEND && !stomp_has(f, STOMP_TRANSACTION)) || f->command == STOMP_COMMIT) && s->connected &&
+           s->ops->full(s->ctx);
+}
+
 static bool take_frame(struct session *s, const struct stomp_frame *f, struct session_time t)
 {
     bool opens = f->command == STOMP_CONNECT || f->command == STOMP_STOMP;
@@ -317,7 +324,8 @@ size_t session_input(struct session *s, struct slice in, struct session_time t)
     size_t at = 0;
 
     s->heard = t.now;
-    while (s->end == SESSION_OPEN && !s->disconnecting && !s->drained && !s->ops->full(s->ctx)) {
+    s->blocked = false;
+    while (s->end == SESSION_OPEN && !s->disconnecting && !s->drained) {
         struct stomp_frame f;
         struct err e;
         size_t consumed;
@@ -325,6 +333,11 @@ size_t session_input(struct session *s, struct slice in, struct session_time t)
 
         e.code = ERR_NONE;
         r = stomp_parse(&s->parser, slice_of(in.at + at, in.len - at), &consumed, &f, &e);
+        if (r == STOMP_FRAME && must_wait(s, &f)) {
+            s->blocked = true;
+            s->partial_since = 0;
+            return at;
+        }
         at += consumed;
         if (r == STOMP_MORE) {
             if (in.len == at)
@@ -407,6 +420,11 @@ const char *session_end_reason(const struct session *s)
 bool session_connected(const struct session *s)
 {
     return s->connected;
+}
+
+bool session_blocked(const struct session *s)
+{
+    return s->blocked;
 }
 
 size_t session_pending(const struct session *s)

@@ -40,7 +40,7 @@ struct session_time {
 
 /* What a session asks for. `ctx` is the owner's. */
 struct session_ops {
-    /* True when deposits must wait: the session then leaves its input where it is. */
+    /* True when deposits must wait: the session then leaves a SEND or COMMIT and what follows it where they are. */
     bool (*full)(void *ctx);
     /*
      * Deposits one event, or all framed deposit records of a transaction, towards RabbitMQ; `ticket` grows from one call to the next and comes
@@ -84,7 +84,7 @@ struct session *session_new(const struct session_rules *rules, const struct sess
 void session_free(struct session *s);
 
 /*
- * Takes whole frames from `in` until none is left, the session ends, or ops->full(). Returns the bytes done with; what is left must come
+ * Takes whole frames from `in` until none is left, the session ends, or a deposit must wait (ops->full, session_blocked()). Returns the bytes done with; what is left must come
  * again at the beginning of the next call's `in`. All is consumed once the session has ended.
  */
 size_t session_input(struct session *s, struct slice in, struct session_time t);
@@ -104,6 +104,12 @@ void session_answer(struct session *s, uint64_t subscription, uint64_t delivery,
 void session_archive(struct session *s, uint64_t subscription, uint64_t delivery, unsigned redeliveries,
                      const struct pack_archive *a);
 
+/*
+ * Who delivers has started again: what was delivered and not acknowledged will come again, under new message-ids, and
+ * every subscription is made anew.
+ */
+void session_resubscribe(struct session *s);
+
 /* Ends the session with an ERROR frame. `text` reads well after "coffre: ". */
 void session_fail(struct session *s, enum session_end why, const char *text);
 /* No more input; pending receipts still go, then it ends. */
@@ -120,6 +126,7 @@ const char *session_end_reason(const struct session *s);
 const char *session_end_text(enum session_end end); /* "silent" */
 
 bool session_connected(const struct session *s);   /* CONNECT was accepted */
+bool session_blocked(const struct session *s);     /* its last input ended before a deposit that must wait */
 size_t session_pending(const struct session *s);    /* deposits neither confirmed nor refused */
 size_t session_missing(const struct session *s, size_t held); /* bytes worth reserving for the frame begun */
 

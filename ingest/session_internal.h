@@ -74,6 +74,7 @@ struct session {
     enum session_end end;
     char *end_reason; /* owned */
     bool connected, drained, disconnecting;
+    bool blocked; /* the last input ended before a deposit that must wait */
     struct label last_receipt; /* of DISCONNECT */
     bool has_last_receipt;
     uint64_t began, heard, sent;    /* times, ms */

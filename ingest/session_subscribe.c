@@ -119,6 +119,21 @@ void session_free_subscriptions(struct session *s)
     s->subscription_count = 0;
 }
 
+void session_resubscribe(struct session *s)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++) {
+        struct subscription *sub = &s->subscriptions[k];
+        struct err e = {0};
+
+        s->ops->unsubscribe(s->ctx, sub->key);
+        sub->first = sub->count = 0;
+        if (!s->ops->subscribe(s->ctx, s->depositor, sub->queue, sub->credit, &sub->key, &e)) {
+            session_error(s, NULL, SESSION_UNAVAILABLE, "%s", e.text);
+            return;
+        }
+    }
+}
+
 static bool read_mode(struct session *s, const struct stomp_frame *f, enum ack_mode *mode)
 {
     struct slice v = stomp_get(f, STOMP_ACK_HEADER);
