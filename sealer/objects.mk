@@ -1,0 +1,6 @@
+SEALER_RULES_OBJS = sealer/clock.o sealer/durable.o sealer/memory.o sealer/messages.o sealer/succession.o sealer/token.o \
+	sealer/due.o
+
+PROGRAMS += coffre-sealer
+coffre-sealer_OBJS = sealer/main.o sealer/work.o sealer/seal.o sealer/stamp.o sealer/announce.o sealer/signer.o \
+	sealer/sibling.o sealer/sealing.o sealer/sealing_gather.o sealer/store.o sealer/store_rows.o $(SEALER_RULES_OBJS)

@@ -7,5 +7,6 @@
 int work_run(struct role *self);
 int seal_run(struct role *self);
 int stamp_run(struct role *self);
+int announce_run(struct role *self);
 
 #endif

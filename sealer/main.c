@@ -1,0 +1,66 @@
+/* coffre-sealer: closes lots, seals, time-stamps and chains them. Its table of roles; see coffre-sealer(8). */
+#include "common/system/role.h"
+#include "common/system/secret.h"
+#include "common/system/tls.h"
+#include "sealer/clock.h"
+#include "sealer/roles.h"
+#include "sealer/sealing.h"
+#include "sealer/signer.h"
+#include "sealer/token.h"
+
+static uint64_t drain_ms(const struct settings *s)
+{
+    return s->sealer.drain;
+}
+
+static bool check_chain(const char *path, struct err *e)
+{
+    struct buf chain[XADES_CERTIFICATES_MAX];
+    X509 *first;
+    size_t count;
+    bool ok = signer_chain_load(path, &first, chain, &count, e);
+
+    signer_chain_free(first, chain, count);
+    return ok;
+}
+
+static bool check_files(const struct settings *s, struct err *e)
+{
+    struct sealing sealing = {0};
+    bool ok = sealing_configure(&sealing, s, e);
+
+    sealing_free(&sealing);
+    return ok && check_chain(s->sealer.seal_certificate, e) && check_chain(s->sealer.tsa_certificate, e) &&
+           secret_check_file(s->sealer.pin, e) && tls_check_bundle(s->rabbitmq.ca, e) &&
+           tls_check_pair(s->sealer.rabbitmq_certificate, s->sealer.rabbitmq_key, e);
+}
+
+static bool check(const struct settings *s, struct err *e)
+{
+    enum clock_source source;
+
+    return clock_source_parse(s->sealer.clock_source, &source, e) && token_check_policy(s->sealer.tsa_policy, e) &&
+           check_files(s, e);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct role_kind kinds[] = {
+        {.name = "work", .run = work_run, .links = {"seal", "stamp"}, .drain_stage = 0},
+        {.name = "seal", .run = seal_run, .drain_stage = 1},
+        {.name = "stamp", .run = stamp_run, .drain_stage = 1},
+        {.name = "announce", .run = announce_run, .drain_stage = 1},
+    };
+    static const struct daemon sealer = {
+        .name = "coffre-sealer",
+        .part = SETTINGS_SEALER,
+        .kinds = kinds,
+        .kind_count = sizeof kinds / sizeof *kinds,
+        .drain_ms = drain_ms,
+        .check = check,
+        .poke_kind = "work",
+        .summary = "Closes the vault's lots, seals them with keys in an HSM, time-stamps and chains them.",
+    };
+
+    return daemon_main(&sealer, argc, argv);
+}
