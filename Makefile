@@ -52,10 +52,42 @@ $(BUILD)/$(1): $$($(1)_OBJS:%=$(BUILD)/%) $(COMMON_LIB)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS) -o $$@ $$($(1)_OBJS:%=$(BUILD)/%) $(COMMON_LIB) $(LIBS) $$($(1)_LIBS)
 endef
-$(foreach p,$(PROGRAMS) $(UNIT_TESTS),$(eval $(call program_rule,$(p))))
+$(foreach p,$(PROGRAMS) $(UNIT_TESTS) $(TEST_PROGRAMS),$(eval $(call program_rule,$(p))))
 
 unit: $(UNIT_TESTS:%=$(BUILD)/%)  ## compile and run the unit tests (MODE=asan for sanitizers)
 	$(Q)set -e; for t in $^; do echo "== $$t"; $$t; done
+
+# Fuzz targets are built by clang into a folder of their own, with everything they link (FUZZERS, NAME_OBJS, NAME_LIBS).
+FUZZ_SECONDS ?= 10
+FUZZ_BUILD = $(BUILD)/fuzz
+FUZZ_CFLAGS = -std=c17 -D_GNU_SOURCE -DXMLSEC_NO_XSLT=1 -I. $(PKG_CFLAGS) -O1 -g -fno-omit-frame-pointer -Wall -Wextra \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+$(FUZZ_BUILD)/%.o: %.c
+	$(call say,CLANG,$<)
+	$(Q)mkdir -p $(@D) && clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(FUZZ_BUILD)/libcommon.a: $(COMMON_OBJS:%=$(FUZZ_BUILD)/%)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define fuzz_rule
+$(FUZZ_BUILD)/$(1): $$($(1)_OBJS:%=$(FUZZ_BUILD)/%) $(FUZZ_BUILD)/libcommon.a
+	$$(call say,LD,$$@)
+	$$(Q)clang -fsanitize=fuzzer,address,undefined -o $$@ $$($(1)_OBJS:%=$(FUZZ_BUILD)/%) $(FUZZ_BUILD)/libcommon.a $(LIBS) $$($(1)_LIBS)
+endef
+$(foreach p,$(FUZZERS),$(eval $(call fuzz_rule,$(p))))
+
+# The corpus kept in the tree is never written to: each run works on a copy. A finding stays in the build folder.
+.PHONY: fuzz
+fuzz: $(FUZZERS:%=$(FUZZ_BUILD)/%)  ## run each fuzz target for FUZZ_SECONDS (10)
+	$(Q)set -e; for t in $^; do \
+		name=$${t##*/fuzz_}; corpus=$(FUZZ_BUILD)/corpus/$$name; echo "== fuzz_$$name, $(FUZZ_SECONDS) s"; \
+		rm -rf $$corpus; mkdir -p $$corpus; ! [ -d tests/fuzz/corpus/$$name ] || cp -r tests/fuzz/corpus/$$name/. $$corpus/; \
+		$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=65536 -print_final_stats=0 -verbosity=0 \
+			-artifact_prefix=$(FUZZ_BUILD)/finding-$$name- $$corpus >$(FUZZ_BUILD)/$$name.log 2>&1 || \
+			{ tail -n 40 $(FUZZ_BUILD)/$$name.log; echo "fuzz_$$name failed: $(FUZZ_BUILD)/finding-$$name-*" >&2; exit 1; }; \
+	done
 
 clean:  ## remove what was built (run/ stays: make down, then remove it by hand)
 	rm -rf build
