@@ -15,6 +15,7 @@ struct event_checker {
     struct event_limits limits;
     struct digester *digester;  /* owned */
     xmlParserCtxtPtr xml;       /* owned; reused, renewed when its dictionary has grown */
+    struct buf text;            /* the event being read, and a zero byte */
     /* Of the event being read: */
     struct event_verdict *verdict;
     unsigned depth;

@@ -4,7 +4,6 @@
  */
 #include "ingest/event_internal.h"
 
-#include <limits.h>
 #include <strings.h>
 
 #include <libxml/parserInternals.h>
@@ -12,6 +11,7 @@
 
 enum {
     DICTIONARY_MAX = 256 << 10, /* bytes of names kept from earlier events before the context is renewed */
+    TEXT_MAX = 64 << 20,        /* bytes of an event, more than any configuration allows */
     DECLARATION_MAX = 200,      /* bytes of an XML declaration */
 };
 
@@ -224,6 +224,7 @@ bool event_xml_open(struct event_checker *c, struct err *e)
     c->xml = xmlNewParserCtxt();
     if (c->xml == NULL)
         return err_set(e, ERR_FATAL, "event: no XML parser");
+    buf_init_secret(&c->text, TEXT_MAX);
     set_handlers(c->xml->sax);
     c->xml->_private = c;
     return true;
@@ -234,6 +235,7 @@ void event_xml_close(struct event_checker *c)
     if (c->xml != NULL)
         xmlFreeParserCtxt(c->xml);
     c->xml = NULL;
+    buf_free(&c->text);
 }
 
 /* Names of earlier events stay in the context's dictionary: a stranger must not fill it. */
@@ -293,7 +295,7 @@ static bool check_bytes(struct slice body, struct event_verdict *v)
 
     if (body.len == 0)
         return event_refuse(v, "empty: there is no event");
-    if (body.len > INT_MAX / 2)
+    if (body.len >= TEXT_MAX)
         return event_refuse(v, "too-large: %zu bytes", body.len);
     good = event_utf8_length(body);
     if (good != body.len)
@@ -316,11 +318,40 @@ static bool check_header(const struct event_checker *c, struct slice body, struc
     return true;
 }
 
+/*
+ * Gives the parser the whole text at once: an input without the library's buffering (which costs a third of the time),
+ * so it needs the zero byte behind it that the library takes for the end.
+ */
+static bool parse(struct event_checker *c, struct slice body, struct err *e)
+{
+    /* Declared encodings were checked before; ignoring them keeps the library from converting, so that offsets are the body's. */
+    const int options = XML_PARSE_NONET | XML_PARSE_IGNORE_ENC;
+    uint8_t *text = buf_reserve(&c->text, body.len + 1, e);
+    xmlParserInputPtr input;
+
+    if (text == NULL)
+        return false;
+    memcpy(text, body.at, body.len);
+    text[body.len] = '\0';
+    buf_commit(&c->text, body.len + 1);
+    xmlCtxtReset(c->xml);
+    if (xmlCtxtUseOptions(c->xml, options) != 0)
+        return err_set(e, ERR_FATAL, "event: the XML parser does not know its options");
+    input = xmlNewInputStream(c->xml);
+    if (input == NULL)
+        return err_set(e, ERR_FATAL, "event: no XML input");
+    input->base = input->cur = text;
+    input->end = text + body.len;
+    if (inputPush(c->xml, input) < 0)
+        return err_set(e, ERR_FATAL, "event: no XML input");
+    xmlParseDocument(c->xml);
+    xmlFreeInputStream(inputPop(c->xml));
+    return true;
+}
+
 bool event_xml_check(struct event_checker *c, struct slice body, struct event_verdict *v, struct err *e)
 {
-    /* Declared encodings were checked above; ignoring them keeps the library from converting, so that offsets are the body's. */
-    const int options = XML_PARSE_NONET | XML_PARSE_IGNORE_ENC;
-    xmlDocPtr doc;
+    bool ok;
 
     if (!check_bytes(body, v))
         return true;
@@ -332,10 +363,11 @@ bool event_xml_check(struct event_checker *c, struct slice body, struct event_ve
     memset(c->seen, 0, sizeof(c->seen));
     c->placeholders = 0;
     c->placeholder_end = 0;
-    doc = xmlCtxtReadMemory(c->xml, (const char *)body.at, (int)body.len, NULL, NULL, options);
-    if (doc != NULL)
-        xmlFreeDoc(doc);
+    ok = parse(c, body, e);
+    buf_reset(&c->text);
     c->verdict = NULL;
+    if (!ok)
+        return false;
     if (v->valid && (c->xml->wellFormed != 1 || c->xml->nsWellFormed != 1))
         event_refuse(v, "not-well-formed: libxml2 error %d", c->xml->errNo);
     if (v->valid)
