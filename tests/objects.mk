@@ -33,3 +33,26 @@ test_envelope_LIBS = -lcmocka
 UNIT_TESTS += test_mailbox
 test_mailbox_OBJS = tests/unit/test_mailbox.o ingest/mailbox.o
 test_mailbox_LIBS = -lcmocka
+# lots, containers, seals
+UNIT_TESTS += test_merkle test_sums test_lot test_container test_xades
+test_merkle_OBJS = tests/unit/test_merkle.o
+test_merkle_LIBS = -lcmocka
+test_sums_OBJS = tests/unit/test_sums.o
+test_sums_LIBS = -lcmocka
+test_lot_OBJS = tests/unit/test_lot.o
+test_lot_LIBS = -lcmocka
+test_container_OBJS = tests/unit/test_container.o
+test_container_LIBS = -lcmocka
+CHAIN_OBJS = tests/chain/pki.o tests/chain/chain.o tests/chain/pack.o
+test_xades_OBJS = tests/unit/test_xades.o $(CHAIN_OBJS)
+test_xades_LIBS = -lcmocka
+TEST_PROGRAMS += coffre-test-chain
+coffre-test-chain_OBJS = tests/chain/chain_main.o $(CHAIN_OBJS)
+# TLS and keys elsewhere
+UNIT_TESTS += test_tls
+test_tls_OBJS = tests/unit/test_tls.o tests/unit/certificates.o
+test_tls_LIBS = -lcmocka -lpthread
+# coffre-deposit
+UNIT_TESTS += test_deposit
+test_deposit_OBJS = tests/unit/test_deposit.o $(DEPOSIT_PURE_OBJS)
+test_deposit_LIBS = -lcmocka

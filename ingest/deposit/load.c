@@ -12,6 +12,8 @@ enum {
     RETRY_MS = 300,
     SHAKING_AT_ONCE = 32, /* idle connections opening at the same time */
     SHOW_EVERY_MS = 500,
+    GATHER_WINDOW = 64,   /* from this window on, receipts are let gather a little before they are read */
+    GATHER_US = 150,
 };
 
 static bool send_wanted(const struct load *l)
@@ -39,11 +41,30 @@ static bool prepare(struct load *l, const struct options *o, SSL_CTX *tls, struc
     for (size_t i = 0; i < o->idle; i++)
         l->idle[i].state = LINK_CLOSED;
     l->moved_at = link_now_ms();
+    l->shows = !o->quiet && !o->json && isatty(STDERR_FILENO) == 1;
     return !send_wanted(l) || load_make_frames(l, e);
+}
+
+/* STOMP 1.2, "Graceful Shutdown", without waiting for the receipt: everything is settled already. */
+static void say_goodbye(struct link *link)
+{
+    struct stomp_writer w;
+    struct err e = {0};
+
+    if (link->state != LINK_READY)
+        return;
+    stomp_open(&w, &link->out, STOMP_1_2, STOMP_DISCONNECT);
+    if (stomp_close(&w, slice_of(NULL, 0), &e) && !link_flush(link))
+        link->state = LINK_CLOSED;
 }
 
 static void release(struct load *l)
 {
+    for (size_t i = 0; l->lanes != NULL && i < l->options->connections; i++)
+        if (l->lanes[i].open)
+            say_goodbye(&l->lanes[i].link);
+    if (l->follow.open)
+        say_goodbye(&l->follow.link);
     for (size_t i = 0; l->lanes != NULL && i < l->options->connections; i++)
         load_lane_free(&l->lanes[i]);
     for (size_t i = 0; l->idle != NULL && i < l->options->idle; i++)
@@ -210,6 +231,8 @@ static void turn(struct load *l, struct pollfd *fds)
     fds[lanes + idle] = (struct pollfd){.fd = l->follow.open ? l->follow.link.fd : -1,
                                         .events = l->follow.open ? link_events(&l->follow.link) : (short)0};
     poll(fds, (nfds_t)(lanes + idle + 1), patience(l));
+    if (l->began != 0 && l->options->window >= GATHER_WINDOW)
+        usleep(GATHER_US); /* one wake-up for many receipts: the server has the processor meanwhile */
     for (size_t i = 0; i < lanes; i++)
         lane_turn(&l->lanes[i], fds[i].revents);
     idle_turn(l, fds + lanes);
@@ -223,7 +246,7 @@ static void show(const struct load *l, uint64_t *shown_at)
 {
     uint64_t now = link_now_ms();
 
-    if (l->options->quiet || l->options->json || isatty(STDERR_FILENO) != 1 || now - *shown_at < SHOW_EVERY_MS)
+    if (!l->shows || now - *shown_at < SHOW_EVERY_MS)
         return;
     *shown_at = now;
     fprintf(stderr, "\r\033[K%llu confirmed, %zu under way, %zu idle connections", (unsigned long long)l->confirmed,

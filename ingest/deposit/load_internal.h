@@ -61,6 +61,7 @@ struct load {
     struct histogram latency;    /* ns, from handing the frame over to its receipt */
     struct err why;              /* of the last session that ended */
     uint64_t moved_at;           /* ms */
+    bool shows;                  /* progress on the terminal */
     double own_cpu_before;       /* s of processor time when the measurement began */
 };
 

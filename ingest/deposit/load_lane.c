@@ -57,7 +57,7 @@ static bool make_frame(struct load *l, struct load_frame *f, struct made *m, str
     struct buf body, out;
     bool ok;
 
-    buf_init(&body, l->options->size);
+    buf_init(&body, l->options->size + 64);
     buf_init(&out, l->options->size + 8192);
     ok = made_event(m, l->options->size, &body, e) && write_frame(l, buf_slice(&body), d, &out, e);
     if (ok) {

@@ -48,12 +48,14 @@ static void drop(struct split *s, struct slice token)
     buf_consume(&s->held, token.len);
 }
 
-static bool is_blank(struct slice text)
+/* The white space `text` begins with. */
+static struct slice blank_part(struct slice text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if (!scan_is_space(text.at[i]))
-            return false;
-    return true;
+    size_t len = 0;
+
+    while (len < text.len && scan_is_space(text.at[len]))
+        len++;
+    return slice_of(text.at, len);
 }
 
 /* XML 1.0, 4.3.3: events are UTF-8 text; another declared encoding would change meaning silently. */
@@ -81,8 +83,10 @@ static enum split_result outside(struct split *s, const struct scan_token *t, st
 {
     switch (t->kind) {
     case SCAN_TEXT:
-        if (!is_blank(t->whole))
+        if (blank_part(t->whole).len < t->whole.len) {
+            move_position(s, blank_part(t->whole));
             return fail(s, e, "text outside of an event");
+        }
         break;
     case SCAN_DECLARATION:
         if (!encoding_is_utf8(t->whole))
@@ -182,21 +186,27 @@ static enum split_result starved(struct split *s, bool last, struct err *e)
     return SPLIT_END;
 }
 
-static bool drop_byte_order_mark(struct split *s)
+/* A byte order mark may stand at the very beginning. False: more bytes are needed to tell. */
+static bool drop_byte_order_mark(struct split *s, bool last)
 {
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     struct slice held = buf_slice(&s->held);
+    size_t len = held.len < sizeof mark ? held.len : sizeof mark;
 
-    if (s->offset != 0 || s->depth != 0 || s->scanned != 0 || held.len < 3 || memcmp(held.at, "\xef\xbb\xbf", 3) != 0)
-        return false;
-    s->offset = 3;
-    buf_consume(&s->held, 3);
+    if (s->offset != 0 || s->scanned != 0 || len == 0 || memcmp(held.at, mark, len) != 0)
+        return true;
+    if (len < sizeof mark)
+        return last;
+    s->offset = sizeof mark;
+    s->declaration = true;
+    buf_consume(&s->held, sizeof mark);
     return true;
 }
 
 enum split_result split_next(struct split *s, bool last, struct split_event *event, struct err *e)
 {
-    if (drop_byte_order_mark(s))
-        s->declaration = true;
+    if (!drop_byte_order_mark(s, last))
+        return SPLIT_MORE;
     for (;;) {
         struct slice held = buf_slice(&s->held);
         struct scan_token t = scan_next(slice_of(held.at + s->scanned, held.len - s->scanned), last);
