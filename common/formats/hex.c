@@ -39,8 +39,11 @@ bool base64_write(struct buf *out, struct slice bytes, struct err *e)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t len = (bytes.len + 2) / 3 * 4;
-    uint8_t *at = buf_reserve(out, len, e);
+    uint8_t *at;
 
+    if (len == 0)
+        return true;
+    at = buf_reserve(out, len, e);
     if (at == NULL)
         return false;
     for (size_t i = 0; i < bytes.len; i += 3) {

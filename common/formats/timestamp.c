@@ -94,6 +94,57 @@ static bool timestamp_check_ess(PKCS7_SIGNER_INFO *signer, const uint8_t certifi
     return der_enter(&at, &end, V_ASN1_OCTET_STRING) && end - at == 32 && memcmp(at, certificate, 32) == 0;
 }
 
+/* RFC 5754 2: SHA-2 and RSA identifiers have no parameters, or NULL. */
+static bool timestamp_plain(const X509_ALGOR *algorithm)
+{
+    int type;
+
+    X509_ALGOR_get0(NULL, &type, NULL, algorithm);
+    return type == V_ASN1_UNDEF || type == V_ASN1_NULL;
+}
+
+/* The names a signature algorithm goes by in a token: OpenSSL itself looks at the key alone. */
+static bool timestamp_known_signature(const X509_ALGOR *algorithm)
+{
+    int nid = OBJ_obj2nid(algorithm->algorithm);
+
+    return nid == NID_rsaEncryption || nid == NID_sha256WithRSAEncryption || nid == NID_ecdsa_with_SHA256;
+}
+
+/* sid spells the issuer exactly as the certificate does: OpenSSL itself compares names without regard to case. */
+static bool timestamp_names_issuer(const PKCS7_SIGNER_INFO *info, X509 *signer)
+{
+    const uint8_t *said, *is;
+    size_t said_len, is_len;
+
+    return X509_NAME_get0_der(info->issuer_and_serial->issuer, &said, &said_len) == 1 &&
+           X509_NAME_get0_der(X509_get_issuer_name(signer), &is, &is_len) == 1 &&
+           slice_equal(slice_of(said, said_len), slice_of(is, is_len));
+}
+
+/*
+ * What the TSA's signature does not cover must leave no room: DER only, the one version, plain algorithms,
+ * no CRLs, no unsigned attributes. So no byte of a token can change unnoticed.
+ */
+static bool timestamp_check_form(PKCS7 *token, struct slice der, X509 *signer)
+{
+    const PKCS7_SIGNED *s = token->d.sign;
+    const PKCS7_SIGNER_INFO *info = sk_PKCS7_SIGNER_INFO_value(s->signer_info, 0);
+    unsigned char *again = NULL;
+    int len = i2d_PKCS7(token, &again);
+    bool ok = len > 0 && slice_equal(der, slice_of(again, (size_t)len)) && ASN1_INTEGER_get(s->version) == 3 &&
+              ASN1_INTEGER_get(info->version) == 1 && sk_X509_CRL_num(s->crl) <= 0 &&
+              sk_X509_ATTRIBUTE_num(info->unauth_attr) <= 0 && sk_X509_ALGOR_num(s->md_algs) == 1 &&
+              timestamp_plain(sk_X509_ALGOR_value(s->md_algs, 0)) &&
+              X509_ALGOR_cmp(sk_X509_ALGOR_value(s->md_algs, 0), info->digest_alg) == 0 &&
+              OBJ_obj2nid(info->digest_alg->algorithm) == NID_sha256 && timestamp_plain(info->digest_enc_alg) &&
+              timestamp_known_signature(info->digest_enc_alg) &&
+              timestamp_names_issuer(info, signer);
+
+    OPENSSL_free(again);
+    return ok;
+}
+
 /* What TS_RESP_verify_token found first, as a fault. */
 static enum timestamp_fault timestamp_explain(void)
 {
@@ -143,18 +194,22 @@ static bool timestamp_check_token(PKCS7 *token, struct trust *t, int64_t at_ms, 
 }
 
 /* The certificate that signed, kept in `out`, and its binding by ESSCertIDv2. */
-static bool timestamp_check_signer(PKCS7 *token, struct timestamp *out, enum timestamp_fault *fault, struct err *e)
+static bool timestamp_check_signer(PKCS7 *token, struct slice der, struct timestamp *out, enum timestamp_fault *fault,
+                                   struct err *e)
 {
     STACK_OF(PKCS7_SIGNER_INFO) *infos = PKCS7_get_signer_info(token);
     STACK_OF(X509) *signers = PKCS7_get0_signers(token, NULL, 0);
     unsigned len;
-    bool ok = sk_X509_num(signers) == 1 && sk_PKCS7_SIGNER_INFO_num(infos) == 1 &&
-              X509_digest(sk_X509_value(signers, 0), EVP_sha256(), out->certificate, &len) == 1 &&
+    bool form = sk_X509_num(signers) == 1 && sk_PKCS7_SIGNER_INFO_num(infos) == 1 &&
+                timestamp_check_form(token, der, sk_X509_value(signers, 0));
+    bool ok = form && X509_digest(sk_X509_value(signers, 0), EVP_sha256(), out->certificate, &len) == 1 &&
               timestamp_check_ess(sk_PKCS7_SIGNER_INFO_value(infos, 0), out->certificate);
 
     if (ok && X509_up_ref(sk_X509_value(signers, 0)) == 1)
         out->signer = sk_X509_value(signers, 0);
     sk_X509_free(signers);
+    if (!form)
+        return timestamp_fail(fault, TIMESTAMP_FAULT_FORM, e, "its parts that are not signed are not as RFC 3161 2.4.2 has them");
     return ok || timestamp_fail(fault, TIMESTAMP_FAULT_FORM, e,
                                 "RFC 5816: no signing-certificate-v2 with the SHA-256 of the one signer's certificate");
 }
@@ -175,7 +230,7 @@ bool timestamp_verify(struct slice der, const uint8_t imprint[32], struct trust 
         info = PKCS7_to_TS_TST_INFO(token);
     ok = (info != NULL || timestamp_fail(fault, TIMESTAMP_FAULT_FORM, e, "not a token of RFC 3161")) &&
          timestamp_check_info(info, imprint, out, fault, e) &&
-         timestamp_check_token(token, t, out->time_ms, fault, e) && timestamp_check_signer(token, out, fault, e);
+         timestamp_check_token(token, t, out->time_ms, fault, e) && timestamp_check_signer(token, der, out, fault, e);
     TS_TST_INFO_free(info);
     PKCS7_free(token);
     ERR_clear_error();
