@@ -18,3 +18,7 @@ down:  ## stop everything that runs under RUN_DIR
 
 run: packages  ## up, show an event's whole life, stay until Ctrl-C
 	$(Q)$(MAKE) --no-print-directory build && $(INSTANCE) run
+
+.PHONY: test-compose
+test-compose: packages  ## the stack of docker-compose.yml on a Docker engine: deposit, extract, verify, scale ingest to two (as root)
+	$(Q)$(MAKE) --no-print-directory build && BUILD='$(BUILD)' tests/compose/test-compose.sh
