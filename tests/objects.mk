@@ -56,3 +56,6 @@ test_tls_LIBS = -lcmocka -lpthread
 UNIT_TESTS += test_deposit
 test_deposit_OBJS = tests/unit/test_deposit.o $(DEPOSIT_PURE_OBJS)
 test_deposit_LIBS = -lcmocka
+UNIT_TESTS += test_batch
+test_batch_OBJS = tests/unit/test_batch.o ingest/batch.o $(EVENT_OBJS)
+test_batch_LIBS = -lcmocka
