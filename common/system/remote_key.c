@@ -226,7 +226,8 @@ void remote_key_free(struct remote_key *k)
         return;
     EVP_PKEY_free(k->pkey);
     RSA_meth_free(k->rsa_method);
-    EC_KEY_METHOD_free(k->ec_method);
+    if (k->ec_method != NULL) /* unlike its sisters, this one takes no NULL */
+        EC_KEY_METHOD_free(k->ec_method);
     channel_free(k->channel);
     free(k);
 }
