@@ -59,3 +59,6 @@ test_deposit_LIBS = -lcmocka
 UNIT_TESTS += test_batch
 test_batch_OBJS = tests/unit/test_batch.o ingest/batch.o $(EVENT_OBJS)
 test_batch_LIBS = -lcmocka
+# channels, role bindings, secrets
+UNIT_TESTS += test_channel test_roster test_secret
+$(foreach t,channel roster secret,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
