@@ -82,7 +82,7 @@ struct session {
     uint64_t hears_every, sends_every; /* heart-beats agreed, ms; 0: none */
     uint64_t written;               /* of all output, so far */
     struct pending_ring pending;
-    struct transaction **transactions; /* owned; rules->transactions places */
+    struct transaction **transactions; /* owned */
     unsigned transaction_count;
     struct subscription *subscriptions; /* owned */
     unsigned subscription_count;

@@ -241,10 +241,9 @@ bool session_take_begin(struct session *s, const struct stomp_frame *f)
         return false;
     if (find_transaction(s, id) < s->transaction_count)
         return session_error(s, f, SESSION_PROTOCOL, "STOMP 1.2 \"BEGIN\": a transaction of that name is open already");
-    if (s->transaction_count == s->rules->transactions)
+    if (s->transaction_count >= s->rules->transactions)
         return session_error(s, f, SESSION_LIMIT, "more than %u transactions open", s->rules->transactions);
-    if (s->transactions == NULL)
-        s->transactions = mem_zalloc(s->rules->transactions, sizeof(struct transaction *));
+    s->transactions = mem_realloc(s->transactions, (s->transaction_count + 1) * sizeof(struct transaction *));
     tx = mem_zalloc(1, sizeof *tx);
     label_set(&tx->id, id);
     buf_init_secret(&tx->records, s->rules->transaction_bytes);

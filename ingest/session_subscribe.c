@@ -214,7 +214,7 @@ bool session_take_subscribe(struct session *s, const struct stomp_frame *f)
         return session_error(s, f, SESSION_PROTOCOL, "selectors are not available: a depositor gets all its own messages");
     if (find_named(s, name_of(f)) != NULL)
         return session_error(s, f, SESSION_PROTOCOL, "STOMP 1.2 \"SUBSCRIBE id Header\": a subscription of that id exists already");
-    if (s->subscription_count == s->rules->subscriptions)
+    if (s->subscription_count >= s->rules->subscriptions)
         return session_error(s, f, SESSION_LIMIT, "more than %u subscriptions", s->rules->subscriptions);
     if (!s->ops->subscribe(s->ctx, s->depositor, sub.queue, sub.credit, &sub.key, &e))
         return session_error(s, f, SESSION_UNAVAILABLE, "%s", e.text);

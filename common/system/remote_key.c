@@ -238,6 +238,14 @@ void remote_key_link(struct remote_key *k, struct channel *c)
     k->channel = c;
 }
 
+struct channel *remote_key_unlink(struct remote_key *k)
+{
+    struct channel *c = k->channel;
+
+    k->channel = NULL;
+    return c;
+}
+
 void remote_key_set_deadline(struct remote_key *k, int deadline_ms)
 {
     k->deadline_ms = deadline_ms;

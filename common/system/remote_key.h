@@ -25,6 +25,8 @@ void remote_key_free(struct remote_key *k);
  * back. Call it from role_events.linked for kind "keys". A private operation waits at most `deadline_ms` for its answer.
  */
 void remote_key_link(struct remote_key *k, struct channel *c);
+/* Gives the channel back, for another remote_key (a certificate that replaces this one); may be NULL. */
+struct channel *remote_key_unlink(struct remote_key *k);
 void remote_key_set_deadline(struct remote_key *k, int deadline_ms); /* 2,000 unless told */
 
 /* True when the keys role can be asked: its channel is there and alive. */
