@@ -385,7 +385,7 @@ static void wait_for_work(struct relay *r)
                                    .events = (short)((has_room ? POLLIN : 0) | (channel_queued(c) != 0 ? POLLOUT : 0))};
     }
     /* A socket that was full, or a pack that waits for a full queue, is looked at again soon. */
-    poll(fds, n, r->broker != NULL && packing_next(&r->packing, UINT64_MAX) != NULL ? 2 : r->draining ? 20 : TURN_MS);
+    poll(fds, n, r->broker != NULL && broker_unread(r->broker) ? 0 : r->broker != NULL && packing_next(&r->packing, UINT64_MAX) != NULL ? 2 : r->draining ? 20 : TURN_MS);
 }
 
 static bool fronts_left(const struct relay *r)

@@ -76,6 +76,7 @@ static bool server_exception(struct broker *b, uint16_t channel, const amqp_meth
 
 bool broker_judge(struct broker *b, uint16_t channel, amqp_rpc_reply_t r, const char *doing, struct err *e)
 {
+    b->unread = true;
     switch (r.reply_type) {
     case AMQP_RESPONSE_NORMAL:
         return true;
@@ -213,6 +214,11 @@ void broker_close(struct broker *b)
 int broker_fd(const struct broker *b)
 {
     return b->fd;
+}
+
+bool broker_unread(const struct broker *b)
+{
+    return b->unread || amqp_frames_enqueued(b->state) || amqp_data_in_buffer(b->state);
 }
 
 /* ---- channels -------------------------------------------------------------------------------------------------------------- */

@@ -28,8 +28,12 @@ struct broker *broker_open(const struct broker_options *o, struct err *e);
 /* Says good-bye when the connection still lives (at most 2 s), frees. NULL is a no-op. */
 void broker_close(struct broker *b);
 
-/* To poll together with others, for reading. Always drain with broker_poll(b, 0, …) until BROKER_NOTHING before polling: bytes wait in the library. */
+/*
+ * To poll together with others, for reading, once broker_poll(b, 0, …) has said BROKER_NOTHING: bytes wait in the library. Any call
+ * made after that may have taken more in: while broker_unread() says so, do not wait but call broker_poll() again.
+ */
 int broker_fd(const struct broker *b);
+bool broker_unread(const struct broker *b);
 
 /* ---- channels: 1 is open already; others, up to BROKER_CHANNELS_MAX, on demand -------------------------------------------- */
 MUST_CHECK bool broker_channel_open(struct broker *b, uint16_t channel, struct err *e);

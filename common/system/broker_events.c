@@ -236,8 +236,10 @@ bool broker_poll(struct broker *b, int timeout_ms, struct broker_event *ev, stru
         /* What the last frame pointed to was copied: the library's pools can be used again. */
         amqp_maybe_release_buffers(b->state);
         status = amqp_simple_wait_frame_noblock(b->state, &f, &limit);
-        if (status == AMQP_STATUS_TIMEOUT)
+        if (status == AMQP_STATUS_TIMEOUT) {
+            b->unread = false;
             return true;
+        }
         if (status != AMQP_STATUS_OK)
             return broker_lost(b, status, "waiting", e);
         o = take_frame(b, &f, ev, e);

@@ -32,6 +32,7 @@ struct broker {
     amqp_socket_t *socket; /* owned by state */
     int fd;
     bool dead; /* the connection is lost: nothing may be asked of it */
+    bool unread; /* a synchronous call has read since broker_poll() last found nothing */
     bool blocked;
     char reason[256];
     struct broker_channel *channels[TUNED_CHANNELS]; /* by number; NULL: never opened */
