@@ -166,9 +166,10 @@ static bool log_in(struct broker *b, const struct broker_options *o, struct err 
     amqp_table_t properties = {sizeof about / sizeof *about, about};
     int heartbeat = (int)(o->settings->rabbitmq.heartbeat / 1000);
 
+    /* RabbitMQ takes the name from the certificate; librabbitmq 0.11 takes an empty one for a failed allocation. */
     return broker_judge(b, 0,
                         amqp_login_with_properties(b->state, o->settings->rabbitmq.vhost, TUNED_CHANNELS, TUNED_FRAME,
-                                                   heartbeat, &properties, AMQP_SASL_METHOD_EXTERNAL, ""),
+                                                   heartbeat, &properties, AMQP_SASL_METHOD_EXTERNAL, o->name),
                         "logging in", e);
 }
 
