@@ -10,3 +10,8 @@ test: packages  ## the whole proof: unit, fuzz, manuals, stock tools, damage, in
 
 test-programs: $(TEST_PROGRAMS:%=$(BUILD)/%)
 fuzz-programs: $(FUZZERS:%=$(FUZZ_BUILD)/%)
+
+# Measurements: a vault and RabbitMQ's own STOMP plugin side by side, under BENCH_DIR. BENCH_SECONDS, BENCH_ROUNDS: see the script.
+.PHONY: bench
+bench: packages  ## deposits, latency, processor time and memory against RabbitMQ's own STOMP; events a second through to sealed
+	$(Q)$(MAKE) --no-print-directory build && BUILD='$(abspath $(BUILD))' python3 tests/bench/bench.py
