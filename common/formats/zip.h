@@ -93,6 +93,9 @@ enum zip_result zip_next(struct zip_reader *r, const struct zip_entry **entry, s
 /* Up to `len` bytes of the current entry; 0 in `*got` at its end, when the CRC-32 has been checked. */
 MUST_CHECK bool zip_read(struct zip_reader *r, uint8_t *out, size_t len, size_t *got, struct err *e);
 
+/* Passes over what is left of the current entry, unread and unchecked: for looking at names only. */
+void zip_skip(struct zip_reader *r);
+
 /* True for a name a segment or container may hold (see ZIP_FAULT_NAME). */
 bool zip_name_safe(struct slice name);
 

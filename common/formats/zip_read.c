@@ -290,3 +290,9 @@ bool zip_read(struct zip_reader *r, uint8_t *out, size_t len, size_t *got, struc
         return zip_fail(r, ZIP_FAULT_CRC, e, "\"%s\": its bytes do not have the CRC-32 in its header", r->name);
     return true;
 }
+
+void zip_skip(struct zip_reader *r)
+{
+    r->at += r->left;
+    r->left = 0;
+}
