@@ -80,17 +80,36 @@ bind_role() {
     ceremony bind --profile "$1" --certificate "$home/pki/$2.pem" --database "host=$home/postgresql/socket user=postgres"
 }
 
+# Another instance of a daemon beside the first, coffre-ingest@2: the same configuration, but for state_dir and ports (K - 1 higher).
+daemon_configuration() {
+    local k=${1#*@}
+    [ "$k" != "$1" ] || { echo "$home/coffre.yml"; return; }
+    if [ ! -d "$home/state-$k" ]; then
+        as_user mkdir -m 700 "$home/state-$k"
+    fi
+    awk -v up=$((k - 1)) -v k="$k" '
+        /^state_dir:/ { print "state_dir: state-" k; next }
+        /^  listen:/ { while (match($0, /:[0-9]+"/)) {
+                line = line substr($0, 1, RSTART) (substr($0, RSTART + 1, RLENGTH - 2) + up) "\""
+                $0 = substr($0, RSTART + RLENGTH) }
+            print line $0; line = ""; next }
+        { print }' "$home/coffre.yml" | write_file "$home/coffre-$k.yml" 600
+    echo "$home/coffre-$k.yml"
+}
+
 daemon_up() {
+    local program=${1%@*} configuration
     alive "$1" >/dev/null && return
+    configuration=$(daemon_configuration "$1")
     case $1 in
     coffre-ingest) port_free PORT_STOMP ;;
     coffre-exporter) port_free PORT_HTTPS ;;
     esac
-    start "$1" "$home/bin/$1" --config "$home/coffre.yml"
+    start "$1" "$home/bin/$program" --config "$configuration"
 }
 
 daemon_ready() {
-    as_user "$home/bin/$1" --config "$home/coffre.yml" --status >/dev/null 2>&1
+    as_user "$home/bin/${1%@*}" --config "$(daemon_configuration "$1")" --status >/dev/null 2>&1
 }
 
 daemon_down() {

@@ -17,7 +17,8 @@ usage: deploy/instance.sh COMMAND      (make targets call it: make help)
   down         stop everything
   run          up, show an event's whole life, stay until Ctrl-C
   status       say what runs
-  start|stop|restart|kill NAME   one of: postgresql rabbitmq coffre-ingest coffre-sealer coffre-exporter
+  start|stop|restart|kill NAME   one of: postgresql rabbitmq coffre-ingest coffre-sealer coffre-exporter,
+                                 or another instance of a daemon beside the first: coffre-ingest@2 (ports one higher)
   psql ARGS, rabbitmqctl ARGS    the servers' own tools, towards this instance
 Variables: RUN_DIR PORT_STOMP PORT_HTTPS PORT_AMQPS PORT_EPMD PORT_DIST LOT_AGE FRONTS BUILD OPERATOR VAULT RUN_USER
 END
@@ -85,7 +86,8 @@ start_one() {
 
 everything_down() {
     local name
-    for name in $all; do
+    # Instances beside the first ones too: coffre-ingest@2.
+    for name in $(ls "$home/pid" | grep @) $all; do
         stop_one "$name"
     done
 }
@@ -98,7 +100,7 @@ where() {
 
 status() {
     local name pid
-    for name in $all; do
+    for name in $(ls "$home/pid" | grep @) $all; do
         if pid=$(alive "$name"); then say "$name: process $pid"; else say "$name: not running"; fi
     done
 }
