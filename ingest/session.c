@@ -365,6 +365,8 @@ void session_heard(struct session *s, struct session_time t)
 
 void session_written(struct session *s, uint64_t total, struct session_time t)
 {
+    if (total == s->written)
+        return;
     s->written = total;
     s->sent = t.now;
     session_auto_acks(s);
