@@ -13,6 +13,7 @@
 
 #include <amqp_ssl_socket.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include "common/system/broker_internal.h"
 
@@ -104,9 +105,15 @@ bool broker_usable(struct broker *b, uint16_t channel, struct err *e)
 
 static bool prepare_tls(struct broker *b, const struct broker_options *o, struct err *e)
 {
+    SSL_CTX *context;
+
     b->socket = amqp_ssl_socket_new(b->state);
     if (b->socket == NULL)
         return err_set_openssl(e, ERR_FATAL, "RabbitMQ: no TLS socket");
+    /* One read() brings many records; librabbitmq asks OpenSSL before it polls. */
+    context = amqp_ssl_socket_get_context(b->socket);
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, 64 * 1024);
     amqp_ssl_socket_set_verify_peer(b->socket, 1);
     amqp_ssl_socket_set_verify_hostname(b->socket, 1);
     if (amqp_ssl_socket_set_ssl_versions(b->socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) != AMQP_STATUS_OK)
