@@ -62,3 +62,15 @@ test_batch_LIBS = -lcmocka
 # channels, role bindings, secrets
 UNIT_TESTS += test_channel test_roster test_secret
 $(foreach t,channel roster secret,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+# sealer
+VAULT_OBJS = tests/unit/vault.o tests/chain/pki.o
+UNIT_TESTS += test_clock test_memory test_hsm
+test_clock_OBJS = tests/unit/test_clock.o sealer/clock.o
+test_memory_OBJS = tests/unit/test_memory.o sealer/memory.o sealer/durable.o
+test_hsm_OBJS = tests/unit/test_hsm.o $(VAULT_OBJS) sealer/token.o sealer/memory.o sealer/durable.o
+test_clock_LIBS = -lcmocka
+test_memory_LIBS = -lcmocka
+test_hsm_LIBS = -lcmocka
+# the shape of daemons, PostgreSQL's notation
+UNIT_TESTS += test_role test_database_values
+$(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
