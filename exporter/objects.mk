@@ -3,3 +3,9 @@ coffre-exporter_OBJS = \
 	exporter/main.o exporter/http.o exporter/http_cond.o exporter/http_reply.o exporter/api.o exporter/ask.o \
 	exporter/segment.o exporter/readme.o exporter/front.o exporter/front_connection.o exporter/front_request.o \
 	exporter/query.o exporter/query_answers.o exporter/query_jobs.o exporter/query_content.o exporter/query_store.o
+# the regulator's collection agent
+PROGRAMS += coffre-extract
+coffre-extract_OBJS = \
+	exporter/extract/main.o exporter/extract/options.o exporter/extract/client.o exporter/extract/check.o \
+	exporter/extract/download.o exporter/http.o
+coffre-extract_LIBS = -lcurl

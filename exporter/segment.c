@@ -190,6 +190,13 @@ static void compute_etag(struct segment *s)
             names_write_key(name, l->is.lot, s->keys[l->first_key + k].ordinal);
             digest_line(md, s->keys[l->first_key + k].sha256, name);
         }
+        if (l->is.events != 0) {
+            char line[96];
+            int n = snprintf(line, sizeof line, "%llu-%llu  events/%06llu/\n", (unsigned long long)l->is.first_serial,
+                             (unsigned long long)(l->is.first_serial + l->is.events - 1), (unsigned long long)l->is.lot);
+
+            EVP_DigestUpdate(md, line, (size_t)n);
+        }
     }
     if (EVP_DigestFinal_ex(md, digest, NULL) != 1)
         abort();

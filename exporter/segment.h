@@ -56,8 +56,9 @@ void segment_finish(struct segment *s);
 /* Valid once finished. */
 uint64_t segment_length(const struct segment *s);
 /*
- * Strong entity-tag (RFC 9110 8.8.3), quoted: SHA-256 of the lines "<sha256 hex>  <name>\n" of every file outside events/,
- * in the segment's order. Containers hold the digests of all events, so it says every byte; a client can recompute it.
+ * Strong entity-tag (RFC 9110 8.8.3), quoted: SHA-256 of the lines "<sha256 hex>  <name>\n" of every file outside events/ and
+ * "<first serial>-<last serial>  events/<lot>/\n" for the events of a lot, in the segment's order. Containers hold the
+ * digests of all events, so it says every byte; a client can recompute it.
  */
 const char *segment_etag(const struct segment *s);
 
