@@ -3,6 +3,7 @@
 A test file holds functions test_something(); run() calls them in order and prints one line for each: "ok - ..." or "not ok - ...".
 The instance is the one RUN_DIR names (default run-test/); it runs already.
 """
+import ctypes
 import hashlib
 import inspect
 import json
@@ -135,6 +136,10 @@ def deposit(*words, sensor="sensor-1", at=None, **more):
 
 def extract(*words, reader="reader-1", **more):
     return program("coffre-extract", *identity(reader), "--port", port("HTTPS"), *words, **more)
+
+
+def verify(*words, **more):
+    return program("coffre-verify", "--ca", PKI / "regulator-ca.pem", *words, **more)
 
 
 def http(path, who="reader-1", method="GET", body=None, headers=()):
@@ -298,6 +303,58 @@ class Stomp:
 
     def __exit__(self, *_):
         self.socket.close()
+
+
+# ---- decryption, with libcrypto's CMS ------------------------------------------------------------
+
+class Decryptor:
+    """Opens stored events as the regulator would, in this process: thousands of openssl processes would take minutes."""
+
+    def __init__(self):
+        self.crypto = c = ctypes.CDLL("libcrypto.so.3")
+        for name in ("BIO_new_mem_buf", "BIO_s_mem", "BIO_new", "d2i_CMS_bio", "PEM_read_bio_PrivateKey"):
+            getattr(c, name).restype = ctypes.c_void_p
+        c.BIO_ctrl.restype = ctypes.c_long
+        self.lot_keys = {}
+
+    def _bio(self, data):
+        return ctypes.c_void_p(self.crypto.BIO_new_mem_buf(data, len(data)))
+
+    def _open(self, body, prepare):
+        c = self.crypto
+        bio = self._bio(body)
+        cms = ctypes.c_void_p(c.d2i_CMS_bio(bio, None))
+        assert cms, "not a CMS file"
+        out = ctypes.c_void_p(c.BIO_new(ctypes.c_void_p(c.BIO_s_mem())))
+        try:
+            if prepare(cms) != 1 or c.CMS_decrypt(cms, None, None, None, out, 0) != 1:
+                return None
+            data = ctypes.c_void_p()
+            length = c.BIO_ctrl(out, 3, 0, ctypes.byref(data))  # BIO_CTRL_INFO
+            return ctypes.string_at(data, length)
+        finally:
+            c.BIO_free(out)
+            c.CMS_ContentInfo_free(cms)
+            c.BIO_free(bio)
+
+    def lot_key(self, body):
+        bio = self._bio((PKI / "regulator-encryption.key").read_bytes())
+        key = ctypes.c_void_p(self.crypto.PEM_read_bio_PrivateKey(bio, None, None, None))
+        opened = self._open(body, lambda cms: self.crypto.CMS_decrypt_set1_pkey(cms, key, None))
+        self.crypto.EVP_PKEY_free(key)
+        self.crypto.BIO_free(bio)
+        return opened
+
+    def event(self, lot, body):
+        """The event's text, under whichever of its lot's keys."""
+        if lot not in self.lot_keys:
+            rows = query("SELECT ordinal, body FROM lot_key WHERE lot = %s ORDER BY ordinal", lot)
+            self.lot_keys[lot] = [(f"{lot:06}-{ordinal}".encode(), self.lot_key(bytes(key))) for ordinal, key in rows]
+        for name, key in self.lot_keys[lot]:
+            opened = self._open(body, lambda cms: self.crypto.CMS_decrypt_set1_key(cms, key, len(key), name, len(name)))
+            if opened is not None:
+                return opened
+        raise AssertionError(f"an event of lot {lot} opens with none of its keys")
 
 
 # ---- what must hold at any time -----------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_an_extraction_verifies_offline_and_an_event_decrypts_to_what_was_deposi
     serial, lot = setup()
     with tempfile.TemporaryDirectory() as folder:
         segments = fetch(folder, "lots", f"1-{lot}")
-        program("coffre-verify", "--ca", PKI / "regulator-ca.pem", *segments)
+        verify(*segments)
         with zipfile.ZipFile(segments[-1]) as segment:
             names = segment.namelist()
         assert f"lots/lot-{lot:06}.asice" in names and f"events/{lot:06}/{serial:012}.p7m" in names
@@ -104,7 +104,7 @@ def test_a_changed_byte_in_a_segment_is_found():
         data = bytearray(segments[0].read_bytes())
         data[info.header_offset + 30 + len(info.filename) + info.file_size // 2] ^= 1
         segments[0].write_bytes(data)
-        done = program("coffre-verify", "--ca", PKI / "regulator-ca.pem", *segments, check=False)
+        done = verify(*segments, check=False)
         assert done.returncode not in (0, 2) and info.filename.split("/")[-1] in done.stdout + done.stderr, done
 
 
