@@ -108,7 +108,7 @@ static bool refuse(struct signer *s, uint64_t lot, const struct err *why, struct
     struct buf b;
     bool ok;
 
-    log_write(why->code == ERR_RETRY ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "refused", NULL, "lot %llu: %s",
+    log_write(why->code == ERR_RETRY ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "refused", NULL, "asked for lot %llu: %s",
               (unsigned long long)lot, why->text);
     buf_init(&b, 4096);
     ok = message_put_refused(&b, lot, why, e) && channel_send(s->work, MESSAGE_REFUSED, buf_slice(&b), e);

@@ -74,3 +74,6 @@ test_hsm_LIBS = -lcmocka
 # the shape of daemons, PostgreSQL's notation
 UNIT_TESTS += test_role test_database_values
 $(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_seal
+test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/sibling.o $(SEALER_RULES_OBJS)
+test_seal_LIBS = -lcmocka
