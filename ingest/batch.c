@@ -9,8 +9,6 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
-#include "ingest/event.h"
-
 enum { IDENTITY_KEY_SIZE = 32, HMAC_SIZE = 32, OF_VALID = 1, OF_INVALID = 2, DIGEST_TEXT_MAX = 65535 };
 
 struct batch_identity {
@@ -47,9 +45,15 @@ void batch_identity_free(struct batch_identity *k)
 
 static void put_lower(struct wire_writer *w, struct slice s)
 {
-    wire_put_u16(w, (uint16_t)s.len);
+    uint8_t *at;
+
+    wire_put_text(w, s);
+    if (w->overflow)
+        return;
+    at = w->out->data + w->out->start + w->out->len - s.len;
     for (size_t i = 0; i < s.len; i++)
-        wire_put_u8(w, s.at[i] >= 'A' && s.at[i] <= 'Z' ? (uint8_t)(s.at[i] + 32) : s.at[i]);
+        if (at[i] >= 'A' && at[i] <= 'Z')
+            at[i] = (uint8_t)(at[i] + 32);
 }
 
 static bool identify(struct batch_identity *k, uint8_t of, const struct pack_deposit *d, struct slice body, uint8_t *id,

@@ -7,6 +7,7 @@
 
 #include "common/formats/pack.h"
 #include "ingest/digest.h"
+#include "ingest/event.h"
 
 enum { BATCH_ID_SIZE = 16, BATCH_SERIAL_MAX = 20 /* decimal digits of a serial */ };
 
@@ -23,8 +24,8 @@ struct batch_entry {
     enum batch_kind kind;
     uint8_t id[BATCH_ID_SIZE];    /* what makes this deposit one */
     uint32_t placeholder;         /* offset in the body, of a valid one */
-    struct slice type;            /* root element's name */
-    struct slice reason;          /* of an invalid one */
+    char type[EVENT_TYPE_MAX + 1]; /* root element's name */
+    char *reason;                 /* of an invalid one; owned, NULL otherwise */
     uint64_t serial, lot;
     uint8_t digest[DIGEST_SIZE_MAX]; /* of the event with its serial */
     size_t digest_len;

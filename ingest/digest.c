@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include <openssl/evp.h>
+#include <zlib.h>
 
 #include "common/values/buf.h"
 
@@ -87,6 +88,11 @@ bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const s
         return err_set_openssl(e, ERR_FATAL, "digest: OpenSSL");
     *len = n;
     return true;
+}
+
+uint32_t digest_crc32(struct slice s)
+{
+    return (uint32_t)crc32_z(0, s.at, s.len);
 }
 
 void digest_to_hex(const uint8_t *digest, size_t len, char *out)
