@@ -9,3 +9,8 @@ coffre-extract_OBJS = \
 	exporter/extract/main.o exporter/extract/options.o exporter/extract/client.o exporter/extract/check.o \
 	exporter/extract/download.o exporter/http.o
 coffre-extract_LIBS = -lcurl
+# offline verification
+PROGRAMS += coffre-verify
+coffre-verify_OBJS = \
+	exporter/verify/main.o exporter/verify/verify.o exporter/verify/verify_lot.o exporter/verify/verify_chain.o \
+	exporter/verify/input.o exporter/verify/input_folder.o exporter/verify/report.o exporter/verify/decrypt.o
