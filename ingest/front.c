@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -243,6 +244,16 @@ static void watch_keys(struct front *f)
     }
 }
 
+/* Handshakes leave the heap full of holes: pages nobody uses go back once connections have come or gone. */
+static void give_back_heap(struct front *f)
+{
+    if (f->heap_seen == f->counts.accepted + f->connection_count || f->time.now - f->heap_at < FRONT_HEAP_MS)
+        return;
+    f->heap_seen = f->counts.accepted + f->connection_count;
+    f->heap_at = f->time.now;
+    malloc_trim(0);
+}
+
 static void ticked(evutil_socket_t fd, short what, void *arg)
 {
     struct front *f = arg;
@@ -264,6 +275,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
         f->metrics_at = f->time.now + 1000;
         report(f);
         watch_keys(f);
+        give_back_heap(f);
         front_say_ready(f);
     }
 }

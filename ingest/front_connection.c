@@ -95,7 +95,7 @@ static void count_held(struct connection *c)
 
 const char *connection_end_text(unsigned why)
 {
-    static const char *const words[] = {"tls", "closed", "handshake", "unknown-protocol"};
+    static const char *const words[] = {"tls", "closed", "handshake"};
 
     return why < SESSION_ENDS ? session_end_text((enum session_end)why) : words[why - SESSION_ENDS];
 }

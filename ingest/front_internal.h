@@ -22,6 +22,7 @@ enum {
     FRONT_ACCEPT_MAX = 64,           /* connections taken in a turn */
     FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
+    FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
     FRONT_TICKET_COST = 160,         /* bytes a deposit not yet confirmed costs besides its own */
     FRONT_IDLE_MS = 1000,            /* then memory is given back */
@@ -39,7 +40,7 @@ enum connection_state {
 };
 
 /* Why connections end before or besides their session's reasons. */
-enum front_end { FRONT_END_TLS = SESSION_ENDS, FRONT_END_CLOSED, FRONT_END_HANDSHAKE, FRONT_END_PROTOCOL, FRONT_ENDS };
+enum front_end { FRONT_END_TLS = SESSION_ENDS, FRONT_END_CLOSED, FRONT_END_HANDSHAKE, FRONT_ENDS };
 
 /* A certificate and what signs for it; replaced at reload, freed when no connection uses it any more. */
 struct credentials {
@@ -140,6 +141,7 @@ struct front {
     struct session_time time;
     uint64_t period;         /* of the tick, ms */
     uint64_t metrics_at;
+    uint64_t heap_at, heap_seen; /* when, and at what count of connections, unused memory was given back */
     uint64_t keys_lost_at;   /* last time the keys role was linked; 0: not yet */
     bool draining;
     struct {
