@@ -92,6 +92,8 @@ static bool new_key(struct ledger *l, struct err *e)
     if (RAND_bytes(k->key.at, ENVELOPE_KEY_SIZE) != 1)
         return err_set_openssl(e, ERR_FATAL, "no random bytes for a lot's key");
     snprintf(k->id, sizeof(k->id), "%06" PRIu64 "-%u", l->head.lot, ordinal);
+    if (k->file.max == 0)
+        buf_init(&k->file, 1 << 20);
     buf_reset(&k->file);
     if (!envelope_set_key(l->envelope, k->key.at, k->id, e) || !envelope_seal_key(l->recipients, k->key.at, &k->file, e))
         return false;
