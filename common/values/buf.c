@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <openssl/crypto.h>
+#include <string.h>
 
 static void *or_abort(void *p)
 {
@@ -70,7 +69,7 @@ void buf_init_secret(struct buf *b, size_t max)
 void buf_free(struct buf *b)
 {
     if (b->wipe && b->data != NULL)
-        OPENSSL_cleanse(b->data, b->capacity);
+        explicit_bzero(b->data, b->capacity);
     free(b->data);
     b->data = NULL;
     b->start = b->len = b->capacity = 0;
@@ -93,7 +92,7 @@ static void make_room(struct buf *b, size_t need)
     if (b->len != 0)
         memcpy(bigger, b->data + b->start, b->len);
     if (b->wipe && b->data != NULL)
-        OPENSSL_cleanse(b->data, b->capacity);
+        explicit_bzero(b->data, b->capacity);
     free(b->data);
     b->data = bigger;
     b->start = 0;
@@ -159,7 +158,7 @@ bool buf_printf(struct buf *b, struct err *e, const char *fmt, ...)
 void buf_consume(struct buf *b, size_t len)
 {
     if (b->wipe)
-        OPENSSL_cleanse(b->data + b->start, len);
+        explicit_bzero(b->data + b->start, len);
     b->start += len;
     b->len -= len;
     if (b->len == 0)
