@@ -1,6 +1,6 @@
 # An event's whole life, shown with its numbers: what `make run` does once everything is up. Sourced by instance.sh.
 
-step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+step() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 shown() { sed 's/^/    /'; }
 
 sql() { as_user psql -h "$home/postgresql/socket" -U postgres -d "coffre_${OPERATOR}_$VAULT" -Atc "$1"; }
@@ -12,72 +12,72 @@ as_sensor() {
 }
 
 demonstrate() {
-    local work=$1 before after lot last first count event key
-    before=$(sql 'SELECT next_serial - 1 FROM head')
+    local work=$1 sample serial lot first last event key files
+    files=("$here"/samples/*.xml)
+    sample=${files[0]}
 
-    step "1. A sensor deposits $(find "$here/samples" -name '*.xml' | wc -l) files of sample events (STOMP, mutual TLS, port $PORT_STOMP), and waits until their lot is sealed"
-    as_sensor --client-id-prefix "demonstration-$(date +%s)" --follow archived "$here/samples" 2>&1 | shown
-    after=$(sql 'SELECT next_serial - 1 FROM head')
-    count=$((after - before))
-    first=$((before + 1))
-    say "    $count events were numbered $first to $after"
+    step "1. A sensor deposits ${#files[@]} files of sample events (STOMP, mutual TLS, port $PORT_STOMP) and waits until they are sealed"
+    as_sensor --client-id-prefix "demonstration-$(date +%s)" --follow archived "${files[@]}" 2>&1 | tee "$work/deposited" | shown
+    # Others may deposit at the same time: the numbers are those the vault answered.
+    serial=$(sed -n 's/^archived *serial \([0-9]*\) .*/\1/p' "$work/deposited" | head -n 1)
+    first=$(sed -n 's/^archived *serial [0-9]* lot \([0-9]*\) .*/\1/p' "$work/deposited" | sort -n | head -n 1)
+    last=$(sed -n 's/^archived *serial [0-9]* lot \([0-9]*\) .*/\1/p' "$work/deposited" | sort -n | tail -n 1)
 
-    lot=$(sql "SELECT lot FROM event WHERE serial = $first")
-    last=$(sql "SELECT lot FROM event WHERE serial = $after")
-    step "2. Sealed and time-stamped: lot $lot$([ "$lot" = "$last" ] || echo " to $last")"
+    step "2. Numbered, encrypted, stored; then sealed in the HSM, time-stamped and chained"
     sql "SELECT format('    lot %s: serials %s to %s, closed by %s, time-stamp %s, container of %s bytes',
             lot, first_serial, last_serial, reason, to_char(sealed_at, 'YYYY-MM-DD HH24:MI:SS.MS'), container_size)
-         FROM lot WHERE lot BETWEEN $lot AND $last ORDER BY lot"
+         FROM lot WHERE lot BETWEEN $first AND $last ORDER BY lot"
 
-    step "3. The regulator extracts (HTTPS, mutual TLS, port $PORT_HTTPS) serials $first to $after, with the lot before"
+    step "3. The regulator extracts (HTTPS, mutual TLS, port $PORT_HTTPS) lots $first to $last, with the lot before if there is one"
     "$home/bin/coffre-extract" --port "$PORT_HTTPS" --certificate "$home/pki/reader-1.pem" --key "$home/pki/reader-1.key" \
-        --ca "$home/pki/trust.pem" --output "$work" serials "$first-$after" 2>&1 | shown
-    ls -l "$work" | awk '/\.zip$/ { print "    " $NF ": " $5 " bytes" }'
+        --ca "$home/pki/trust.pem" --output "$work/extraction" lots "$first-$last" 2>&1 | shown
+    ls -l "$work/extraction" | awk '/\.zip$/ { print "    " $NF ": " $5 " bytes" }'
 
-    step "4. Verified offline, knowing only the regulator's authority; decrypted with the regulator's key"
-    "$home/bin/coffre-verify" --ca "$home/pki/regulator-ca.pem" --key "$home/pki/regulator-encryption.key" \
-        --certificate "$home/pki/regulator-encryption.pem" "$work"/*.zip 2>&1 | shown
+    step "4. Verified offline, trusting the regulator's authority only, and decrypted with the regulator's key"
+    "$home/bin/coffre-verify" --ca "$home/pki/regulator-ca.pem" --key "$home/pki/regulator-encryption.key" --first "$first" --last "$last" \
+        "$work"/extraction/*.zip 2>&1 | shown
 
-    step "5. One event comes back as it was deposited, with its number: openssl alone"
-    event=events/$(printf '%06d/%012d' "$lot" "$first").p7m
-    for file in "$work"/*.zip; do
-        unzip -qo "$file" -d "$work/files"
+    step "5. The same with stock tools: openssl opens the lot's key, then event $serial"
+    lot=$(printf %06d "$first")
+    event=events/$lot/$(printf %012d "$serial").p7m
+    for key in "$work"/extraction/*.zip; do
+        unzip -qo "$key" -d "$work/files"
     done
-    for key in "$work/files/keys/$(printf '%06d' "$lot")"-*.p7m; do
+    for key in "$work/files/keys/$lot"-*.p7m; do
         openssl cms -decrypt -inform DER -in "$key" -inkey "$home/pki/regulator-encryption.key" -recip "$home/pki/regulator-encryption.pem" \
             -out "$work/lot.key"
         openssl cms -decrypt -inform DER -in "$work/files/$event" -secretkey "$(xxd -p -c 64 "$work/lot.key")" \
             -secretkeyid "$(basename "$key" .p7m | tr -d '\n' | xxd -p)" -out "$work/event.xml" 2>/dev/null && break
     done
-    sed "s/<!--SAFE_ID-->/$first/" "$here/samples/01-ouverture.xml" >"$work/expected.xml"
-    # The samples are deposited in the order of their names, so the first number is the first file's.
-    trimmed "$work/event.xml" >"$work/event.trimmed"
-    trimmed "$work/expected.xml" >"$work/expected.trimmed"
-    cmp "$work/event.trimmed" "$work/expected.trimmed" || fail "the event that came back is not the one that was deposited"
     shown <"$work/event.xml"
     say
-    say "    identical to deploy/samples/01-ouverture.xml, byte for byte, with serial $first in the place the sensor left for it"
+    trimmed "$work/event.xml" >"$work/came-back"
+    sed "s/<!--SAFE_ID-->/$serial/" "$sample" >"$work/expected.xml"
+    trimmed "$work/expected.xml" >"$work/expected"
+    cmp "$work/came-back" "$work/expected" || fail "the event that came back is not the one that was deposited"
+    say "    identical to $(basename "$sample") byte for byte, with number $serial where the sensor left the place for it"
 }
 
 # White space around an event is not part of it.
 trimmed() { printf '%s' "$(cat "$1")"; }
 
 run_demonstration() {
-    local work
-    trap 'leave 130' INT
-    trap 'leave 143' TERM HUP
+    interrupted=130
+    trap 'exit $interrupted' INT
+    trap 'exit 143' TERM HUP
+    trap 'leave $?' EXIT
     everything_up
     say "Coffre is ready: operator $OPERATOR, vault $VAULT."
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    demonstrate "$work" || leave 1
+    demonstrate "$work"
     say
     where
     say "Ctrl-C stops it."
     flock -u 9
+    interrupted=0
     # Nothing to do but to be there; a signal ends the wait.
     while :; do
-        sleep 3600 &
+        sleep 3600 9>&- &
         wait $! || true
     done
 }
@@ -86,8 +86,9 @@ run_demonstration() {
 leave() {
     local i
     trap '' INT TERM HUP
+    [ -z "${work:-}" ] || rm -rf "$work"
     say
-    say "stopping"
+    say "stopping what was started"
     for ((i = ${#started[@]} - 1; i >= 0; i--)); do
         stop_one "${started[i]}"
     done

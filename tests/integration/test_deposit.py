@@ -8,6 +8,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import *
 
+SAMPLES = 17  # events in deploy/samples
 PROPERTIES = {"CFJLStatus", "CFJLJELSerial", "CFJLDigest", "CFJLDigestAlgo", "ClientId", "CFJLLotId"}
 
 
@@ -214,7 +215,7 @@ def test_an_unknown_destination_is_an_error_that_names_it():
 def test_sample_events_and_several_in_one_file():
     before = value("SELECT count(*) FROM event")
     deposit("--follow", "archived", "--client-id-prefix", unique("samples"), ROOT / "deploy/samples")
-    assert value("SELECT count(*) FROM event") == before + 14
+    assert value("SELECT count(*) FROM event") == before + SAMPLES
     check_numbers()
 
 
@@ -239,7 +240,7 @@ def test_interrupted_deposit_goes_on_where_it_was():
         before = value("SELECT count(*) FROM event")
         deposit(*words)
         deposit(*words)
-        assert value("SELECT count(*) FROM event") == before + 14
+        assert value("SELECT count(*) FROM event") == before + SAMPLES
 
 
 run(globals())
