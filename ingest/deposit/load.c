@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -27,8 +28,20 @@ static bool idle_frame(void *context, const struct stomp_frame *f, struct err *e
     return err_set(e, ERR_RETRY, "an idle connection got %s", stomp_command_text(f->command));
 }
 
+/* A descriptor for each connection, as far as the system allows. */
+static void raise_descriptors(size_t connections)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < connections + 64) {
+        limit.rlim_cur = limit.rlim_max < connections + 64 ? limit.rlim_max : connections + 64;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static bool prepare(struct load *l, const struct options *o, SSL_CTX *tls, struct err *e)
 {
+    raise_descriptors(o->connections + o->idle);
     l->options = o;
     l->target = (struct link_target){.host = o->host, .port = o->port, .tls = tls, .virtual_host = o->virtual_host,
                                      .heart_beat = o->heart_beat, .out_max = OUT_MAX + o->size,

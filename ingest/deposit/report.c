@@ -194,7 +194,7 @@ static void print_json(const struct report *r, const struct items *items, enum e
         json_decref(o);
     }
     o = summary_json(r, items, end, why);
-    text = json_dumps(o, JSON_COMPACT);
+    text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("], \"summary\": %s}\n", text == NULL ? "null" : text);
     free(text);
     json_decref(o);

@@ -64,7 +64,7 @@ static void session_lost(struct run *r, const struct err *why)
     if (had_session)
         r->down_since = now;
     r->attempt_at = now + (wait > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : wait);
-    if ((had_session || r->attempts == 1) && !r->options->quiet)
+    if ((had_session || r->attempts == 1) && !r->options->quiet && why->code != ERR_DENIED)
         report_say(&r->report, "%s: %s; connecting again", r->options->host, why->text);
 }
 
@@ -217,6 +217,8 @@ enum exit_code run_deposit(const struct options *o, SSL_CTX *tls, volatile sig_a
     }
     end = loop(&r, interrupted);
     say_goodbye(&r);
+    for (size_t i = 0; i < r.unsealed_count; i++)
+        report_event(&r.report, r.unsealed[i]); /* as far as they got */
     if (!journal_close(&r.journal, &e))
         report_say(&r.report, "%s", e.text);
     explain(&r, end, why, sizeof why);
