@@ -99,6 +99,7 @@ static bool start(struct ledger *l, struct err *e)
     l->exchange_archive = settings_queue(s, "Archive", "Out");
     l->waiting = mem_zalloc(LEDGER_PREFETCH, sizeof(*l->waiting));
     l->waiting_tags = mem_zalloc(LEDGER_PREFETCH, sizeof(*l->waiting_tags));
+    buf_init(&l->key.file, 1 << 20);
     l->digester = digest_new(e);
     l->envelope = l->digester == NULL ? NULL : envelope_new(e);
     return l->envelope != NULL && load_identity(l, e) && load(l, s, e);
