@@ -76,13 +76,14 @@ bool zip_name_safe(struct slice name)
 /* Why there is no end record where it should be. */
 static bool zip_explain_end(struct zip_reader *r, struct err *e)
 {
-    size_t len = r->source.size < EOCD_SEARCH ? (size_t)r->source.size : EOCD_SEARCH;
+    size_t len = r->source.size < EOCD_SEARCH ? (size_t)r->source.size : EOCD_SEARCH, end = zip_end_length(r->style);
     uint8_t *tail = mem_alloc(len + 1);
+    uint32_t magic = r->style == ZIP_SEGMENT ? ZIP_EOCD64_MAGIC : ZIP_EOCD_MAGIC; /* containers lie in segments */
     bool found = false;
 
     if (zip_fetch(r, r->source.size - len, tail, len, e)) {
-        for (size_t i = 0; !found && i + ZIP_EOCD <= len; i++)
-            found = get32(tail + i) == ZIP_EOCD_MAGIC;
+        for (size_t i = 0; !found && i + end <= len; i++)
+            found = get32(tail + i) == magic && get32(tail + i + end - ZIP_EOCD) == ZIP_EOCD_MAGIC;
         if (found)
             (void)zip_fail(r, ZIP_FAULT_TRAILING, e, "something follows the end record");
         else

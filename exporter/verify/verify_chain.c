@@ -263,17 +263,12 @@ static void certs_genesis(struct verify *v, struct slice bytes)
     }
     if (v->has_pin && memcmp(v->pin, digest, 32) != 0)
         report_add(v->report, REPORT_GENESIS_DIGEST, where, "certs/genesis.xml is not the one you named");
-    if (v->has_genesis && memcmp(digest, v->genesis_digest, 32) != 0) {
-        report_add(v->report, REPORT_OVERLAP_DIFFERS, where, "certs/genesis.xml is not the one in an input read before");
-        return;
-    }
     if (v->operator_id[0] != '\0' && (strcmp(v->operator_id, g.operator_id) != 0 || v->vault != g.vault))
         report_add(v->report, REPORT_GENESIS_VAULT, where, "certs/genesis.xml is that of operator %s, vault %" PRIu32, g.operator_id,
                    g.vault);
-    if (v->operator_id[0] == '\0') {
-        memcpy(v->operator_id, g.operator_id, 5);
-        v->vault = g.vault;
-        (void)snprintf(v->report->vault, sizeof(v->report->vault), "%s/%" PRIu32, g.operator_id, g.vault);
+    if (v->has_genesis && memcmp(digest, v->genesis_digest, 32) != 0) {
+        report_add(v->report, REPORT_OVERLAP_DIFFERS, where, "certs/genesis.xml is not the one in an input read before");
+        return;
     }
     v->genesis = g;
     v->has_genesis = true;

@@ -125,6 +125,10 @@ static void lot_check_header(struct verify *v)
         memcpy(v->operator_id, h->operator_id, 5);
         v->vault = h->vault;
         (void)snprintf(v->report->vault, sizeof(v->report->vault), "%s/%" PRIu32, h->operator_id, h->vault);
+        if (v->has_genesis && (strcmp(v->genesis.operator_id, h->operator_id) != 0 || v->genesis.vault != h->vault))
+            report_add(v->report, REPORT_GENESIS_VAULT, lot_where(v), "sealed for operator %s, vault %" PRIu32
+                       ", certs/genesis.xml is that of %s, vault %" PRIu32, h->operator_id, h->vault, v->genesis.operator_id,
+                       v->genesis.vault);
     } else if (strcmp(v->operator_id, h->operator_id) != 0 || v->vault != h->vault) {
         report_add(v->report, REPORT_LOT_VAULT, lot_where(v), "sealed for operator %s, vault %" PRIu32 ", the others for %s, vault %" PRIu32,
                    h->operator_id, h->vault, v->operator_id, v->vault);

@@ -44,6 +44,9 @@ static void make(const char *dir, unsigned lots, unsigned events, size_t size, i
     other = pki_issue(&c.ca, "Test seal 4512/1", PKI_SEAL, start_ms - 20 * 86400000LL, 10); /* over before the first lot */
     pki_save(&other, pki, "seal-expired");
     pki_free(&other);
+    other = pki_issue(&c.ca, "Test TSA 4512/1", PKI_TSA, start_ms - 86400000, 365); /* not the one of the genesis */
+    pki_save(&other, pki, "tsa-other");
+    pki_free(&other);
     other = pki_issue(NULL, "Foreign CA", PKI_CA, start_ms - 86400000, 365);
     pki_save(&other, pki, "foreign-ca");
     struct pki_identity forged = pki_issue(&other, "Test seal 4512/1", PKI_SEAL, start_ms - 86400000, 365);
