@@ -141,6 +141,7 @@ start() {
     local name=$1 log=$home/log/$1.log pid
     shift
     as_user touch "$log"
+    as_user rm -f "$home/pid/$name.starting" # of a start that was interrupted
     # The shell between writes its own number, then becomes the command.
     user_command
     "${command_line[@]}" setsid sh -c 'echo $$ >"$1"; log=$2; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh "$home/pid/$name.starting" "$log" "$@" 9>&- &
@@ -150,7 +151,8 @@ start() {
         sleep 0.05
     done
     pid=$(cat "$home/pid/$name.starting")
-    identity "$pid" | write_file "$home/pid/$name" 644
+    # What ended at once is said by wait_for, with the end of its log.
+    { identity "$pid" || echo "$pid ended"; } | write_file "$home/pid/$name" 644
     as_user rm -f "$home/pid/$name.starting"
     started+=("$name")
 }
