@@ -605,6 +605,8 @@ static int asker_run(struct role *self)
         fputs(ask_a_stopped_one(self, &a), f);
         fclose(f);
     }
+    free(path);
+    sibling_close(&a.stamp);
     return ROLE_EXIT_CONFIG; /* ends this daemon */
 }
 
