@@ -209,7 +209,7 @@ class Stomp:
         raw = socket.create_connection(("127.0.0.1", at or port("STOMP")), timeout=timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = (context or tls(who)).wrap_socket(raw, server_hostname="localhost")
-        self.received = b""
+        self.received, self.at = b"", 0
         self.receipts = 0
         if connect:
             self.send("CONNECT", {"accept-version": "1.2", "host": "localhost", "heart-beat": "0,0"})
@@ -232,22 +232,34 @@ class Stomp:
     def read(self):
         """The next frame: (command, headers, body). EOFError when the vault has closed."""
         while True:
-            data = self.received.lstrip(b"\n\r")
-            head, found, rest = data.partition(b"\n\n")
-            if found:
-                lines = head.decode().split("\n")
-                headers = {}
-                for line in lines[1:]:
-                    k, _, v = line.rstrip("\r").partition(":")
-                    headers.setdefault(unescape(k), unescape(v))
-                length = int(headers["content-length"]) if "content-length" in headers else rest.find(b"\0")
-                if 0 <= length < len(rest):
-                    self.received = rest[length + 1:]
-                    return lines[0].strip(), headers, rest[:length]
+            frame = self.parse()
+            if frame:
+                return frame
             more = self.socket.recv(65536)
             if not more:
                 raise EOFError("the vault closed the connection")
-            self.received += more
+            self.received = self.received[self.at:] + more
+            self.at = 0
+
+    def parse(self):
+        """A frame from what was received, or None when it is not whole yet."""
+        data = self.received
+        while data[self.at:self.at + 1] in (b"\n", b"\r"):
+            self.at += 1
+        end = data.find(b"\n\n", self.at)
+        if end < 0:
+            return None
+        lines = data[self.at:end].decode().split("\n")
+        headers = {}
+        for line in lines[1:]:
+            k, _, v = line.rstrip("\r").partition(":")
+            headers.setdefault(unescape(k), unescape(v))
+        start = end + 2
+        stop = start + int(headers["content-length"]) if "content-length" in headers else data.find(b"\0", start)
+        if not start <= stop < len(data):
+            return None
+        self.at = stop + 1
+        return lines[0].strip(), headers, data[start:stop]
 
     def expect(self, command):
         got, headers, body = self.read()
@@ -317,7 +329,7 @@ class Decryptor:
         c.BIO_ctrl.restype = ctypes.c_long
         self.lot_keys = {}
 
-    def _bio(self, data):
+    def _bio(self, data):  # borrows `data`
         return ctypes.c_void_p(self.crypto.BIO_new_mem_buf(data, len(data)))
 
     def _open(self, body, prepare):
@@ -338,7 +350,8 @@ class Decryptor:
             c.BIO_free(bio)
 
     def lot_key(self, body):
-        bio = self._bio((PKI / "regulator-encryption.key").read_bytes())
+        pem = (PKI / "regulator-encryption.key").read_bytes()  # the BIO borrows it
+        bio = self._bio(pem)
         key = ctypes.c_void_p(self.crypto.PEM_read_bio_PrivateKey(bio, None, None, None))
         opened = self._open(body, lambda cms: self.crypto.CMS_decrypt_set1_pkey(cms, key, None))
         self.crypto.EVP_PKEY_free(key)

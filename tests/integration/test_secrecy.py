@@ -172,7 +172,7 @@ def test_only_roles_of_the_store_reach_postgresql():
     pids = connected_to_postgresql()
     assert roles_of(pids, "coffre-ingest") <= {"ledger", "roster"}, roles_of(pids, "coffre-ingest")
     assert roles_of(pids, "coffre-exporter") <= {"query"}, roles_of(pids, "coffre-exporter")
-    assert roles_of(pids, "coffre-sealer") <= {"work"}, roles_of(pids, "coffre-sealer")
+    assert roles_of(pids, "coffre-sealer") <= {"work", "announce"}, roles_of(pids, "coffre-sealer")
     assert "ledger" in roles_of(pids, "coffre-ingest") and "query" in roles_of(pids, "coffre-exporter"), "the test looked at nothing"
 
 

@@ -1,0 +1,553 @@
+#!/usr/bin/python3
+"""The front under clients of every kind: other people's STOMP library, three versions, slow, silent and hostile peers, lost siblings.
+
+Time limits are tested on a second coffre-ingest of the same vault, whose configuration has short ones.
+"""
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(__file__))
+import stomp
+from coffre import *
+
+IN, OUT, ARCHIVE = f"/queue/Event.{VAULT}.In", f"/queue/Event.{VAULT}.Out", f"/queue/Archive.{VAULT}.Out"
+
+
+# ---- a second coffre-ingest, with short times and small limits --------------------------------------
+
+class Impatient:
+    """coffre-ingest with its own port, state and limits; ended when the test ends."""
+
+    LIMITS = {"connections": 12, "body_bytes": "64KiB", "transaction_bytes": "128KiB", "pending_bytes": "1MiB", "subscriptions": 4,
+              "transactions": 4}
+    TIMEOUTS = {"handshake": "2s", "connect": "2s", "stall": "3s", "write": "3s", "heartbeat_min": "200ms"}
+
+    def __enter__(self):
+        owner = RUN.stat()
+        self.port = port("STOMP") + 40
+        self.config, self.state = RUN / "coffre-front.yml", RUN / "state-front"
+        lines = (RUN / "coffre.yml").read_text().split("\n")
+        out = []
+        for line in lines:
+            if line.startswith("state_dir:"):
+                line = "state_dir: state-front"
+            if line.startswith("  listen:") and out and "ingest:" in out[-1]:
+                line = f'  listen: ["127.0.0.1:{self.port}"]'
+            out.append(line)
+            if line.startswith("ingest:"):
+                out += ["  limits:"] + [f"    {k}: {v}" for k, v in self.LIMITS.items()]
+                out += ["  timeouts:"] + [f"    {k}: {v}" for k, v in self.TIMEOUTS.items()]
+        text = "\n".join(out)
+        text = re.sub(r'(ingest:\n(?:  .*\n)*?  listen:) .*', rf'\1 ["127.0.0.1:{self.port}"]', text, count=1)
+        self.config.write_text(text)
+        os.chown(self.config, owner.st_uid, owner.st_gid)
+        self.log = open(LOG / "coffre-front.log", "ab")
+        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        self.process = subprocess.Popen([BIN / "coffre-ingest", "--config", self.config], stderr=self.log, stdout=self.log,
+                                        cwd=RUN, **as_owner)
+        wait_until(lambda: self.front_ready(), 30, "the second front takes deposits")
+        return self
+
+    def front_ready(self):
+        try:
+            return "role front 0" in self.status() and " ready taking deposits" in self.status()
+        except FileNotFoundError:
+            return False
+
+    def status(self):
+        return (self.state / "coffre-ingest.status").read_text()
+
+    def metric(self, name):
+        found = re.search(rf"^{name}\{{[^}}]*\}} (\d+)$", (self.state / "coffre-ingest.prom").read_text(), re.M)
+        return int(found.group(1)) if found else 0
+
+    def role(self, name):
+        """Its process; None while it is being started again."""
+        return children(self.process.pid).get(name, [None])[0]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+def closed(s, seconds=15):
+    """Reads frames until the vault closes; what came."""
+    frames = []
+    s.socket.settimeout(seconds)
+    try:
+        while True:
+            frames.append(s.read())
+    except (EOFError, ConnectionError):
+        return frames
+
+
+def error_of(s, seconds=15):
+    """The ERROR after which the vault closes: (headers, body text)."""
+    frames = closed(s, seconds)
+    assert frames and frames[-1][0] == "ERROR", frames
+    return frames[-1][1], frames[-1][2].decode()
+
+
+def raw(data, who="sensor-1", at=None):
+    s = Stomp(who, at=at, connect=False)
+    s.write(data)
+    return s
+
+
+# ---- other people's client ----------------------------------------------------------------------------
+
+class Listener(stomp.ConnectionListener):
+    def __init__(self):
+        self.frames, self.there = [], threading.Condition()
+
+    def note(self, kind, frame):
+        with self.there:
+            self.frames.append((kind, frame.headers, frame.body))
+            self.there.notify_all()
+
+    def on_receipt(self, frame): self.note("RECEIPT", frame)
+    def on_message(self, frame): self.note("MESSAGE", frame)
+    def on_error(self, frame): self.note("ERROR", frame)
+
+    def wait_for(self, match, seconds=60):
+        with self.there:
+            assert self.there.wait_for(lambda: any(match(f) for f in self.frames), seconds), self.frames
+            return [f for f in self.frames if match(f)][0]
+
+
+def test_python3_stomp_deposits_in_every_version():
+    for kind in (stomp.StompConnection10, stomp.StompConnection11, stomp.StompConnection12):
+        more = {} if kind is stomp.StompConnection10 else {"heartbeats": (2000, 2000)}
+        client = kind([("localhost", port("STOMP"))], **more)
+        client.set_ssl([("localhost", port("STOMP"))], key_file=str(PKI / "sensor-2.key"), cert_file=str(PKI / "sensor-2.pem"),
+                       ca_certs=str(PKI / "trust.pem"))
+        listener = Listener()
+        client.set_listener("", listener)
+        client.connect(wait=True)
+        body, name = event(f"python3-stomp {kind.__name__}"), unique("SOFUN:BETKUP")
+        client.subscribe(OUT, id="1", ack="client-individual")
+        client.begin("t-1")
+        client.send(IN, body.decode(), transaction="t-1", headers={"ClientId": name, "Digest": digest(body), "DigestAlgo": "SHA-256",
+                                                                     "Timestamp": "1769857200000"})
+        client.commit("t-1", headers={"receipt": "c-1"}) if kind is not stomp.StompConnection10 else client.commit("t-1", receipt="c-1")
+        listener.wait_for(lambda f: f[0] == "RECEIPT" and f[1]["receipt-id"] == "c-1")
+        _, headers, _ = listener.wait_for(lambda f: f[0] == "MESSAGE" and f[1]["ClientId"] == name)
+        assert headers["CFJLStatus"] == "CFJL_OK", headers
+        if kind is stomp.StompConnection12:
+            client.ack(headers["ack"])
+        elif kind is stomp.StompConnection11:
+            client.ack(headers["message-id"], "1")
+        else:
+            client.ack(headers["message-id"])
+        client.disconnect(receipt="bye")
+        listener.wait_for(lambda f: f[0] == "RECEIPT" and f[1]["receipt-id"] == "bye")
+
+
+# ---- who gets in ---------------------------------------------------------------------------------------
+
+def test_only_bound_certificates_of_the_right_authority_get_in():
+    s = raw(b"CONNECT\naccept-version:1.2\n\n\0", who="stranger")
+    headers, text = error_of(s)
+    assert headers["message"] == "certificate not bound to a depositor" and 'CN "stranger"' in text, (headers, text)
+    for who in ("foreign", None):
+        try:
+            closed(raw(b"CONNECT\naccept-version:1.2\n\n\0", who=who))
+            got = "a connection"
+        except ssl.SSLError as refusal:
+            got = str(refusal).lower()
+        assert "alert" in got, got
+
+
+def test_a_reader_is_no_depositor():
+    try:
+        headers, text = error_of(raw(b"CONNECT\naccept-version:1.2\n\n\0", who="reader-1"))
+        assert headers["message"] == "certificate not bound to a depositor", headers
+    except ssl.SSLError:
+        pass  # of another authority: refused one step earlier
+
+
+def test_tls_1_2_and_1_3_only():
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with Stomp(context=tls("sensor-1", version, version)) as s:
+            s.deposit(event("tls"), unique())
+            s.close()
+    context = tls("sensor-1", ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    try:
+        Stomp(context=context)
+    except (ssl.SSLError, ConnectionError):
+        return
+    raise AssertionError("TLS 1.1 was accepted")
+
+
+def test_other_protocols_are_refused_in_words():
+    for data in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\0\1\x0a\1ActiveMQ\0\0\0\x0c", b"AMQP\0\0\x09\x01", b"connect\n\n\0"):
+        _, text = error_of(raw(data))
+        assert "STOMP 1.0, 1.1 and 1.2" in text, text
+
+
+def test_a_revoked_binding_cuts_the_live_session():
+    query("UPDATE role SET revoked_at = NULL WHERE cn = 'sensor-2' AND profile = 'depositor'")
+    with Stomp("sensor-2") as s:
+        s.deposit(event("avant"), unique())
+        query("UPDATE role SET revoked_at = now() WHERE cn = 'sensor-2' AND profile = 'depositor'")
+        try:
+            headers, _ = error_of(s, 60)
+            assert headers["message"] == "certificate no longer bound to a depositor", headers
+            headers, _ = error_of(raw(b"CONNECT\n\n\0", who="sensor-2"))
+            assert headers["message"] == "certificate not bound to a depositor", headers
+        finally:
+            query("UPDATE role SET revoked_at = NULL WHERE cn = 'sensor-2' AND profile = 'depositor'")
+
+    def works_again():
+        try:
+            with Stomp("sensor-2") as again:
+                again.close()
+                return True
+        except (Refused, EOFError):
+            return False
+    wait_until(works_again, 60, "sensor-2 may deposit again")
+
+
+# ---- the protocol ----------------------------------------------------------------------------------------
+
+def test_refusals_name_their_reason_and_the_receipt():
+    cases = [
+        (b"SEND\ndestination:/queue/Event.2.In\nreceipt:q\n\nx\0", "unknown destination", IN),
+        (b"SEND\ndestination:/queue/Event.1.Out\nreceipt:q\n\nx\0", "unknown destination", IN),
+        (b"SUBSCRIBE\nid:1\ndestination:/queue/Event.1.In\nreceipt:q\n\n\0", "unknown destination", OUT),
+        (b"COMMIT\ntransaction:no\nreceipt:q\n\n\0", "malformed frame received", "not open"),
+        (b"ACK\nid:x\nreceipt:q\n\n\0", "malformed frame received", "not one of ours"),
+        (b"SEND\nno colon here\n\nx\0", "malformed frame received", "no colon"),
+        (b"FROB\n\n\0", "malformed frame received", "unknown command"),
+        (b"SEND\ndestination:" + IN.encode() + b"\nClientId:a\\tb\n\nx\0", "malformed frame received", "undefined escape"),
+        (b"SEND\ncontent-length:99999999\n\n", "a limit of the vault is exceeded", "99999999"),
+        (b"SEND\n" + b"".join(b"h%d:1\n" % i for i in range(200)) + b"\nx\0", "a limit of the vault is exceeded", "header lines"),
+        (b"SEND\nlong:" + b"x" * 40000, "a limit of the vault is exceeded", "headers of more than"),
+        (b"CONNECT\naccept-version:1.2\n\n\0", "malformed frame received", "already connected"),
+    ]
+    for data, message, word in cases:
+        s = Stomp()
+        s.write(data)
+        headers, text = error_of(s)
+        assert headers["message"] == message and word in text, (data[:60], headers, text)
+        assert (headers.get("receipt-id") == "q") == (b"receipt:q" in data), (data, headers)
+
+
+def test_transactions_are_all_or_nothing():
+    names = {kind: [unique(kind) for _ in range(3)] for kind in ("committed", "aborted", "abandoned")}
+
+    def send_all(s, kind):
+        s.send("BEGIN", {"transaction": kind})
+        for name in names[kind]:
+            body = event(name)
+            s.send("SEND", {"destination": IN, "transaction": kind, "ClientId": name, "Digest": digest(body), "DigestAlgo": "SHA-256",
+                            "Timestamp": 1}, body)
+    with Stomp() as s:
+        send_all(s, "abandoned")
+        s.send("BEGIN", {"transaction": "probe", "receipt": "there"})
+        assert s.expect("RECEIPT")["receipt-id"] == "there"
+    with Stomp() as s:
+        s.subscribe()
+        send_all(s, "aborted")
+        send_all(s, "committed")
+        s.send("ABORT", {"transaction": "aborted"})
+        s.send("COMMIT", {"transaction": "committed", "receipt": "done"})
+        seen, last = set(), unique("last")
+        s.deposit(event(last), last, wait=False)
+        while last not in seen:
+            command, headers, _ = s.read()
+            assert command != "ERROR", headers
+            if command == "MESSAGE":
+                seen.add(headers["ClientId"])
+                s.send("ACK", {"id": headers["ack"]})
+        s.close()
+    assert set(names["committed"]) <= seen
+    assert not seen & set(names["aborted"] + names["abandoned"]), seen
+
+
+def test_what_is_not_acknowledged_comes_back_redelivered():
+    name = unique("again")
+    with Stomp() as s:
+        s.subscribe(ack="client")
+        s.deposit(event(name), name, wait=False)
+        while True:
+            command, headers, _ = s.read()
+            if command == "MESSAGE" and headers["ClientId"] == name:
+                break
+            if command == "MESSAGE":
+                s.send("ACK", {"id": headers["ack"]})
+    with Stomp() as s:
+        s.subscribe(ack="client-individual")
+        while True:
+            headers, _ = s.expect("MESSAGE")
+            if headers["ClientId"] == name:
+                break
+            s.send("ACK", {"id": headers["ack"]})
+        assert headers.get("redelivered") == "true", headers
+        s.send("BEGIN", {"transaction": "t"})
+        s.send("ACK", {"id": headers["ack"], "transaction": "t"})
+        s.send("ABORT", {"transaction": "t"})
+        s.send("NACK", {"id": headers["ack"]})
+        while True:
+            headers, _ = s.expect("MESSAGE")
+            if headers["ClientId"] == name:
+                break
+        s.send("ACK", {"id": headers["ack"]})
+        s.close()
+
+
+def test_a_window_of_credit_is_respected():
+    names = [unique("credit") for _ in range(20)]
+    with Stomp("sensor-2") as s:
+        for name in names:
+            s.deposit(event(name), name)
+        s.send("SUBSCRIBE", {"destination": OUT, "id": "1", "ack": "client-individual", "activemq.prefetchSize": 3})
+        held = [s.expect("MESSAGE")[0] for _ in range(3)]
+        s.socket.settimeout(1)
+        try:
+            extra = s.read()
+        except TimeoutError:
+            extra = None
+        assert extra is None, extra
+        s.socket.settimeout(60)
+        s.send("ACK", {"id": held[0]["ack"]})
+        held.append(s.expect("MESSAGE")[0])
+        for headers in held[1:]:
+            s.send("ACK", {"id": headers["ack"]})
+        seen = {h["ClientId"] for h in held}
+        while not set(names) <= seen:
+            headers, _ = s.expect("MESSAGE")
+            seen.add(headers["ClientId"])
+            s.send("ACK", {"id": headers["ack"]})
+        s.close()
+
+
+def test_bodies_with_nul_bytes_and_odd_headers_reach_the_ledger():
+    with Stomp("sensor-2") as s:
+        s.subscribe()
+        odd = {"": b"a\0b\0", "x" * 5000: event("long"), "é\\:\n": event("escapes")}
+        for name, body in odd.items():
+            s.deposit(body, name, wait=False)
+        seen = {}
+        while set(odd) - set(seen):
+            command, headers, _ = s.read()
+            assert command != "ERROR", headers
+            if command == "MESSAGE":
+                seen[headers["ClientId"]] = headers
+                s.send("ACK", {"id": headers["ack"]})
+        assert seen[""]["CFJLStatus"] == "CFJL_INVALID_MESSAGE" and seen[""]["CFJLReason"], seen[""]
+        s.close()
+
+
+# ---- slow, silent, greedy -------------------------------------------------------------------------------
+
+def test_peers_that_are_slow_or_silent_are_left():
+    with Impatient() as vault:
+        mute = socket.create_connection(("127.0.0.1", vault.port))           # no handshake
+        wordless = Stomp(at=vault.port, connect=False)                       # no CONNECT
+        trickle = Stomp(at=vault.port)                                       # a frame that never ends
+        trickle.write(b"SEND\ndestination:")
+        body = Stomp(at=vault.port)
+        body.write(b"SEND\ndestination:" + IN.encode() + b"\ncontent-length:1000\n\nabc")
+        idle = Stomp(at=vault.port)                                          # nothing to say: stays
+        silent = Stomp(at=vault.port, connect=False)                         # promised heart-beats
+        silent.write(b"CONNECT\naccept-version:1.2\nheart-beat:300,300\n\n\0")
+        assert silent.expect("CONNECTED")["heart-beat"] == "300,300"
+        began = time.monotonic()
+        headers, text = error_of(silent)
+        assert "no heart-beat" in headers["message"], (headers, text)
+        assert time.monotonic() - began < 30
+        for s in (trickle, body, wordless):
+            headers, text = error_of(s)
+            assert headers["message"] == "too slow" and "2000 ms" in text, (headers, text)
+            s.socket.close()
+        mute.settimeout(15)
+        assert mute.recv(10) == b""
+        idle.deposit(event("patient"), unique())
+        assert vault.metric("coffre_front_connections") >= 1
+        idle.close()
+
+
+def test_heart_beats_keep_a_quiet_session():
+    with Impatient() as vault:
+        s = Stomp(at=vault.port, connect=False)
+        s.write(b"CONNECT\naccept-version:1.1\nheart-beat:400,400\n\n\0")
+        s.expect("CONNECTED")
+        beats, end = 0, time.monotonic() + 3
+        while time.monotonic() < end:
+            s.write(b"\n")
+            s.socket.settimeout(2)
+            beats += s.socket.recv(100).count(b"\n")
+        assert beats >= 3, beats
+        s.deposit(event("battement"), unique())
+        s.close()
+
+
+def test_a_peer_that_does_not_read_harms_nobody():
+    with Impatient() as vault:
+        greedy = Stomp(at=vault.port)
+        greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        frame = b"BEGIN\ntransaction:t\nreceipt:%s\n\n\0ABORT\ntransaction:t\n\n\0" % (b"r" * 500)
+        greedy.socket.settimeout(1)
+        ended = False
+        other = Stomp(at=vault.port)
+        for _ in range(60):
+            try:
+                for _ in range(100):
+                    greedy.write(frame * 100)
+            except TimeoutError:
+                pass
+            except (ssl.SSLError, OSError):
+                ended = True
+                break
+            other.deposit(event("autre"), unique())
+        assert ended, "a peer that never reads is still there"
+        other.close()
+
+
+def test_connections_over_the_limit_are_turned_away():
+    with Impatient() as vault:
+        held = [Stomp(at=vault.port) for _ in range(12)]
+        try:
+            Stomp(at=vault.port)
+            raise AssertionError("one connection too many")
+        except (EOFError, OSError):
+            pass
+        held.pop().close()
+
+        def room():
+            try:
+                return Stomp(at=vault.port)
+            except (EOFError, OSError):
+                return None
+        wait_until(room, 20, "a connection that ended makes room").close()
+        for s in held:
+            s.close()
+
+
+def test_transactions_over_their_limit_are_refused():
+    with Impatient() as vault:
+        s = Stomp(at=vault.port)
+        s.send("BEGIN", {"transaction": "t"})
+        for _ in range(3):
+            s.send("SEND", {"destination": IN, "transaction": "t"}, b"x" * 60000)
+        headers, text = error_of(s)
+        assert headers["message"] == "a limit of the vault is exceeded" and "transaction" in text, (headers, text)
+
+
+# ---- siblings and servers that go away --------------------------------------------------------------------
+
+def test_a_frozen_rabbitmq_means_back_pressure_then_an_error_then_recovery():
+    broker = pid_of("rabbitmq")
+    with Impatient() as vault:
+        before = Stomp(at=vault.port)
+        before.deposit(event("avant"), unique())
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            s = Stomp(at=vault.port)
+            s.socket.settimeout(2)
+            sent = 0
+            body = event("x" * 30000)
+            try:
+                for sent in range(4000):
+                    s.deposit(body, unique(), wait=False)
+            except (TimeoutError, OSError):
+                pass
+            assert sent < 3999, "120 MB were taken although nothing can be stored"
+            assert vault.metric("coffre_front_pending_bytes") < 3 << 20
+            memory = int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{vault.role('front')}/status").read_text()).group(1))
+            assert memory < 64 * 1024, f"{memory} kB"
+            late = Stomp(at=vault.port)
+            late.deposit(body, unique(), wait=False)
+            headers, text = error_of(late, 30)
+            assert headers["message"] == "queue unavailable, send again later", (headers, text)
+        finally:
+            os.kill(broker, signal.SIGCONT)
+
+        def works():
+            try:
+                with Stomp(at=vault.port, timeout=20) as again:
+                    again.deposit(event("après"), unique())
+                    again.close()
+                return True
+            except (Refused, EOFError, OSError):
+                return False
+        wait_until(works, 60, "deposits are taken again, without a restart")
+
+
+def test_a_lost_sibling_is_replaced_and_nothing_acknowledged_is_lost():
+    with Impatient() as vault:
+        for role in ("relay", "deliver", "keys", "roster", "front"):
+            name = unique(role)
+            victim = vault.role(role)
+            with Stomp(at=vault.port) as s:
+                s.subscribe()
+                s.deposit(event(name), name, wait=False)
+                os.kill(victim, signal.SIGKILL)
+                frames = []
+                s.socket.settimeout(20)
+                try:
+                    while not any(c == "MESSAGE" and h["ClientId"] == name for c, h, _ in frames):
+                        frames.append(s.read())
+                        assert frames[-1][0] != "ERROR" or frames[-1][1]["message"] == "queue unavailable, send again later", frames[-1]
+                        if frames[-1][0] == "MESSAGE":
+                            s.send("ACK", {"id": frames[-1][1]["ack"]})
+                except (EOFError, ConnectionError):
+                    assert role in ("relay", "front"), f"{role} took the session with it"
+                else:
+                    s.close()
+            wait_until(lambda: vault.role(role) not in (victim, None) and vault.front_ready(), 30, f"{role} is there again")
+
+            def works():
+                try:
+                    with Stomp(at=vault.port, timeout=20) as again:
+                        again.deposit(event(name), name)
+                        again.close()
+                    return True
+                except (Refused, EOFError, OSError):
+                    return False
+            wait_until(works, 30, f"deposits are taken after {role} was killed")
+
+
+def test_reload_keeps_sessions():
+    with Impatient() as vault:
+        s = Stomp(at=vault.port)
+        vault.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        s.deposit(event("rechargé"), unique())
+        with Stomp(at=vault.port) as fresh:
+            fresh.deposit(event("rechargé"), unique())
+            fresh.close()
+        s.close()
+
+
+def test_a_drain_lets_receipts_out():
+    with Impatient() as vault:
+        s = Stomp(at=vault.port)
+        names = [s.deposit(event(f"fin {i}"), unique(), wait=False) for i in range(50)]
+        got = {s.expect("RECEIPT")["receipt-id"]}
+        status = []
+        stopper = threading.Thread(target=lambda: status.append(vault.stop()))
+        stopper.start()
+        frames = closed(s, 30)
+        stopper.join()
+        assert status == [0], status
+        assert all(command == "RECEIPT" for command, _, _ in frames), frames
+        got |= {headers["receipt-id"] for _, headers, _ in frames}
+        assert got <= set(names)
+
+
+if __name__ == "__main__":
+    run(globals())
