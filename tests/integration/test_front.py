@@ -4,7 +4,6 @@
 Time limits are tested on a second coffre-ingest of the same vault, whose configuration has short ones.
 """
 import os
-import select
 import shutil
 import signal
 import sys
@@ -30,19 +29,11 @@ class Impatient:
         owner = RUN.stat()
         self.port = port("STOMP") + 40
         self.config, self.state = RUN / "coffre-front.yml", RUN / "state-front"
-        lines = (RUN / "coffre.yml").read_text().split("\n")
-        out = []
-        for line in lines:
-            if line.startswith("state_dir:"):
-                line = "state_dir: state-front"
-            if line.startswith("  listen:") and out and "ingest:" in out[-1]:
-                line = f'  listen: ["127.0.0.1:{self.port}"]'
-            out.append(line)
-            if line.startswith("ingest:"):
-                out += ["  limits:"] + [f"    {k}: {v}" for k, v in self.LIMITS.items()]
-                out += ["  timeouts:"] + [f"    {k}: {v}" for k, v in self.TIMEOUTS.items()]
-        text = "\n".join(out)
-        text = re.sub(r'(ingest:\n(?:  .*\n)*?  listen:) .*', rf'\1 ["127.0.0.1:{self.port}"]', text, count=1)
+        limits = ["  limits:"] + [f"    {k}: {v}" for k, v in self.LIMITS.items()]
+        times = ["  timeouts:"] + [f"    {k}: {v}" for k, v in self.TIMEOUTS.items()]
+        text = (RUN / "coffre.yml").read_text().replace("\ningest:\n", "\n" + "\n".join(["ingest:"] + limits + times) + "\n", 1)
+        text = re.sub(r"^state_dir:.*$", "state_dir: state-front", text, count=1, flags=re.M)
+        text = re.sub(r"(^ingest:\n(?:  .*\n)*?  listen:) .*$", rf'\1 ["127.0.0.1:{self.port}"]', text, count=1, flags=re.M)
         self.config.write_text(text)
         os.chown(self.config, owner.st_uid, owner.st_gid)
         self.log = open(LOG / "coffre-front.log", "ab")
