@@ -404,9 +404,12 @@ static void drain(void *ctx)
 
     f->draining = true;
     set_accepting(f, false);
-    for (unsigned i = 0; i < f->slot_count; i++)
-        if (f->slots[i] != NULL && (f->slots[i]->state == FRONT_IDLE || f->slots[i]->state == FRONT_HANDSHAKE))
-            front_drop(f->slots[i], "draining");
+    for (unsigned i = 0; i < f->slot_count; i++) {
+        struct front_connection *c = f->slots[i];
+
+        if (c != NULL && (c->state == FRONT_IDLE || c->state == FRONT_HANDSHAKE || (c->state == FRONT_READING && c->in.len == 0)))
+            front_drop(c, "draining");
+    }
     front_bury(f);
     if (f->connected == 0)
         event_base_loopbreak(f->base);

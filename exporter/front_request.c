@@ -372,7 +372,8 @@ static void serve(struct front_connection *c)
     struct api_refusal no, no_route;
     bool routed = api_route(&c->head, &c->call, &no_route);
 
-    c->keep_alive = c->head.keep_alive;
+    /* Who cannot say who he is gets one answer, not a place for a minute. */
+    c->keep_alive = c->head.keep_alive && c->peer.verified;
     c->sent = 0;
     if (routed && api_is_open(c->call.resource))
         answer_here(c);

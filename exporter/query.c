@@ -52,6 +52,11 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     q->front = c;
 }
 
+static bool makes_a_job(enum api_resource resource)
+{
+    return resource == API_LOT || resource == API_EVENT || resource == API_EXTRACT || resource == API_SEGMENT;
+}
+
 static void answer(struct query *q, const struct ask_question *ask)
 {
     q->questions++;
@@ -59,7 +64,7 @@ static void answer(struct query *q, const struct ask_question *ask)
         query_refuse(q, ask->request, 503, "store-away", "%s", q->why);
         return;
     }
-    if (q->job_count >= ASK_STREAMS_MAX) {
+    if (q->job_count >= ASK_STREAMS_MAX && makes_a_job(ask->call.resource)) {
         query_refuse(q, ask->request, 503, "busy", "too many answers are being sent; ask again");
         return;
     }

@@ -102,9 +102,9 @@ static enum exit_code fetch_segments(struct run *r)
     enum exit_code end = EXIT_ALL;
 
     if (!r->o->json && !r->o->quiet)
-        printf("extraction %lld: lots %lld to %lld, %lld events, %lld bytes in %lld segments\n", id,
+        printf("extraction %lld: lots %lld to %lld, %lld events, %lld bytes in %lld segment%s\n", id,
                number_of(r->extraction, "first_lot"), number_of(r->extraction, "last_lot"), number_of(r->extraction, "events"),
-               number_of(r->extraction, "bytes"), count);
+               number_of(r->extraction, "bytes"), count, count == 1 ? "" : "s");
     for (long long k = 1; k <= count && end == EXIT_ALL; k++) {
         char path[96], name[96];
 
