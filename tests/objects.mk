@@ -88,3 +88,9 @@ test_segment_OBJS = tests/unit/test_segment.o exporter/segment.o
 test_segment_LIBS = -lcmocka
 FUZZERS += fuzz_http
 fuzz_http_OBJS = tests/fuzz/fuzz_http.o exporter/api.o $(HTTP_OBJS)
+# formats, as coffre-verify reads them
+FUZZERS += fuzz_container fuzz_zip fuzz_lot fuzz_sums
+$(foreach t,container zip lot sums,$(eval fuzz_$(t)_OBJS = tests/fuzz/fuzz_$(t).o))
+FUZZERS += fuzz_pack fuzz_event
+fuzz_pack_OBJS = tests/fuzz/fuzz_pack.o
+fuzz_event_OBJS = tests/fuzz/fuzz_event.o $(EVENT_OBJS)
