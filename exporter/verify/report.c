@@ -83,6 +83,7 @@ static const struct {
     [REPORT_CA_DIFFERS] = {"ca-differs", REPORT_NOTE, "the authority you gave was used, not the one in the extraction"},
     [REPORT_TRUST_EMBEDDED] = {"trust-embedded", REPORT_NOTE,
                                "IT PROVES ONLY THAT THE EXTRACTION AGREES WITH ITSELF: whoever made it could have made these certificates too"},
+    [REPORT_FILE_BESIDE] = {"file-beside", REPORT_NOTE, "no extraction has it: it was put there afterwards, and was not looked at"},
     [REPORT_UNREADABLE] = {"unreadable", REPORT_FAILURE, "nothing can be said of what could not be read"},
 };
 

@@ -37,7 +37,7 @@ enum report_code {
     /* not everything is here, and nothing of what is here is wrong */
     REPORT_LOTS_MISSING_START, REPORT_LOTS_MISSING_BETWEEN, REPORT_LOTS_MISSING_END,
     /* worth knowing */
-    REPORT_CERTIFICATE_RENEWED, REPORT_CA_DIFFERS, REPORT_TRUST_EMBEDDED,
+    REPORT_CERTIFICATE_RENEWED, REPORT_CA_DIFFERS, REPORT_TRUST_EMBEDDED, REPORT_FILE_BESIDE,
     /* nothing could be said */
     REPORT_UNREADABLE,
     REPORT_CODES

@@ -214,7 +214,11 @@ static bool verify_order(struct verify *v, const struct input_file *file)
 static void verify_file(struct verify *v, const struct input_file *file, struct broken *b)
 {
     if (file->entry.kind == NAMES_OTHER) {
-        report_add(v->report, REPORT_FILE_EXTRA, (struct report_where){.file = file->name}, "%s does not belong here", file->name);
+        /* Beside certs/, lots/, keys/ and events/ of a folder people keep their own things. */
+        bool beside = !input_is_zip(v->input) && strchr(file->name, '/') == NULL;
+
+        report_add(v->report, beside ? REPORT_FILE_BESIDE : REPORT_FILE_EXTRA, (struct report_where){.file = file->name},
+                   "%s does not belong here", file->name);
         (void)verify_read(v, NULL, NULL, b);
         return;
     }

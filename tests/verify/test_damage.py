@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Damages a synthetic extraction in every way we can think of; coffre-verify must name each one.
 
-    damage.py BUILD_FOLDER
+    test_damage.py [BUILD_FOLDER]
 
 Drives the real programs: coffre-test-chain makes and re-seals (with the production code and software keys),
 coffre-verify judges. The ZIP files with tricks are written here, by a second implementation of the format.
 """
 import base64, hashlib, json, os, random, re, shutil, struct, subprocess, sys, tempfile, zlib, zipfile
 
-BUILD = os.path.abspath(sys.argv[1])
+BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.environ["BUILD"])
 VERIFY, CHAIN = BUILD + "/coffre-verify", BUILD + "/coffre-test-chain"
 random.seed(4512)
 START_MS = 1767268800000
@@ -282,7 +282,8 @@ for s in range(15, 10, -1):
 judge("events of a lot renumbered", t, ["event-missing", "event-altered", "event-extra"])
 t = Tree(); t.remove(key(3)); judge("a key deleted", t, ["key-missing"], only=True)
 t = Tree(); t.put("keys/000003-2.p7m", t.get(key(3))); judge("a key added", t, ["key-extra"], only=True)
-t = Tree(); t.put("events/000003/note.txt", "x"); t.put("more.xml", "x"); judge("files added", t, ["file-extra"], only=True)
+t = Tree(); t.put("events/000003/note.txt", "x"); t.put("more.xml", "x"); judge("files added", t, ["file-extra", "file-beside"], only=True)
+t = Tree(); os.mkdir(t.path("opened")); t.put("lot.key", "x"); judge("one's own files beside", t, ["file-beside"], 0, only=True)
 t = Tree(); t.remove(event(3, 13)); os.symlink("/etc/passwd", t.path(event(3, 13))); judge("an event replaced by a link", t, ["file-extra", "event-missing"])
 
 # ---- forgeries: sealed again ------------------------------------------------------------------------------------------
