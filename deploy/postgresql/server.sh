@@ -28,9 +28,26 @@ postgresql_up() {
     alive postgresql >/dev/null && return
     [ -n "$postgresql_programs" ] || fail "PostgreSQL is not installed: deploy/install-packages.sh"
     postgresql_configure
-    # A stale postmaster.pid is recognised by the server itself, unless its number is another process of ours by now.
+    postgresql_after_a_kill
     start postgresql "$postgresql_programs/postgres" -D "$home/postgresql/data"
     wait_for postgresql 60 postgresql_answers
+}
+
+# PostgreSQL recognises a stale postmaster.pid by itself, but takes a zombie (where no init reaps orphans) for a living postmaster.
+# The file goes only when that one is dead and no other process works in the data folder any more.
+postgresql_after_a_kill() {
+    local data=$home/postgresql/data pid
+    [ -s "$data/postmaster.pid" ] || return 0
+    read -r pid <"$data/postmaster.pid"
+    [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" = Z ] || return 0
+    for _ in $(seq 100); do
+        if ! as_user sh -c 'for cwd in /proc/[0-9]*/cwd; do readlink "$cwd"; done 2>/dev/null' | grep -qxF "$data"; then
+            as_user rm -f "$data/postmaster.pid"
+            return 0
+        fi
+        sleep 0.1
+    done
+    fail "processes of an earlier PostgreSQL are still at work in $data"
 }
 
 postgresql_answers() {
