@@ -15,13 +15,26 @@
 #include "ingest/mailbox.h"
 #include "ingest/roles.h"
 
-enum { FRONTS_MAX = 64, QUEUES_MAX = 1024, PREFETCH = 4, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000,
+/*
+ * Answers come in messages of one entry (an idle vault) to thousands (a busy one). A few messages at a time are enough for those,
+ * but a sensor that acknowledges every five minutes needs hundreds of the former: when everything fetched is out and a sensor
+ * would take more, another consumer fetches FETCH_PREFETCH more messages, once. It is cancelled before the first of them is acknowledged.
+ */
+enum { BASE_PREFETCH = 4, NOTICE_PREFETCH = 2000, FETCH_PREFETCH = 64, FETCHES_MAX = 64, HELD_MAX = 8 << 20 };
+
+enum { FRONTS_MAX = 64, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000,
        RECONNECT_MIN_MS = 250, RECONNECT_MAX_MS = 5000, TURN_MS = 500, PLAIN_MAX = BROKER_BODY_MAX,
        MESSAGES_PER_TURN = 4096 };
 
 struct front {
     struct channel *channel;
     uint64_t generation;
+};
+
+/* A consumer of the broker. */
+struct fetch {
+    bool open;
+    unsigned out; /* messages it brought that are not yet acknowledged */
 };
 
 /* One queue of the broker with its subscriptions. */
@@ -33,6 +46,7 @@ struct queue {
     char *name;
     uint64_t retry_at;
     unsigned put_backs; /* remainders published and not yet confirmed */
+    struct fetch fetches[FETCHES_MAX]; /* the first stays, the others come and go */
     struct mailbox mailbox;
 };
 
@@ -44,7 +58,7 @@ struct put_back {
     bool returned;
 };
 
-enum { PUT_BACKS_MAX = QUEUES_MAX * PREFETCH };
+enum { PUT_BACKS_MAX = QUEUES_MAX * BASE_PREFETCH };
 
 struct deliver {
     struct role *role;
@@ -140,6 +154,15 @@ static void forget_queue(struct deliver *d, struct queue *q)
     free(q);
 }
 
+/* Nothing is under way any more: what was delivered goes back by itself. */
+static void forget_deliveries(struct queue *q)
+{
+    q->consuming = q->leaving = false;
+    q->put_backs = 0;
+    memset(q->fetches, 0, sizeof q->fetches);
+    mailbox_forget(&q->mailbox);
+}
+
 static void lost(struct deliver *d, const struct err *e)
 {
     broker_close(d->broker);
@@ -152,15 +175,77 @@ static void lost(struct deliver *d, const struct err *e)
 
         if (q == NULL)
             continue;
-        q->consuming = q->leaving = false;
-        q->put_backs = 0;
+        forget_deliveries(q);
         q->retry_at = 0;
-        mailbox_forget(&q->mailbox);
         if (q->mailbox.subscription_count == 0)
             forget_queue(d, q);
     }
     log_warning("broker-down", "%s", e->text);
     role_ready(d->role, false, "%s", e->text);
+}
+
+/* Consumer tags are the queue's name and the number of the fetch. */
+static void consumer_tag(const struct queue *q, unsigned fetch, char *tag, size_t size)
+{
+    snprintf(tag, size, "%s+%u", q->name, fetch);
+}
+
+static unsigned fetch_of(const char *tag)
+{
+    const char *plus = strrchr(tag, '+');
+    unsigned long n = plus == NULL ? 0 : strtoul(plus + 1, NULL, 10);
+
+    return n < FETCHES_MAX ? (unsigned)n : 0;
+}
+
+static bool open_fetch(struct deliver *d, struct queue *q, unsigned fetch, uint16_t prefetch, struct err *e)
+{
+    char tag[64];
+
+    consumer_tag(q, fetch, tag, sizeof tag);
+    if (!broker_consume(d->broker, q->channel, q->name, tag, prefetch, NULL, 0, e))
+        return false;
+    q->fetches[fetch].open = true;
+    return true;
+}
+
+static bool close_fetch(struct deliver *d, struct queue *q, unsigned fetch, struct err *e)
+{
+    char tag[64];
+
+    if (!q->fetches[fetch].open)
+        return true;
+    q->fetches[fetch].open = false;
+    consumer_tag(q, fetch, tag, sizeof tag);
+    return broker_cancel(d->broker, q->channel, tag, e);
+}
+
+/* Called when all that was fetched is out and a subscription would take more. */
+static bool fetch_more(struct deliver *d, struct queue *q, struct err *e)
+{
+    unsigned place = 0;
+
+    if (q->kind != DELIVER_EVENT || q->mailbox.held >= HELD_MAX || q->fetches[0].out < BASE_PREFETCH)
+        return true;
+    for (unsigned i = 1; i < FETCHES_MAX; i++) {
+        if (q->fetches[i].open && q->fetches[i].out < FETCH_PREFETCH)
+            return true; /* it would have brought more if there were more */
+        if (place == 0 && !q->fetches[i].open && q->fetches[i].out == 0)
+            place = i;
+    }
+    return place == 0 || open_fetch(d, q, place, FETCH_PREFETCH, e);
+}
+
+/* Acknowledges a message to the broker, without making room for another where that is not wanted. */
+static bool acknowledge(struct deliver *d, struct queue *q, struct mailbox_message *message, struct err *e)
+{
+    unsigned fetch = message->consumer;
+    uint64_t tag = message->tag;
+
+    if (q->fetches[fetch].out > 0)
+        q->fetches[fetch].out--;
+    mailbox_remove(&q->mailbox, message);
+    return d->broker == NULL || ((fetch == 0 || close_fetch(d, q, fetch, e)) && broker_ack(d->broker, q->channel, tag, false, e));
 }
 
 /* Starts consuming; a queue that does not exist yet is tried again. False: the connection is lost. */
@@ -171,7 +256,7 @@ static bool consume(struct deliver *d, struct queue *q, struct err *e)
 
     if (!broker_channel_is_open(d->broker, channel) && !broker_channel_open(d->broker, channel, e))
         return false;
-    if (broker_consume(d->broker, channel, q->name, q->name, PREFETCH, NULL, 0, &why)) {
+    if (open_fetch(d, q, 0, q->kind == DELIVER_EVENT ? BASE_PREFETCH : NOTICE_PREFETCH, &why)) {
         q->consuming = true;
         return true;
     }
@@ -231,8 +316,7 @@ static bool finish_leaving(struct deliver *d, struct queue *q, struct err *e)
         return true;
     if (!broker_channel_close(d->broker, q->channel, e))
         return false;
-    q->leaving = q->consuming = false;
-    mailbox_forget(&q->mailbox);
+    forget_deliveries(q);
     if (q->mailbox.subscription_count == 0)
         forget_queue(d, q);
     return true;
@@ -247,8 +331,9 @@ static bool leave(struct deliver *d, struct queue *q, struct err *e)
         forget_queue(d, q);
         return true;
     }
-    if (!broker_cancel(d->broker, q->channel, q->name, e))
-        return false;
+    for (unsigned i = 0; i < FETCHES_MAX; i++)
+        if (!close_fetch(d, q, i, e))
+            return false;
     q->leaving = true;
     for (struct mailbox_message *m = q->mailbox.first; m != NULL; m = m->next)
         if (q->kind == DELIVER_EVENT && m->done != 0 && !publish_remainder(d, q, m, e))
@@ -342,8 +427,8 @@ static bool pump_all(struct deliver *d, struct err *e)
         }
         if (!q->consuming && !q->leaving && now_ms() >= q->retry_at && !consume(d, q, e))
             return false;
-        if (!q->leaving)
-            mailbox_pump(&q->mailbox, send_entry, &sending);
+        if (!q->leaving && mailbox_pump(&q->mailbox, send_entry, &sending) && q->consuming && !fetch_more(d, q, e))
+            return false;
     }
     return true;
 }
@@ -386,10 +471,7 @@ static bool settle(struct deliver *d, uint32_t slot, uint64_t id, uint64_t deliv
         done = mailbox_settle(&q->mailbox, slot, d->fronts[slot].generation, id, delivery, accepted);
         if (done == NULL)
             continue;
-        if (d->broker != NULL && !broker_ack(d->broker, q->channel, done->tag, false, e))
-            return false;
-        mailbox_remove(&q->mailbox, done);
-        break;
+        return acknowledge(d, q, done, e);
     }
     return true;
 }
@@ -475,8 +557,11 @@ static bool take_delivery(struct deliver *d, struct queue *q, const struct broke
              mailbox_add(&q->mailbox, ev->tag, ordinal, &plain, ev->deliveries, &why);
         buf_free(&plain);
     }
-    if (ok)
+    if (ok) {
+        q->mailbox.last->consumer = fetch_of(ev->text);
+        q->fetches[q->mailbox.last->consumer].out++;
         return true;
+    }
     /* Not ours or altered: out of the way, said loudly. The sensor sends again what it has no answer for. */
     log_error("answer-undecipherable", "%s: %s", q->name, why.text);
     d->counts.undecipherable++;
@@ -515,10 +600,8 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
         for (unsigned i = 0; i < PUT_BACKS_MAX; i++)
             if (d->put_backs[i].channel == ev->channel)
                 d->put_backs[i].tag = 0;
-        q->consuming = q->leaving = false;
-        q->put_backs = 0;
+        forget_deliveries(q);
         q->retry_at = now_ms() + RETRY_MS;
-        mailbox_forget(&q->mailbox);
         return true;
     case BROKER_NOTHING:
     case BROKER_BLOCKED:

@@ -20,6 +20,8 @@ void mailbox_forget(struct mailbox *m)
         free_message(m->first);
         m->first = next;
     }
+    m->last = NULL;
+    m->held = 0;
 }
 
 void mailbox_free(struct mailbox *m)
@@ -34,11 +36,12 @@ static uint8_t saturate(uint64_t redeliveries)
 
 static void append(struct mailbox *m, struct mailbox_message *message)
 {
-    struct mailbox_message **at = &m->first;
-
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = message;
+    if (m->last == NULL)
+        m->first = message;
+    else
+        m->last->next = message;
+    m->last = message;
+    m->held += message->plain.len;
 }
 
 static unsigned count_records(struct slice records)
@@ -184,7 +187,7 @@ static struct mailbox_subscription *next_taker(struct mailbox *m)
 
 /* ---- deliveries -------------------------------------------------------------------------- */
 
-void mailbox_pump(struct mailbox *m, mailbox_send_fn *send, void *ctx)
+bool mailbox_pump(struct mailbox *m, mailbox_send_fn *send, void *ctx)
 {
     struct mailbox_subscription *taker = NULL;
 
@@ -197,11 +200,15 @@ void mailbox_pump(struct mailbox *m, mailbox_send_fn *send, void *ctx)
             taker = next_taker(m);
             if (taker == NULL ||
                 !send(ctx, taker, message->ordinal * MAILBOX_ENTRIES_MAX + message->cursor, entry))
-                return;
+                return false;
             taker->credit--;
             entry->state = MAILBOX_OUT;
             entry->subscription = (uint32_t)(taker - m->subscriptions);
         }
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (m->subscriptions[i].used && m->subscriptions[i].credit > 0)
+            return true;
+    return false;
 }
 
 struct mailbox_message *mailbox_settle(struct mailbox *m, uint32_t front, uint64_t generation, uint64_t id,
@@ -231,13 +238,18 @@ struct mailbox_message *mailbox_settle(struct mailbox *m, uint32_t front, uint64
 
 void mailbox_remove(struct mailbox *m, struct mailbox_message *message)
 {
-    struct mailbox_message **at = &m->first;
+    struct mailbox_message **at = &m->first, *before = NULL;
 
-    while (*at != NULL && *at != message)
+    while (*at != NULL && *at != message) {
+        before = *at;
         at = &(*at)->next;
+    }
     if (*at == NULL)
         return;
     *at = message->next;
+    if (m->last == message)
+        m->last = before;
+    m->held -= message->plain.len;
     free_message(message);
 }
 

@@ -29,6 +29,7 @@ struct mailbox_message {
     struct mailbox_entry *entries; /* owned */
     unsigned count, done;
     unsigned cursor;  /* no entry before it waits */
+    unsigned consumer; /* of the broker that brought it; the caller's */
     struct mailbox_message *next;
 };
 
@@ -41,7 +42,8 @@ struct mailbox_subscription {
 };
 
 struct mailbox {
-    struct mailbox_message *first; /* owned, oldest first */
+    struct mailbox_message *first, *last; /* owned, oldest first */
+    size_t held;                          /* bytes of all records */
     struct mailbox_subscription subscriptions[MAILBOX_SUBSCRIPTIONS_MAX];
     unsigned subscription_count, turn;
 };
@@ -69,8 +71,8 @@ bool mailbox_unsubscribe(struct mailbox *m, uint32_t front, uint64_t generation,
 /* All subscriptions of a front that is gone. */
 void mailbox_unsubscribe_front(struct mailbox *m, uint32_t front, uint64_t generation);
 
-/* Hands waiting entries to subscriptions with credit, in turn. */
-void mailbox_pump(struct mailbox *m, mailbox_send_fn *send, void *ctx);
+/* Hands waiting entries to subscriptions with credit, in turn. True: nothing waits any more and somebody would take more. */
+bool mailbox_pump(struct mailbox *m, mailbox_send_fn *send, void *ctx);
 
 /*
  * An entry is done with, or comes back (`accepted` false). An entry that is not out to this subscription (the message was forgotten
