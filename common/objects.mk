@@ -20,3 +20,5 @@ COMMON_OBJS += \
 COMMON_OBJS += \
 	common/formats/trust.o common/formats/timestamp.o common/formats/xades_write.o common/formats/xades_read.o \
 	common/formats/xades_verify.o common/formats/xades_xmlsec.o
+# CRC-32 of ZIP entries
+COMMON_OBJS += common/values/crc.o

@@ -5,9 +5,9 @@
 #include <strings.h>
 
 #include <openssl/evp.h>
-#include <zlib.h>
 
 #include "common/values/buf.h"
+#include "common/values/crc.h"
 
 struct digester {
     EVP_MD *md[DIGEST_ALGORITHMS]; /* owned; fetched once */
@@ -92,7 +92,7 @@ bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const s
 
 uint32_t digest_crc32(struct slice s)
 {
-    return (uint32_t)crc32_z(0, s.at, s.len);
+    return crc_update(0, s);
 }
 
 void digest_to_hex(const uint8_t *digest, size_t len, char *out)

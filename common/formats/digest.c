@@ -1,9 +1,9 @@
 /* See digest.h. */
 #include "common/formats/digest.h"
 
-#include <limits.h>
 #include <openssl/evp.h>
-#include <zlib.h>
+
+#include "common/values/crc.h"
 
 bool digest_sha256(struct slice bytes, uint8_t out[DIGEST_LEN], struct err *e)
 {
@@ -17,12 +17,5 @@ bool digest_sha256(struct slice bytes, uint8_t out[DIGEST_LEN], struct err *e)
 
 uint32_t digest_crc32(uint32_t crc, struct slice bytes)
 {
-    while (bytes.len > 0) {
-        uInt part = bytes.len > INT_MAX ? INT_MAX : (uInt)bytes.len;
-
-        crc = (uint32_t)crc32(crc, bytes.at, part);
-        bytes.at += part;
-        bytes.len -= part;
-    }
-    return crc;
+    return crc_update(crc, bytes);
 }
