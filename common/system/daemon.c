@@ -1,7 +1,10 @@
 /* Options of every daemon, then its parent or one of its roles: see role.h. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/system/role_internal.h"
 #include "common/values/buf.h"
@@ -60,13 +63,39 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
+bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct err *e)
+{
+    struct err found = {0};
+    int ends[2], status = -1;
+    pid_t pid;
+
+    if (d->check == NULL)
+        return true;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return err_set_errno(e, ERR_FATAL, "checking the configuration");
+    pid = fork();
+    if (pid == 0) {
+        bool ok = d->check(s, &found);
+
+        _exit(write(ends[1], &found, sizeof found) == sizeof found && ok ? 0 : 1);
+    }
+    close(ends[1]);
+    if (pid < 0 || read(ends[0], &found, sizeof found) != sizeof found)
+        err_set(&found, ERR_FATAL, "checking the configuration: the process that does it has ended early");
+    close(ends[0]);
+    if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    found.text[sizeof found.text - 1] = '\0';
+    return err_set(e, found.code, "%s", found.text);
+}
+
 static int run(const struct daemon *d, const char *config, int action)
 {
     struct err e = {0};
     struct settings *s = settings_load(config, d->part, &e);
     int status;
 
-    if (s == NULL || (action != OPT_STATUS && action != OPT_PRINT && d->check != NULL && !d->check(s, &e))) {
+    if (s == NULL || (action != OPT_STATUS && action != OPT_PRINT && !daemon_check_apart(d, s, &e))) {
         fprintf(stderr, "%s: %s\n", d->name, e.text);
         settings_free(s);
         return ROLE_EXIT_CONFIG;

@@ -482,7 +482,7 @@ static void reload_asked(evutil_socket_t signo, short what, void *arg)
 
     (void)signo;
     (void)what;
-    if (fresh == NULL || (parent->d->check != NULL && !parent->d->check(fresh, &e))) {
+    if (fresh == NULL || !daemon_check_apart(parent->d, fresh, &e)) {
         log_error("reload-refused", "the configuration in force stays: %s", e.text);
         settings_free(fresh);
         return;

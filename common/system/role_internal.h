@@ -24,4 +24,7 @@ int role_main(const struct daemon *d, const char *kind, unsigned index, const ch
 /* The parent's main, once options are read: `s` is borrowed. Returns the exit status. */
 int parent_main(const struct daemon *d, struct settings *s);
 
+/* The daemon's own check, in a process of its own: keys that it loads must not stay in the parent's memory. */
+MUST_CHECK bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct err *e);
+
 #endif
