@@ -3,7 +3,7 @@
 
 Starts a vault and a RabbitMQ node of its own under BENCH_DIR (default run-bench), measures, stops them.
 Variables: BENCH_SECONDS (one measurement, 10), BENCH_ROUNDS (3; medians are reported), BENCH_DIR, BUILD,
-BENCH_PARTS (deposits,sealed,idle), BENCH_KEEP=1 (leave the servers running).
+BENCH_PARTS (deposits,held,sealed,idle), BENCH_KEEP=1 (leave the servers running).
 Writes BENCH_DIR/bench.json and BENCH_DIR/bench.md, and prints the latter.
 """
 import json
@@ -15,14 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from processes import Group, cpu_seconds, memory
+from processes import Group
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = (ROOT / os.environ.get("BUILD", "build/release")).resolve()
 DIR = Path(os.environ.get("BENCH_DIR", ROOT / "run-bench")).resolve()
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-PARTS = os.environ.get("BENCH_PARTS", "deposits,sealed,idle").split(",")
+PARTS = os.environ.get("BENCH_PARTS", "deposits,held,sealed,idle").split(",")
 WARM_UP = max(1.0, min(5.0, SECONDS / 4))
 SIZE = 1024
 LOADS = {"8 connections, window 256": (8, 256), "1 connection, one at a time": (1, 1)}
@@ -131,6 +131,27 @@ def deposits(coffre, peer):
     return rounds
 
 
+def held(coffre):
+    """
+    Deposits alone: the ledger is stopped meanwhile, as nobody consumes at RabbitMQ's either. Short, because what is
+    not taken fills the queue.
+    """
+    runs = []
+    for number in range(ROUNDS):
+        roles = [pid for pid, name in coffre.group().members().items() if name in ("coffre-ingest ledger", "coffre-ingest inspect")]
+        for pid in roles:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            figures = coffre.load("--connections", 8, "--window", 256, "--duration", min(5, SECONDS), "--warm-up", 1)
+        finally:
+            for pid in roles:
+                os.kill(pid, signal.SIGCONT)
+        runs.append(figures)
+        note(f"ledger held, run {number + 1}: {figures['confirmedPerSecond']:.0f}/s, p50 {figures['p50ms']:.2f} ms")
+        coffre.settle()
+    return runs
+
+
 def sealed(coffre):
     """Deposits as fast as they are taken, followed until the last one's lot is sealed."""
     runs = []
@@ -204,6 +225,9 @@ def report(result, coffre, peer):
         lines += table_deposits(result["deposits"], coffre, peer) + [""]
         lines += ["Coffre numbers, encrypts, stores and seals meanwhile; nobody consumes at RabbitMQ's.", ""]
         lines += table_cpu(result["deposits"][next(iter(LOADS))][coffre.name], "Coffre under 8 x 256: process") + [""]
+    if "held" in result:
+        ours = median(result["held"], lambda r: r["confirmedPerSecond"])
+        lines += [f"Deposits alone, 8 connections, window 256, Coffre's ledger stopped meanwhile: {ours:,.0f}/s.", ""]
     if "sealed" in result:
         runs = result["sealed"]
         lines += ["| through to sealed | events a second |", "|---|---|",
@@ -229,6 +253,8 @@ def main():
         peer.run("up")
         if "deposits" in PARTS:
             result["deposits"] = deposits(coffre, peer)
+        if "held" in PARTS:
+            result["held"] = held(coffre)
         if "sealed" in PARTS:
             result["sealed"] = sealed(coffre)
         if "idle" in PARTS:

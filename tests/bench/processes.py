@@ -19,14 +19,17 @@ def cpu_seconds(pid):
 
 
 def memory(pid):
-    """Resident, in MB."""
+    """Resident MB: the process's own (anonymous), and files and shared memory it has mapped."""
+    own = mapped = 0
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
+            if line.startswith("RssAnon:"):
+                own = int(line.split()[1])
+            elif line.startswith(("RssFile:", "RssShmem:")):
+                mapped += int(line.split()[1])
     except OSError:
         pass
-    return 0.0
+    return own / 1024, mapped / 1024
 
 
 def words(pid):
@@ -75,8 +78,17 @@ class Group:
         return total
 
     def memory(self):
-        """MB by name: the largest process of that name (PostgreSQL's shared buffers are in each of its processes)."""
-        largest = {}
+        """
+        Resident MB by name: the largest process of that name. "NAME in all": everything a server's processes have of
+        their own, and once the largest of what they map: program, libraries and shared buffers are the same pages in each.
+        """
+        largest, own, mapped = {}, {}, {}
         for pid, name in self.members().items():
-            largest[name] = max(largest.get(name, 0), memory(pid))
+            mine, files = memory(pid)
+            server = name.split(" ")[0]
+            largest[name] = max(largest.get(name, 0), mine + files)
+            own[server] = own.get(server, 0) + mine
+            mapped[server] = max(mapped.get(server, 0), files)
+        for server in own:
+            largest[f"{server} in all"] = own[server] + mapped[server]
         return largest
