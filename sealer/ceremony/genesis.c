@@ -7,6 +7,8 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 
+#include "common/formats/digest.h"
+#include "common/formats/hex.h"
 #include "common/formats/lot.h"
 #include "sealer/ceremony/ceremony.h"
 #include "sealer/ceremony/schema.h"
@@ -238,6 +240,18 @@ static bool memory_exists(const struct settings *s)
     return loaded || !missing;
 }
 
+/* For the minutes of the ceremony: what coffre-verify --genesis is given, years later. */
+static void print_minutes(struct slice xml)
+{
+    uint8_t digest[32];
+    char text[65];
+
+    if (!digest_sha256(xml, digest, NULL))
+        return;
+    hex_write(text, slice_of(digest, sizeof digest));
+    printf("SHA-256 of genesis.xml, to be written in the minutes: %s\n", text);
+}
+
 static int finish(const struct ceremony *c, PGconn *db, struct buf *xml, bool sealed)
 {
     const struct settings *s = c->settings;
@@ -256,6 +270,7 @@ static int finish(const struct ceremony *c, PGconn *db, struct buf *xml, bool se
         return ceremony_say(CEREMONY_FAILED, "%s", e.text);
     printf("genesis of vault %s-%llu written; the seal's memory is %s\n", s->vault.operator_id, (unsigned long long)s->vault.number,
            s->sealer.memory);
+    print_minutes(buf_slice(xml));
     return CEREMONY_DONE;
 }
 
