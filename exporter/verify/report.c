@@ -262,10 +262,13 @@ static void report_end_words(const struct report *r, int code)
     date_write(first, r->first_stamp_ms);
     date_write(last, r->last_stamp_ms);
     if (r->lots > 0)
-        (void)printf("Vault %s: lots %" PRIu64 " to %" PRIu64 " (%" PRIu64 " read, %" PRIu64 " of them empty), sealed from %s to %s by %s.\n"
-                     "%" PRIu64 " events in them, numbers %" PRIu64 " to %" PRIu64 "; %" PRIu64 " key files; %" PRIu64 " bytes read.\n",
-                     r->vault, r->first_lot, r->last_lot, r->lots, r->empty_lots, first, last, r->seal, r->events,
-                     r->first_event, r->last_event, r->keys, r->bytes);
+        (void)printf("Vault %s: lots %" PRIu64 " to %" PRIu64 " (%" PRIu64 " read, %" PRIu64 " of them empty), sealed by %s", r->vault,
+                     r->first_lot, r->last_lot, r->lots, r->empty_lots, r->seal);
+    if (r->lots > 0 && r->first_stamp_ms != 0)
+        (void)printf(" from %s to %s", first, last);
+    if (r->lots > 0)
+        (void)printf(".\n%" PRIu64 " events in them, numbers %" PRIu64 " to %" PRIu64 "; %" PRIu64 " key files; %" PRIu64 " bytes read.\n",
+                     r->events, r->first_event, r->last_event, r->keys, r->bytes);
     if (r->decrypted > 0)
         (void)printf("%" PRIu64 " events decrypted.\n", r->decrypted);
     switch (code) {
