@@ -1,6 +1,7 @@
 /*
- * Role `front`: what its files share; nobody else includes it. front.c is the role and its loop, front_links.c its siblings,
- * front_connection.c the life of a connection, front_tickets.c deposits not yet confirmed, front_routes.c subscriptions.
+ * Role `front`: what its files share; nobody else includes it. front.c is the role and its loop, front_links.c its
+ * siblings, front_connection.c the life of a connection, front_stream.c what goes over it, front_tickets.c deposits not
+ * yet confirmed, front_routes.c subscriptions.
  */
 #ifndef COFFRE_FRONT_INTERNAL_H
 #define COFFRE_FRONT_INTERNAL_H
@@ -164,18 +165,31 @@ extern const struct session_ops front_session_ops;
 
 /* front_connection.c */
 void connection_accept(struct front *f, int fd, const char *peer);
+void connection_enter(struct connection *c, enum connection_state state);
+bool connection_reads(const struct connection *c); /* is anything read from it now? */
+void connection_watch(struct connection *c);       /* … and its descriptor watched accordingly */
+void connection_wait_for_room(struct connection *c);
+void connection_read_again(struct connection *c);  /* bytes wait inside TLS, which no poll tells */
+void connection_count_held(struct connection *c);
+void connection_check_session(struct connection *c); /* one that has ended is told and left */
+void connection_linger(struct connection *c);
+void connection_discard(struct connection *c);
 /* The end of a connection, for a reason that is not its session's. */
 void connection_end(struct connection *c, enum front_end why, const char *text);
 void connection_touch(struct connection *c); /* its output or session changed: looked at when the turn ends */
+void connection_tick(struct connection *c);
+void connection_drain(struct connection *c);
+void connection_free_gone(struct front *f);
+const char *connection_end_text(unsigned why); /* of enum session_end and enum front_end */
+
+/* front_stream.c */
+void connection_happened(evutil_socket_t fd, short what, void *arg);
+void connection_open_session(struct connection *c, const char *denied);
 void connection_admit(struct connection *c); /* role bindings are known now */
 void connection_check_binding(struct connection *c); /* … or have changed */
 void connection_resume(struct connection *c); /* a deposit that waited may go on */
 void connection_read(struct connection *c);
 void connection_flush(struct connection *c);
-void connection_tick(struct connection *c);
-void connection_drain(struct connection *c);
-void connection_free_gone(struct front *f);
-const char *connection_end_text(unsigned why); /* of enum session_end and enum front_end */
 
 /* front_tickets.c */
 uint64_t tickets_add(struct tickets *t, struct connection *c, size_t bytes, uint64_t now);

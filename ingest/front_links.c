@@ -19,7 +19,7 @@ static bool is_full(void *ctx)
     return front_is_full(((struct connection *)ctx)->front);
 }
 
-static bool deposit(void *ctx, const struct pack_deposit *d, uint64_t *ticket, struct err *e)
+static bool deposit(void *ctx, const struct pack_deposit *d, size_t kept, uint64_t *ticket, struct err *e)
 {
     struct connection *c = ctx;
     struct front *f = c->front;
@@ -29,7 +29,7 @@ static bool deposit(void *ctx, const struct pack_deposit *d, uint64_t *ticket, s
 
     if (body == NULL)
         return err_set(e, ERR_RETRY, "queue unavailable, send again later");
-    *ticket = tickets_add(&f->tickets, c, size, f->time.now);
+    *ticket = tickets_add(&f->tickets, c, size + kept, f->time.now);
     w = wire_write(body);
     wire_put_u64(&w, *ticket);
     pack_put_deposit(&w, d);
@@ -37,7 +37,7 @@ static bool deposit(void *ctx, const struct pack_deposit *d, uint64_t *ticket, s
     return wire_ok(&w, "deposit", e);
 }
 
-static bool deposit_all(void *ctx, struct slice records, uint64_t *ticket, struct err *e)
+static bool deposit_all(void *ctx, struct slice records, size_t kept, uint64_t *ticket, struct err *e)
 {
     struct connection *c = ctx;
     struct front *f = c->front;
@@ -49,7 +49,7 @@ static bool deposit_all(void *ctx, struct slice records, uint64_t *ticket, struc
         head[i] = (uint8_t)(f->tickets.next >> 8 * (7 - i));
     if (!channel_send2(f->relay.channel, RELAY_DEPOSIT, slice_of(head, sizeof head), records, e))
         return false;
-    *ticket = tickets_add(&f->tickets, c, records.len, f->time.now);
+    *ticket = tickets_add(&f->tickets, c, records.len + kept, f->time.now);
     return true;
 }
 

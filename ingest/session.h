@@ -44,10 +44,11 @@ struct session_ops {
     bool (*full)(void *ctx);
     /*
      * Deposits one event, or all framed deposit records of a transaction, towards RabbitMQ; `ticket` grows from one call to the next and comes
-     * back in session_confirmed() or session_refused(), never before this returns. False with ERR_RETRY: not taken.
+     * back in session_confirmed() or session_refused(), never before this returns. `kept`: bytes the session holds until then, beside
+     * a fixed amount. False with ERR_RETRY: not taken.
      */
-    bool (*deposit)(void *ctx, const struct pack_deposit *d, uint64_t *ticket, struct err *e);
-    bool (*deposit_all)(void *ctx, struct slice records, uint64_t *ticket, struct err *e);
+    bool (*deposit)(void *ctx, const struct pack_deposit *d, size_t kept, uint64_t *ticket, struct err *e);
+    bool (*deposit_all)(void *ctx, struct slice records, size_t kept, uint64_t *ticket, struct err *e);
     /* Bytes that open transactions hold have changed; false (only when growing): too many in all sessions together. */
     bool (*hold)(void *ctx, int64_t bytes);
     /* Deliveries of a queue; `subscription` is never used twice. */

@@ -190,7 +190,7 @@ bool session_take_send(struct session *s, const struct stomp_frame *f, struct se
     if (tx != NULL)
         return add_to_transaction(s, f, tx, &d);
     e.code = ERR_NONE;
-    if (!s->ops->deposit(s->ctx, &d, &ticket, &e))
+    if (!s->ops->deposit(s->ctx, &d, stomp_get(f, STOMP_RECEIPT_HEADER).len, &ticket, &e))
         return session_error(s, f, SESSION_UNAVAILABLE, "%s", e.text);
     s->counts.deposits++;
     s->counts.bytes += d.body.len;
@@ -282,7 +282,7 @@ bool session_take_commit(struct session *s, const struct stomp_frame *f)
         return true;
     }
     e.code = ERR_NONE;
-    if (!s->ops->deposit_all(s->ctx, buf_slice(&tx->records), &ticket, &e)) {
+    if (!s->ops->deposit_all(s->ctx, buf_slice(&tx->records), stomp_get(f, STOMP_RECEIPT_HEADER).len + tx->id.len, &ticket, &e)) {
         session_forget_acks(s, tx);
         transaction_free(s, tx);
         return session_error(s, f, SESSION_UNAVAILABLE, "%s", e.text);

@@ -13,6 +13,8 @@ test_session_OBJS = tests/unit/test_session.o $(SESSION_OBJS) $(STOMP_OBJS)
 test_session_LIBS = -lcmocka
 FUZZERS += fuzz_stomp
 fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
+FUZZERS += fuzz_session
+fuzz_session_OBJS = tests/fuzz/fuzz_session.o $(SESSION_OBJS) $(STOMP_OBJS)
 # the relay's packs
 UNIT_TESTS += test_packing
 test_packing_OBJS = tests/unit/test_packing.o ingest/packing.o
@@ -98,3 +100,5 @@ fuzz_event_OBJS = tests/fuzz/fuzz_event.o $(EVENT_OBJS)
 UNIT_TESTS += test_crc
 test_crc_OBJS = tests/unit/test_crc.o
 test_crc_LIBS = -lcmocka
+FUZZERS += fuzz_split
+fuzz_split_OBJS = tests/fuzz/fuzz_split.o $(DEPOSIT_PURE_OBJS)
