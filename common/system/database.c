@@ -34,16 +34,33 @@ static enum err_code code_of(const char *state, bool alive)
     return ERR_FATAL;
 }
 
+/* libpq's own messages have several lines and end with one. */
+static const char *one_line(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (; *text != '\0' && n + 1 < size; text++)
+        if (*text != '\n' && *text != '\t')
+            out[n++] = *text;
+        else if (n != 0 && out[n - 1] != ' ')
+            out[n++] = ' ';
+    while (n != 0 && out[n - 1] == ' ')
+        n--;
+    out[n] = '\0';
+    return out;
+}
+
 bool database_failed(struct database *d, const PGresult *r, struct err *e, const char *doing)
 {
     const char *state = r == NULL ? NULL : PQresultErrorField(r, PG_DIAG_SQLSTATE),
                *text = r == NULL ? NULL : PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
     bool alive = PQstatus(d->conn) == CONNECTION_OK;
+    char line[ERR_TEXT_MAX];
 
     snprintf(d->sqlstate, sizeof d->sqlstate, "%s", state == NULL ? "" : state);
     /* The primary message only: details may quote values. */
     return err_set(e, code_of(d->sqlstate, alive), "PostgreSQL, %s: %s%s%s", doing,
-                   text != NULL ? text : PQerrorMessage(d->conn), *d->sqlstate == '\0' ? "" : " ", d->sqlstate);
+                   text != NULL ? text : one_line(PQerrorMessage(d->conn), line, sizeof line), *d->sqlstate == '\0' ? "" : " ", d->sqlstate);
 }
 
 const char *database_sqlstate(const struct database *d)
@@ -142,7 +159,7 @@ static bool check_vault(struct database *d, const struct settings *s, struct err
 
 struct database *database_open(const struct database_options *o, struct err *e)
 {
-    char dbname[64], options[128];
+    char dbname[64], options[128], line[ERR_TEXT_MAX];
     struct database *d;
 
     snprintf(dbname, sizeof dbname, "coffre_%s_%llu", o->settings->vault.operator_id,
@@ -158,7 +175,8 @@ struct database *database_open(const struct database_options *o, struct err *e)
     }
     if (PQstatus(d->conn) != CONNECTION_OK) {
         /* Away, starting, or not created yet: all of it may get better. */
-        err_set(e, ERR_RETRY, "PostgreSQL, connecting to %s as %s: %s", dbname, o->user, PQerrorMessage(d->conn));
+        err_set(e, ERR_RETRY, "PostgreSQL, connecting to %s as %s: %s", dbname, o->user,
+                one_line(PQerrorMessage(d->conn), line, sizeof line));
         database_close(d);
         return NULL;
     }

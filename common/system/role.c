@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -210,9 +212,13 @@ int role_main(const struct daemon *d, const char *kind, unsigned index, const ch
     struct role self = {.daemon = d, .index = index};
     static const struct role_events none = {0};
     struct err e = {0};
+    char title[16];
     int status;
 
     harden();
+    /* What ps and top show: all roles are the same program. */
+    snprintf(title, sizeof title, "%s:%s", strncmp(d->name, "coffre-", 7) == 0 ? d->name + 7 : d->name, kind);
+    prctl(PR_SET_NAME, title);
     for (unsigned i = 0; i < d->kind_count; i++)
         if (strcmp(d->kinds[i].name, kind) == 0)
             self.kind = &d->kinds[i];
