@@ -80,7 +80,9 @@ UNIT_TESTS += test_seal
 test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/sibling.o $(SEALER_RULES_OBJS)
 test_seal_LIBS = -lcmocka
 # the exporter
-UNIT_TESTS += test_http test_api test_segment
+UNIT_TESTS += test_http test_api test_segment test_extract
+test_extract_OBJS = tests/unit/test_extract.o exporter/extract/options.o exporter/extract/check.o exporter/segment.o exporter/http.o
+test_extract_LIBS = -lcmocka
 HTTP_OBJS = exporter/http.o exporter/http_cond.o exporter/http_reply.o
 test_http_OBJS = tests/unit/test_http.o $(HTTP_OBJS)
 test_http_LIBS = -lcmocka

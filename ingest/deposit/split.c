@@ -209,7 +209,8 @@ enum split_result split_next(struct split *s, bool last, struct split_event *eve
         return SPLIT_MORE;
     for (;;) {
         struct slice held = buf_slice(&s->held);
-        struct scan_token t = scan_next(slice_of(held.at + s->scanned, held.len - s->scanned), last);
+        struct slice rest = s->scanned == 0 ? held : slice_of(held.at + s->scanned, held.len - s->scanned);
+        struct scan_token t = scan_next(rest, last);
         enum split_result result;
 
         if (t.kind == SCAN_MORE)
