@@ -5,8 +5,10 @@
 #include "exporter/front.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -389,8 +391,6 @@ static void reload(void *ctx, const struct settings *fresh)
     f->write_ms = fresh->exporter.write_timeout;
     if (load_trust(f, fresh, &e))
         return;
-    if (!remote_key_linked(f->key))
-        log_error("reload-refused", "the certificates in force stay: %s", e.text);
     /* A certificate for another key: a fresh process takes it up; one line in the log, sessions begin again. */
     log_warning("reload-restart", "this process starts again for the new certificate: %s", e.text);
     event_base_loopbreak(f->base);
@@ -433,6 +433,15 @@ static void report(struct front *f)
     role_metrics(f->role, text);
 }
 
+/* Handshakes leave the heap full of holes: once connections have come or gone, pages that nobody uses go back to the system. */
+static void give_memory_back(struct front *f)
+{
+    if (++f->seconds % 5 != 0 || f->trimmed_at == f->accepted + f->connected)
+        return;
+    f->trimmed_at = f->accepted + f->connected;
+    malloc_trim(0);
+}
+
 static void ticked(evutil_socket_t fd, short what, void *arg)
 {
     struct front *f = arg;
@@ -441,6 +450,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!f->draining && f->connected < f->slot_count)
         set_accepting(f, true);
+    give_memory_back(f);
     report(f);
 }
 
@@ -467,6 +477,17 @@ static void free_front(struct front *f)
     free(f->slots);
 }
 
+static void allow_descriptors(unsigned connections)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= connections + 64)
+        return;
+    files.rlim_cur = files.rlim_max < connections + 64 ? files.rlim_max : connections + 64;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < connections + 64)
+        log_warning("descriptors", "only %llu descriptors for %u connections", (unsigned long long)files.rlim_cur, connections);
+}
+
 int front_run(struct role *role)
 {
     static const struct role_events events = {.linked = linked, .listener = listener, .drain = drain, .reload = reload};
@@ -482,6 +503,7 @@ int front_run(struct role *role)
         log_error("config-bad", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
+    allow_descriptors(f.slot_count);
     f.slots = mem_zalloc(f.slot_count, sizeof(struct front_connection *));
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
         f.queries[i].front = &f;

@@ -89,6 +89,7 @@ struct front {
     struct front_query queries[FRONT_QUERIES_MAX];
     struct front_connection **slots; /* by slot; NULL: free */
     unsigned slot_count, connected;
+    uint64_t seconds, trimmed_at; /* of life; connections come and gone when memory was last given back */
     struct event *listeners[SETTINGS_LIST_MAX];
     unsigned listener_count;
     bool accepting, draining;

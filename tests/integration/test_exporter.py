@@ -443,13 +443,109 @@ def test_killed_roles_come_back_and_say_503_meanwhile():
     assert http(segment_path)[0] == 200
 
 
-def test_a_slow_reader_delays_nobody():
-    slow = talk_open()
-    slow.sendall(f"GET {segment_path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    slow.recv(10)
-    for _ in range(20):
-        assert http("/check")[0] == 200
-    slow.close()
+class Beside:
+    """Another exporter on the same store, with small segments."""
+    def __enter__(self):
+        self.place = folder()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        text = (RUN / "coffre.yml").read_text()
+        text = re.sub(r"(?m)^exporter:\n  listen: .*$", f"exporter:\n  segment_bytes: 1MiB\n  listen: [\"127.0.0.1:{self.port}\"]", text)
+        text = re.sub(r"(?m)^state_dir: .*$", f"state_dir: {self.place}", text)
+        text = re.sub(r"(?m)\bpki/", f"{PKI}/", text)
+        with open(f"{self.place}/coffre.yml", "w") as out:
+            out.write(text)
+        self.log = open(f"{self.place}/log", "w")
+        self.process = subprocess.Popen([BIN / "coffre-exporter", "--config", f"{self.place}/coffre.yml"], stderr=self.log)
+        wait_until(lambda: subprocess.run([BIN / "coffre-exporter", "--config", f"{self.place}/coffre.yml", "--status"],
+                                          capture_output=True).returncode == 0, 20, "the exporter beside is ready")
+        return self
+
+    def extract(self, *words):
+        return program("coffre-extract", *identity("reader-1"), "--port", self.port, *words)
+
+    def open(self):
+        raw = socket.create_connection(("localhost", self.port), timeout=20)
+        return tls("reader-1").wrap_socket(raw, server_hostname="localhost")
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+        shutil.rmtree(self.place)
+
+
+def test_a_large_extraction_comes_in_segments_that_verify_together():
+    first = value("SELECT max(serial) FROM event") + 1
+    deposit("--generate", 4000, "--operator", "4512", "--follow", "archived", timeout=300)
+    last = value("SELECT max(serial) FROM event")
+    wait_sealed(last)
+    with Beside() as beside:
+        place = f"{beside.place}/out"
+        answer = json.loads(beside.extract("--output", place, "--json", "serials", f"{first}-{last}").stdout)
+        assert answer["complete"] and answer["extraction"]["segment_count"] >= 2, answer
+        ends = [(row["first_lot"], row["last_lot"]) for row in answer["extraction"]["segments"]]
+        assert all(before[1] + 1 == after[0] for before, after in zip(ends, ends[1:])), ends
+        assert sum(row["bytes"] for row in answer["files"]) == answer["extraction"]["bytes"]
+        program("coffre-verify", "--ca", PKI / "regulator-ca.pem", *[f"{place}/{row['file']}" for row in answer["files"]])
+        # The configuration of whoever serves it later changes nothing.
+        segment = answer["extraction"]["segments"][1]
+        with open(f"{place}/{answer['files'][1]['file']}", "rb") as content:
+            assert http(segment["location"])[2] == content.read()
+        # One that does not read holds nobody up; and its answer waits in bounded memory.
+        slow = [beside.open() for _ in range(8)]
+        for connection in slow:
+            connection.sendall(f"GET {segment['location']} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            connection.recv(10)
+        for _ in range(10):
+            assert json.loads(beside.extract("--json", "check").stdout)["status"] == "available"
+        for connection in slow:
+            connection.close()
+
+
+def test_a_renewed_certificate_is_taken_up_without_a_restart():
+    with Beside() as beside:
+        def subject():
+            raw = beside.open()
+            serial = raw.getpeercert()["serialNumber"]
+            raw.close()
+            return serial
+        config = f"{beside.place}/coffre.yml"
+        with open(config) as content:
+            text = content.read()
+        before = subject()
+        # The same key: at once. Another key: the front starts again.
+        for name, key in (("same", PKI / "exporter.key"), ("other", f"{beside.place}/other.key")):
+            if name == "other":
+                subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True,
+                               capture_output=True)
+            server_certificate(beside.place, name, key)
+            with open(config, "w") as out:
+                out.write(text.replace(f"{PKI}/exporter.pem", f"{beside.place}/{name}.pem").replace(f"{PKI}/exporter.key", str(key)))
+            beside.process.send_signal(signal.SIGHUP)
+
+            def renewed():
+                try:
+                    return subject() != before
+                except OSError:
+                    return False
+            wait_until(renewed, 20, f"the certificate for the {name} key is shown")
+            before = subject()
+        # What is wrong is refused, and what is in force stays.
+        with open(config, "w") as out:
+            out.write(text.replace(f"{PKI}/regulator-ca.pem", f"{beside.place}/nothing.pem"))
+        beside.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert subject() == before and json.loads(beside.extract("--json", "check").stdout)["status"] == "available"
+
+
+def server_certificate(place, name, key):
+    with open(f"{place}/{name}.ext", "w") as out:
+        out.write("subjectAltName=DNS:localhost,IP:127.0.0.1\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n")
+    subprocess.run(["openssl", "req", "-new", "-key", key, "-subj", "/CN=exporter", "-out", f"{place}/{name}.csr"], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-in", f"{place}/{name}.csr", "-CA", PKI / "operator-ca.pem", "-CAkey", PKI / "operator-ca.key",
+                    "-set_serial", "0x" + os.urandom(8).hex(), "-days", "5", "-extfile", f"{place}/{name}.ext", "-out", f"{place}/{name}.pem"],
+                   check=True, capture_output=True)
 
 
 def test_the_exporters_database_role_can_write_nothing_but_requests():
