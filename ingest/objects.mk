@@ -1,6 +1,6 @@
 # The daemon: each role adds its objects to coffre-ingest_OBJS.
 PROGRAMS += coffre-ingest
-coffre-ingest_OBJS += ingest/main.o ingest/relay.o ingest/packing.o ingest/deliver.o ingest/mailbox.o ingest/roster_role.o
+coffre-ingest_OBJS += ingest/main.o ingest/relay.o ingest/packing.o ingest/deliver.o ingest/deliver_queue.o ingest/deliver_front.o ingest/mailbox.o ingest/roster_role.o
 coffre-ingest_OBJS += ingest/front.o ingest/front_links.o ingest/front_connection.o ingest/front_stream.o ingest/front_tickets.o ingest/front_routes.o \
 	ingest/session.o ingest/session_send.o ingest/session_subscribe.o ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
 # coffre-deposit
