@@ -5,6 +5,7 @@
 #include "ingest/ledger_internal.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +160,25 @@ static void on_reload(void *ctx, const struct settings *fresh)
         log_error("reload-refused", "%s", e.text);
 }
 
+static bool is_idle(const struct ledger *l)
+{
+    return l->used == 0 && l->waiting_count == 0 && l->message_count == 0;
+}
+
+/* A quiet second: what a burst has left is given back. Everything is committed, so identities may go too. */
+static void trim(struct ledger *l)
+{
+    if (l->trimmed == l->figures.batches)
+        return;
+    for (unsigned i = 0; i < LEDGER_BATCHES; i++)
+        ledger_batch_clear(&l->batches[i]);
+    for (unsigned i = 0; i < LEDGER_PARTS; i++)
+        ledger_part_clear(&l->parts[i]);
+    ledger_messages_drop(l);
+    malloc_trim(0);
+    l->trimmed = l->figures.batches;
+}
+
 static void report(struct ledger *l)
 {
     char text[700];
@@ -167,6 +187,9 @@ static void report(struct ledger *l)
     if (now - l->reported_at < REPORT_MS)
         return;
     l->reported_at = now;
+    if (is_idle(l) && l->reported_batches == l->figures.batches)
+        trim(l);
+    l->reported_batches = l->figures.batches;
     snprintf(text, sizeof(text),
              "coffre_events_total %" PRIu64 "\ncoffre_duplicates_total %" PRIu64 "\ncoffre_invalid_total %" PRIu64
              "\ncoffre_packs_parked_total %" PRIu64 "\ncoffre_ledger_batches_total %" PRIu64
@@ -238,11 +261,6 @@ static void close_session(struct ledger *l)
     broker_close(l->publisher);
     l->write = l->look = NULL;
     l->consumer = l->publisher = NULL;
-}
-
-static bool is_idle(const struct ledger *l)
-{
-    return l->used == 0 && l->waiting_count == 0 && l->message_count == 0;
 }
 
 /* Everything that can be done now, in the order in which one step feeds the next. */
@@ -325,7 +343,8 @@ static bool run_session(struct ledger *l, struct err *e)
             if (!stop_consuming(l, e))
                 return false;
         }
-        if (l->draining && is_idle(l))
+        /* Without the fence nothing can be finished: deliveries go back. */
+        if (l->draining && (is_idle(l) || !l->fenced))
             return true;
         if (!wait_for_something(l)) {
             l->orphaned = true;

@@ -10,6 +10,8 @@
 
 #include "common/values/log.h"
 
+static const uint64_t RECEIVED_MAX = UINT64_C(253402300799999); /* ms since 1970: the end of the year 9999 */
+
 enum { CHECK_ATTEMPTS = 3 /* inspect ends that often on one deposit: the deposit is to blame */ };
 
 /* --- batches -------------------------------------------------------------------------------------------------------------- */
@@ -93,6 +95,16 @@ static void park(struct ledger *l, struct ledger_batch *b, struct slice pack, co
     l->figures.parked++;
 }
 
+/* What a column of PostgreSQL could not hold would stop the ledger for ever. */
+static bool is_storable(const struct pack_deposit *d, struct err *e)
+{
+    if (d->depositor == 0 || d->depositor > INT32_MAX)
+        return err_set(e, ERR_INPUT, "deposit record: depositor %u makes no sense", d->depositor);
+    if (d->received > RECEIVED_MAX)
+        return err_set(e, ERR_INPUT, "deposit record: received after the year 9999");
+    return true;
+}
+
 /* Counts the records behind `from`; every one must decode. */
 static bool count_records(const struct ledger_batch *b, size_t from, size_t *count, struct err *e)
 {
@@ -102,7 +114,7 @@ static bool count_records(const struct ledger_batch *b, size_t from, size_t *cou
     struct pack_deposit d;
 
     for (*count = 0; pack_next(&r, &record); ++*count)
-        if (!pack_get_deposit(record, &d, e))
+        if (!pack_get_deposit(record, &d, e) || !is_storable(&d, e))
             return false;
     return wire_end(&r, "pack", e);
 }

@@ -159,7 +159,7 @@ struct ledger {
     struct {
         uint64_t events, duplicates, invalid, parked, batches, transactions, sessions;
     } figures;
-    uint64_t reported_at;
+    uint64_t reported_at, reported_batches, trimmed;
 };
 
 uint64_t ledger_now(void); /* ms, monotonic */
