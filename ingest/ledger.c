@@ -240,7 +240,7 @@ static void close_session(struct ledger *l)
         l->waiting_first = (l->waiting_first + 1) % LEDGER_PREFETCH;
         l->waiting_count--;
     }
-    l->first = l->used = l->part_first = l->part_used = l->declared_count = 0;
+    l->first = l->used = l->part_first = l->part_used = l->declared_count = l->unseen = 0;
     l->writing = WRITE_IDLE;
     l->looking = NULL;
     l->fenced = false;

@@ -24,6 +24,7 @@ enum {
     LEDGER_CHECK_MS = 10000,         /* inspect has so long for one message */
     LEDGER_FENCE_RETRY_MS = 250,
     LEDGER_ROSTER_MS = 5000,         /* new depositors are looked for that often */
+    LEDGER_UNSEEN_MAX = 8,           /* then look-ups are left to the unique index, until it finds a duplicate */
     LEDGER_REPUBLISH_MS = 1000,
     LEDGER_REPUBLISH_MAX = 30,       /* times; then an answer is given up, its sensor asks again */
     LEDGER_LOCK_CLASS = 0x43464c47,  /* advisory lock (LEDGER_LOCK_CLASS, vault number): the active ledger holds it */
@@ -53,6 +54,7 @@ struct ledger_batch {
     struct batch_entry *stored;  /* owned; what PostgreSQL had: id, serial, lot only */
     struct batch_table stored_table;
     size_t stored_count;
+    bool looked;                 /* PostgreSQL was asked for duplicates */
     size_t checked;              /* entries judged */
     size_t prepared;             /* entries in parts, from the start */
     size_t written;              /* entries whose part is committed */
@@ -146,6 +148,7 @@ struct ledger {
     bool check_singly;
     uint64_t check_sent;
     struct ledger_batch *looking;
+    unsigned unseen;                 /* look-ups in a row that found nothing */
     struct buf *waiting;             /* owned; raw packs that no batch takes yet, oldest first */
     uint64_t *waiting_tags;
     unsigned waiting_first, waiting_count;

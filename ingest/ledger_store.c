@@ -12,6 +12,7 @@
 
 enum { UUID_OID = 2950, UUID_ARRAY_OID = 2951, LOOK_TIMEOUT_MS = 20000 };
 
+static const char UNIQUE_VIOLATION[] = "23505";
 static const char COPY_SQL[] = "COPY event (serial, lot, depositor, received, size, deposit, type, body, crc32, sha256) "
                                "FROM STDIN (FORMAT binary)";
 
@@ -132,6 +133,26 @@ bool ledger_fence(struct ledger *l, struct err *e)
 
 /* --- duplicates ---------------------------------------------------------------------------------------------------------------- */
 
+/*
+ * Duplicates come in bursts (a sensor sends again what was not archived) and are rare otherwise: after some look-ups in vain the unique index on
+ * event.deposit is trusted to refuse them. It then undoes one transaction, and everything not yet committed is looked up after all.
+ */
+static bool look_again(struct ledger *l, struct err *e)
+{
+    const struct batch_head before = l->parts[l->part_first].before;
+
+    l->writing = WRITE_IDLE;
+    l->unseen = 0;
+    ledger_parts_drop(l, &before);
+    for (unsigned i = 0; i < l->used; i++) {
+        struct ledger_batch *b = ledger_batch_at(l, i);
+
+        if (b->state == LEDGER_LOOKED && !b->looked)
+            b->state = LEDGER_CHECKED;
+    }
+    return database_run(l->write, "ROLLBACK", e);
+}
+
 /* PostgreSQL's binary array: dimensions, flags, element type, length, lower bound, elements. */
 static size_t put_ids(const struct ledger_batch *b, struct buf *out)
 {
@@ -157,6 +178,11 @@ static bool begin_look(struct ledger *l, struct ledger_batch *b, struct err *e)
     struct buf ids;
     bool ok = true;
 
+    b->looked = l->unseen < LEDGER_UNSEEN_MAX;
+    if (!b->looked) {
+        b->state = LEDGER_LOOKED;
+        return true;
+    }
     buf_init(&ids, 32 + b->count * (4 + BATCH_ID_SIZE));
     if (put_ids(b, &ids) == 0) {
         b->state = LEDGER_LOOKED;
@@ -210,6 +236,7 @@ static bool end_look(struct ledger *l, struct err *e)
             ok = database_failed(l->look, r, e, "looking for duplicates");
         else
             ok = ok && keep_found(l->looking, r, e);
+        l->unseen = PQntuples(r) == 0 ? l->unseen + 1 : 0;
         PQclear(r);
     }
     l->looking->state = LEDGER_LOOKED;
@@ -399,11 +426,16 @@ static bool on_copying(struct ledger *l, struct err *e)
 
 static bool on_copied(struct ledger *l, struct err *e)
 {
-    bool ok = finish(l, NULL, e);
+    struct err why = {0};
+    bool ok = finish(l, NULL, &why);
 
     if (PQsetnonblocking(database_connection(l->write), 0) != 0)
         return database_failed(l->write, NULL, e, "COPY");
-    return ok && send_commit(l, e);
+    if (ok)
+        return send_commit(l, e);
+    if (strcmp(database_sqlstate(l->write), UNIQUE_VIOLATION) == 0 && !l->parts[l->part_first].batch->looked)
+        return look_again(l, e);
+    return err_set(e, why.code, "%s", why.text);
 }
 
 static void count_part(struct ledger *l, const struct ledger_part *p)

@@ -101,6 +101,41 @@ def test_what_is_stored_is_what_came_with_its_number():
         assert kind == re.match(rb"<(\w+)", body)[1].decode()
 
 
+def test_duplicates_are_found_after_a_long_time_without():
+    first = [event(unique("rare")) for _ in range(30)]
+    numbers = []
+    with Stomp() as s:
+        s.subscribe()
+        # One after the other: the ledger sees that many batches without a duplicate.
+        for i, body in enumerate(first):
+            s.deposit(body, f"rare-{digest(body)}")
+            numbers.append(s.answer_to(f"rare-{digest(body)}"))
+        s.close()
+    assert {a["CFJLStatus"] for a in numbers} == {"CFJL_OK"}
+    # Known and new ones mixed, in one transaction and so in one batch.
+    mixed = [body for pair in zip(first, [event(unique("neuf")) for _ in first]) for body in pair]
+    with Stomp(timeout=60) as s:
+        s.subscribe(ack="auto")
+        s.send("BEGIN", {"transaction": "m"})
+        for body in mixed:
+            s.send("SEND", {"destination": f"/queue/Event.{VAULT}.In", "transaction": "m", "ClientId": f"rare-{digest(body)}",
+                            "Digest": digest(body), "DigestAlgo": "SHA-256"}, body)
+        s.send("COMMIT", {"transaction": "m"})
+        found = {}
+        while len(found) < len(mixed):
+            headers, _ = s.expect("MESSAGE")
+            found[headers["ClientId"]] = headers
+        s.close()
+    answers = [found[f"rare-{digest(body)}"] for body in mixed]
+    assert [a["CFJLStatus"] for a in answers] == ["CFJL_DUPLICATE_EVENT", "CFJL_OK"] * 30
+    for before, after in zip(numbers, answers[::2]):
+        for same in ("CFJLJELSerial", "CFJLDigest", "CFJLLotId"):
+            assert before[same] == after[same]
+    serials = [int(a["CFJLJELSerial"]) for a in answers[1::2]]
+    assert serials == list(range(serials[0], serials[0] + 30))
+    check_numbers()
+
+
 class Settings:
     """The configuration with something replaced, in force after SIGHUP; as it was at the end."""
 
