@@ -32,6 +32,7 @@ struct relay {
     struct front fronts[PACKING_FRONTS_MAX];
     char *exchange;
     uint64_t generation;
+    unsigned window; /* packs in flight, once a connection has proved itself */
     uint64_t reconnect_at, backoff_ms, full_until, metrics_at;
     bool up, draining;
     char why[256]; /* why not up */
@@ -198,6 +199,8 @@ static void connect_broker(struct relay *r)
     }
     r->counts.reconnects++;
     r->backoff_ms = RECONNECT_MIN_MS;
+    /* One pack shows whether this broker really takes any, before all that is held is sent to it once more. */
+    r->packing.window = 1;
     set_up(r, true, "");
 }
 
@@ -219,6 +222,7 @@ static void confirmed(struct relay *r, const struct broker_event *ev)
             tell_ranges(r, pack, "the vault's queue does not exist");
         } else {
             r->counts.confirmed += pack->deposits;
+            r->packing.window = r->window;
             tell_ranges(r, pack, NULL);
             if (!r->up && now_ms() >= r->full_until && !broker_blocked(r->broker, NULL))
                 set_up(r, true, "");
@@ -371,6 +375,7 @@ static void wait_for_work(struct relay *r)
 {
     struct pollfd fds[PACKING_FRONTS_MAX + 2];
     bool has_room = packing_has_room(&r->packing);
+    int timeout = r->draining ? 20 : TURN_MS;
     nfds_t n = 0;
 
     fds[n++] = (struct pollfd){.fd = role_parent_fd(r->role), .events = POLLIN};
@@ -385,7 +390,11 @@ static void wait_for_work(struct relay *r)
                                    .events = (short)((has_room ? POLLIN : 0) | (channel_queued(c) != 0 ? POLLOUT : 0))};
     }
     /* A socket that was full, or a pack that waits for a full queue, is looked at again soon. */
-    poll(fds, n, r->broker != NULL && broker_unread(r->broker) ? 0 : r->broker != NULL && packing_next(&r->packing, UINT64_MAX) != NULL ? 2 : r->draining ? 20 : TURN_MS);
+    if (r->broker != NULL && broker_unread(r->broker))
+        timeout = 0;
+    else if (r->broker != NULL && packing_next(&r->packing, UINT64_MAX) != NULL)
+        timeout = 2;
+    poll(fds, n, timeout);
 }
 
 static bool fronts_left(const struct relay *r)
@@ -427,6 +436,7 @@ int relay_run(struct role *role)
     }
     packing_init(&r.packing, r.writer, (size_t)s->ingest.pack_bytes, (size_t)s->ingest.limits.pending_bytes,
                  (unsigned)s->ingest.pack_window);
+    r.window = r.packing.window;
     r.exchange = settings_queue(s, "Event", "In");
     role_on(role, &events, &r);
     status = serve(&r);
