@@ -224,7 +224,7 @@ static int failed(const struct err *e, int code)
 
 static int run(const struct options *o)
 {
-    struct report report = {.json = o->json, .quiet = o->quiet};
+    struct report report = {.json = o->json, .quiet = o->quiet, .partial = o->partial};
     struct err e = {0};
     struct verify v;
     struct trust *trust;

@@ -267,13 +267,15 @@ static void report_end_words(const struct report *r, int code)
     if (r->lots > 0 && r->first_stamp_ms != 0)
         (void)printf(" from %s to %s", first, last);
     if (r->lots > 0)
-        (void)printf(".\n%" PRIu64 " events in them, numbers %" PRIu64 " to %" PRIu64 "; %" PRIu64 " key files; %" PRIu64 " bytes read.\n",
+        (void)printf(".\n%" PRIu64 " events here and as they were sealed, of numbers %" PRIu64 " to %" PRIu64 "; %" PRIu64
+                     " key files; %" PRIu64 " bytes read.\n",
                      r->events, r->first_event, r->last_event, r->keys, r->bytes);
     if (r->decrypted > 0)
         (void)printf("%" PRIu64 " events decrypted.\n", r->decrypted);
     switch (code) {
     case EXIT_HOLDS:
-        (void)puts("EVERYTHING HOLDS: nothing was altered, nothing is missing between the first and the last lot.");
+        (void)puts(r->partial ? "WHAT IS HERE HOLDS: nothing was altered (events that are not here were not asked for: --partial)."
+                              : "EVERYTHING HOLDS: nothing was altered, nothing is missing between the first and the last lot.");
         break;
     case EXIT_DAMAGE:
         (void)printf("DAMAGE: %" PRIu64 " finding(s), listed above.\n", report_count(r, REPORT_DAMAGE));

@@ -48,7 +48,7 @@ enum report_weight { REPORT_DAMAGE, REPORT_INCOMPLETE, REPORT_NOTE, REPORT_FAILU
 enum { EXIT_HOLDS = 0, EXIT_DAMAGE = 1, EXIT_USAGE = 2, EXIT_UNREADABLE = 3, EXIT_INCOMPLETE = 4 };
 
 struct report {
-    bool json, quiet;
+    bool json, quiet, partial;
     bool progress;          /* a progress line is on the terminal: cleared before anything is said */
     const char *input;      /* file or folder being read; borrowed */
     uint64_t found[REPORT_CODES];
