@@ -1,6 +1,6 @@
 /*
- * Role front of coffre-exporter: listeners, siblings, roster, reload, metrics. Strangers' connections are in
- * front_connection.c, their requests in front_request.c. Messages of siblings are not trusted.
+ * Role front of coffre-exporter: listeners, certificates, reload, drain, metrics. Strangers' connections are in
+ * front_connection.c, their requests in front_request.c, the query processes in front_queries.c.
  */
 #include "exporter/front.h"
 
@@ -17,255 +17,18 @@
 
 #include "exporter/roles.h"
 
-/* ---- queries ------------------------------------------------------------------------------------ */
-
-static void query_lost(struct front_query *q, const char *why)
-{
-    struct front *f = q->front;
-
-    if (q->channel == NULL)
-        return;
-    log_warning("query-lost", "a query process is gone: %s", why);
-    event_free(q->readable);
-    event_free(q->writable);
-    channel_free(q->channel);
-    q->channel = NULL;
-    q->available = false;
-    q->asked = 0;
-    for (unsigned i = 0; i < f->slot_count; i++) {
-        struct front_connection *c = f->slots[i];
-        static const struct api_refusal away = {503, "query-lost", "the query process was lost; ask again", NULL};
-
-        if (c == NULL || c->query != q)
-            continue;
-        c->query = NULL;
-        c->request = 0;
-        if (c->state == FRONT_WAITING)
-            front_refuse(c, &away);
-        else if (c->state == FRONT_SENDING)
-            front_drop(c, "query was lost in the middle of an answer");
-        front_continue(c);
-    }
-}
-
-void front_flush_query(struct front_query *q)
-{
-    struct err e = {0};
-
-    if (q->channel == NULL)
-        return;
-    if (!channel_flush(q->channel, &e)) {
-        event_active(q->readable, EV_READ, 0); /* the end is dealt with there, outside of whoever sends */
-        return;
-    }
-    if (channel_queued(q->channel) != 0)
-        event_add(q->writable, NULL);
-}
-
-static struct front_connection *find_request(struct front *f, const struct front_query *q, uint32_t request)
-{
-    unsigned slot = request & ((1u << FRONT_SLOT_BITS) - 1);
-    struct front_connection *c = slot < f->slot_count ? f->slots[slot] : NULL;
-
-    return c != NULL && c->request == request && request != 0 && c->query == q ? c : NULL;
-}
-
-static bool take_data(struct front_query *q, struct slice body, struct err *e)
-{
-    struct slice content;
-    uint32_t request;
-    struct front_connection *c;
-
-    if (!ask_read_content(body, &request, &content, e))
-        return false;
-    c = find_request(q->front, q, request);
-    if (c == NULL || c->state != FRONT_SENDING)
-        return true; /* dropped meanwhile */
-    if (content.len > c->credit || content.len > c->left || content.len == 0)
-        return err_set(e, ERR_INPUT, "content beyond what was asked");
-    c->credit -= (uint32_t)content.len;
-    c->left -= content.len;
-    c->sent += content.len;
-    if (!buf_add_slice(&c->out, content, e))
-        return false;
-    if (c->left == 0)
-        front_finish_request(c);
-    front_continue(c);
-    return true;
-}
-
-static bool take_answer(struct front_query *q, struct slice body, struct err *e)
-{
-    struct ask_answer a;
-    struct front_connection *c;
-
-    if (!ask_read_answer(body, &a, e))
-        return false;
-    c = find_request(q->front, q, a.request);
-    if (c == NULL || c->state != FRONT_WAITING)
-        return true;
-    front_answer(c, &a);
-    front_continue(c);
-    return true;
-}
-
-static bool take_broken(struct front_query *q, struct slice body, struct err *e)
-{
-    struct slice reason;
-    uint32_t request;
-    struct front_connection *c;
-
-    if (!ask_read_content(body, &request, &reason, e))
-        return false;
-    c = find_request(q->front, q, request);
-    if (c != NULL && c->state == FRONT_SENDING)
-        front_drop(c, "query cannot go on with the answer");
-    return true;
-}
-
-/* Sessions whose certificate is no longer bound end in the middle of what they read. */
-static void cut_the_unbound(struct front *f)
-{
-    for (unsigned i = 0; i < f->slot_count; i++) {
-        struct front_connection *c = f->slots[i];
-
-        if (c != NULL && (c->state == FRONT_WAITING || c->state == FRONT_SENDING) &&
-            !api_allowed(c->call.resource, front_profiles(c))) {
-            log_warning("session-cut", "%s is no longer bound", c->peer.subject.cn);
-            front_drop(c, "no longer bound");
-        }
-    }
-}
-
-static bool take_roster(struct front_query *q, struct slice body, struct err *e)
-{
-    struct front *f = q->front;
-    struct roster *fresh;
-
-    if (f->roster != NULL && slice_equal(roster_body(f->roster), body))
-        return true;
-    fresh = roster_decode(body, e);
-    if (fresh == NULL)
-        return false;
-    roster_free(f->roster);
-    f->roster = fresh;
-    log_info("roster", "%u bindings in force", roster_count(fresh));
-    cut_the_unbound(f);
-    return true;
-}
-
-static bool take_state(struct front_query *q, struct slice body, struct err *e)
-{
-    struct slice reason;
-    bool available;
-
-    if (!ask_read_state(body, &available, &reason, e))
-        return false;
-    q->available = available;
-    snprintf(q->reason, sizeof q->reason, "%.*s", (int)(reason.len < 255 ? reason.len : 255), (const char *)reason.at);
-    return true;
-}
-
-static bool take_message(struct front_query *q, const struct channel_message *m, struct err *e)
-{
-    if (m->fd >= 0) {
-        close(m->fd);
-        return err_set(e, ERR_INPUT, "a descriptor");
-    }
-    switch (m->type) {
-    case ASK_ROSTER:
-        return take_roster(q, m->body, e);
-    case ASK_ANSWER:
-        return take_answer(q, m->body, e);
-    case ASK_DATA:
-        return take_data(q, m->body, e);
-    case ASK_BROKEN:
-        return take_broken(q, m->body, e);
-    case ASK_STATE:
-        return take_state(q, m->body, e);
-    default:
-        return err_set(e, ERR_INPUT, "message %u", m->type);
-    }
-}
-
-static void query_readable(evutil_socket_t fd, short what, void *arg)
-{
-    struct front_query *q = arg;
-    struct channel_message m;
-    struct err e = {0};
-    enum channel_result r = CHANNEL_EMPTY;
-
-    (void)fd;
-    (void)what;
-    while (q->channel != NULL && (r = channel_receive(q->channel, &m, &e)) == CHANNEL_MESSAGE)
-        if (!take_message(q, &m, &e)) {
-            r = CHANNEL_CLOSED;
-            break;
-        }
-    if (r == CHANNEL_CLOSED)
-        query_lost(q, e.text);
-    front_bury(q->front);
-}
-
-static void query_writable(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    front_flush_query(arg);
-}
-
-struct front_query *front_choose_query(struct front *f, const char **why)
-{
-    struct front_query *best = NULL;
-
-    *why = "no query process is there";
-    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++) {
-        struct front_query *q = &f->queries[i];
-
-        if (q->channel == NULL)
-            continue;
-        if (!q->available) {
-            *why = q->reason[0] == '\0' ? "PostgreSQL is not reached yet" : q->reason;
-            continue;
-        }
-        if (best == NULL || q->asked < best->asked)
-            best = q;
-    }
-    return best;
-}
-
-bool front_is_ready(const struct front *f, const char **why)
-{
-    bool available = false;
-
-    *why = "PostgreSQL is away";
-    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
-        available = available || (f->queries[i].channel != NULL && f->queries[i].available);
-    if (!available)
-        return false;
-    *why = f->roster == NULL ? "role bindings are not known yet" : "the key process is away";
-    return f->roster != NULL && remote_key_linked(f->key);
-}
+/* ---- siblings ------------------------------------------------------------------------------------- */
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
 {
     struct front *f = ctx;
-    struct front_query *q;
 
-    if (strcmp(kind, "keys") == 0) {
+    if (strcmp(kind, "keys") == 0)
         remote_key_link(f->key, c);
-        return;
-    }
-    if (strcmp(kind, "query") != 0 || index >= FRONT_QUERIES_MAX) {
+    else if (strcmp(kind, "query") == 0 && index < FRONT_QUERIES_MAX)
+        front_link_query(&f->queries[index], c);
+    else
         channel_free(c);
-        return;
-    }
-    q = &f->queries[index];
-    query_lost(q, "a new one is there");
-    q->channel = c;
-    q->readable = event_new(f->base, channel_fd(c), EV_READ | EV_PERSIST, query_readable, q);
-    q->writable = event_new(f->base, channel_fd(c), EV_WRITE, query_writable, q);
-    event_add(q->readable, NULL);
 }
 
 /* ---- listeners ---------------------------------------------------------------------------------- */
@@ -463,11 +226,7 @@ static void free_front(struct front *f)
     for (unsigned i = 0; i < f->listener_count; i++)
         event_free(f->listeners[i]);
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
-        if (f->queries[i].channel != NULL) {
-            event_free(f->queries[i].readable);
-            event_free(f->queries[i].writable);
-            channel_free(f->queries[i].channel);
-        }
+        front_lose_query(&f->queries[i], "this process ends");
     event_free(f->tick);
     SSL_CTX_free(f->context);
     sk_X509_pop_free(f->regulator_ca, X509_free);

@@ -1,6 +1,6 @@
 /*
  * The exporter's front, inside: TLS connections of strangers, HTTP/1.1 on them, one request at a time each, answers from
- * `query`. Holds no private key and no database. Shared by front.c, front_connection.c and front_request.c only.
+ * `query`. Holds no private key and no database. Shared by front*.c only.
  */
 #ifndef COFFRE_EXPORTER_FRONT_H
 #define COFFRE_EXPORTER_FRONT_H
@@ -123,7 +123,11 @@ unsigned front_profiles(const struct front_connection *c);
 /* The request is answered as far as this side is concerned: forgets it, tells query when it still works on it. */
 void front_finish_request(struct front_connection *c);
 
-/* front.c: siblings. */
+/* front_queries.c: siblings. */
+/* A (new) channel to a query process; taken over. */
+void front_link_query(struct front_query *q, struct channel *c);
+/* It is gone: requests waiting for it are answered 503, answers in the middle are cut. */
+void front_lose_query(struct front_query *q, const char *why);
 /* The available query with the fewest requests; NULL with why. */
 struct front_query *front_choose_query(struct front *f, const char **why);
 void front_flush_query(struct front_query *q);

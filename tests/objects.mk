@@ -81,14 +81,15 @@ test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp
 test_seal_LIBS = -lcmocka
 # the exporter
 UNIT_TESTS += test_http test_api test_segment test_extract
-test_extract_OBJS = tests/unit/test_extract.o exporter/extract/options.o exporter/extract/check.o exporter/segment.o exporter/http.o
+test_extract_OBJS = tests/unit/test_extract.o exporter/extract/options.o exporter/extract/check.o exporter/segment.o exporter/segment_piece.o \
+	exporter/http.o
 test_extract_LIBS = -lcmocka
 HTTP_OBJS = exporter/http.o exporter/http_cond.o exporter/http_reply.o
 test_http_OBJS = tests/unit/test_http.o $(HTTP_OBJS)
 test_http_LIBS = -lcmocka
 test_api_OBJS = tests/unit/test_api.o exporter/api.o exporter/ask.o $(HTTP_OBJS)
 test_api_LIBS = -lcmocka
-test_segment_OBJS = tests/unit/test_segment.o exporter/segment.o
+test_segment_OBJS = tests/unit/test_segment.o exporter/segment.o exporter/segment_piece.o
 test_segment_LIBS = -lcmocka
 FUZZERS += fuzz_http
 fuzz_http_OBJS = tests/fuzz/fuzz_http.o exporter/api.o $(HTTP_OBJS)
