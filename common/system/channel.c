@@ -155,6 +155,7 @@ bool channel_send_fd(struct channel *c, uint16_t type, struct slice body, int fd
     struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                        .msg_controllen = sizeof control.bytes};
     struct cmsghdr *h;
+    bool sent = false;
     ssize_t n;
 
     while (c->out.len != 0) {
@@ -177,13 +178,13 @@ bool channel_send_fd(struct channel *c, uint16_t type, struct slice body, int fd
     memcpy(CMSG_DATA(h), &fd, sizeof fd);
     while ((n = sendmsg(c->fd, &m, MSG_NOSIGNAL)) < 0 && (errno == EAGAIN || errno == EINTR))
         wait_for(c->fd, POLLOUT, 1000);
-    free(frame);
     if (n < 0)
-        return err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
+        err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
     /* A short write of so small a frame leaves the rest to be queued in order. */
-    if ((size_t)n < HEADER_SIZE + body.len)
-        return buf_add(&c->out, body.at + ((size_t)n - HEADER_SIZE), HEADER_SIZE + body.len - (size_t)n, e);
-    return true;
+    else
+        sent = (size_t)n == part.iov_len || buf_add(&c->out, frame + n, part.iov_len - (size_t)n, e);
+    free(frame);
+    return sent;
 }
 
 static void keep_descriptors(struct channel *c, struct msghdr *m)
