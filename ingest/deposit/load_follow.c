@@ -36,8 +36,12 @@ static void take_answer(struct load *l, const struct stomp_frame *f)
     else if (w->invalid++ == 0)
         snprintf(w->reason, sizeof w->reason, "%.*s", (int)(reason.len > 200 ? 200 : reason.len),
                  reason.at == NULL ? "" : (const char *)reason.at);
-    if (stomp_number(stomp_get(f, STOMP_CFJL_SERIAL), &serial) && serial > w->highest_serial)
+    if (!stomp_number(stomp_get(f, STOMP_CFJL_SERIAL), &serial) || serial == 0)
+        return;
+    if (serial > w->highest_serial)
         w->highest_serial = serial;
+    if (w->lowest_serial == 0 || serial < w->lowest_serial)
+        w->lowest_serial = serial;
 }
 
 static void take_archive(struct load *l, const struct stomp_frame *f)
@@ -47,9 +51,13 @@ static void take_archive(struct load *l, const struct stomp_frame *f)
 
     if (!stomp_number(stomp_get(f, STOMP_CFJL_LAST_SERIAL), &last) || last <= w->archived_serial)
         return;
+    w->before_serial = w->archived_serial;
+    w->before_at = w->archived_at;
     w->archived_serial = last;
+    w->archived_at = now;
     w->lots++;
-    if (now < l->measured_from || w->first_at == 0) {
+    /* Notices of lots that were sealed before this run's first event may have waited for us. */
+    if (now < l->measured_from || w->first_at == 0 || w->lowest_serial == 0 || last < w->lowest_serial) {
         w->first_serial = last;
         w->first_at = now;
     }

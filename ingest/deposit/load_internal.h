@@ -33,8 +33,9 @@ struct load_follow {
     struct link link;
     bool open, subscribed;
     uint64_t ok, duplicates, invalid, others; /* answers to this run's events; others: to somebody else's */
-    uint64_t highest_serial;  /* answered */
-    uint64_t archived_serial; /* last serial of the newest archived lot */
+    uint64_t lowest_serial, highest_serial; /* answered, of this run */
+    uint64_t archived_serial, archived_at; /* last serial of the newest archived lot, and when (ns) its notice came */
+    uint64_t before_serial, before_at;     /* the same of the lot before: the last one closes by age, after a pause */
     uint64_t lots;
     uint64_t first_serial, first_at; /* sealed when the measurement began, and when (ns) that notice came */
     uint64_t last_serial, last_at;   /* the newest notice that came while sending went on */

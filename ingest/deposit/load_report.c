@@ -22,6 +22,7 @@ struct figures {
     double confirmed_rate;
     double own_cpu_us;       /* of processor time for each confirmed event */
     double sealed_rate;      /* events a second between the first and the last archive notice while sending */
+    double sustained_rate;   /* events of all lots but the last over the time until their seals */
     double all_sealed_rate;  /* all events over the time until the last of them was sealed */
     double p50, p90, p99, p999, max; /* ms */
 };
@@ -38,6 +39,8 @@ static struct figures compute(const struct load *l)
         f.own_cpu_us = (load_own_cpu() - l->own_cpu_before) * 1e6 / (double)(l->confirmed - l->confirmed_before);
     if (w->last_at > w->first_at)
         f.sealed_rate = (double)(w->last_serial - w->first_serial) * 1e9 / (double)(w->last_at - w->first_at);
+    if (w->before_at > l->began && w->before_serial >= w->lowest_serial && w->lowest_serial > 0)
+        f.sustained_rate = (double)(w->before_serial - w->lowest_serial + 1) * 1e9 / (double)(w->before_at - l->began);
     if (w->all_sealed_at > l->began)
         f.all_sealed_rate = (double)l->confirmed * 1e9 / (double)(w->all_sealed_at - l->began);
     f.p50 = (double)histogram_at(&l->latency, 0.5) / 1e6;
@@ -63,9 +66,10 @@ static void print_json(const struct load *l, const struct figures *f, enum exit_
                                                     (json_int_t)w->duplicates, "invalid", (json_int_t)w->invalid,
                                                     "others", (json_int_t)w->others, "firstInvalid", w->reason));
     if (o != NULL && l->options->follow == FOLLOW_ARCHIVED)
-        json_object_set_new(o, "sealed", json_pack("{s:I, s:I, s:f, s:f}", "lots", (json_int_t)w->lots, "lastSerial",
+        json_object_set_new(o, "sealed", json_pack("{s:I, s:I, s:f, s:f, s:f}", "lots", (json_int_t)w->lots, "lastSerial",
                                                    (json_int_t)w->archived_serial, "perSecondWhileSending",
-                                                   f->sealed_rate, "perSecondUntilAllSealed", f->all_sealed_rate));
+                                                   f->sealed_rate, "perSecondSustained", f->sustained_rate,
+                                                   "perSecondUntilAllSealed", f->all_sealed_rate));
     if (o != NULL && l->why.code != ERR_NONE)
         json_object_set_new(o, "why", json_string(l->why.text));
     text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -87,8 +91,9 @@ static void print_table(const struct load *l, const struct figures *f)
         printf("%-22s %" PRIu64 " ok, %" PRIu64 " duplicate, %" PRIu64 " invalid %s\n", "answers", w->ok, w->duplicates,
                w->invalid, w->reason);
     if (l->options->follow == FOLLOW_ARCHIVED)
-        printf("%-22s %" PRIu64 " lots, up to serial %" PRIu64 "; %.0f/s while sending, %.0f/s until all were sealed\n",
-               "sealed", w->lots, w->archived_serial, f->sealed_rate, f->all_sealed_rate);
+        printf("%-22s %" PRIu64 " lots, up to serial %" PRIu64 "; %.0f/s while sending, %.0f/s sustained (all lots but the last),"
+               " %.0f/s until all were sealed\n",
+               "sealed", w->lots, w->archived_serial, f->sealed_rate, f->sustained_rate, f->all_sealed_rate);
     if (l->options->idle > 0)
         printf("%-22s %zu\n", "idle connections", l->idle_ready);
     if (l->errors > 0)
