@@ -21,7 +21,8 @@ struct batch_identity *batch_identity_new(struct slice key, struct err *e)
     struct batch_identity *k = mem_zalloc(1, sizeof(*k));
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
     bool ok = key.len == IDENTITY_KEY_SIZE && mac != NULL;
 
     buf_init_secret(&k->text, 4 * DIGEST_TEXT_MAX);
@@ -92,7 +93,8 @@ bool batch_identify_invalid(struct batch_identity *k, const struct pack_deposit 
     return identify(k, OF_INVALID, d, d->body, id, e);
 }
 
-/* ---- finding the same deposit -------------------------------------------------------------------------------------------------- */
+/* ---- finding the same deposit
+ * -------------------------------------------------------------------------------------------------- */
 
 void batch_table_reset(struct batch_table *t, size_t count)
 {
@@ -126,7 +128,8 @@ static size_t place_of(const struct batch_table *t, const struct batch_entry *en
     return at;
 }
 
-const struct batch_entry *batch_table_find(const struct batch_table *t, const struct batch_entry *entries, const uint8_t *id)
+const struct batch_entry *batch_table_find(const struct batch_table *t, const struct batch_entry *entries,
+                                           const uint8_t *id)
 {
     uint32_t found = t->size == 0 ? 0 : t->places[place_of(t, entries, id)];
 
@@ -138,7 +141,8 @@ void batch_table_add(struct batch_table *t, const struct batch_entry *entries, s
     t->places[place_of(t, entries, entries[index].id)] = (uint32_t)index + 1;
 }
 
-/* ---- numbers and lots ------------------------------------------------------------------------------------------------------------ */
+/* ---- numbers and lots
+ * ------------------------------------------------------------------------------------------------------------ */
 
 enum batch_room batch_room(const struct batch_head *h, const struct batch_limits *l, uint64_t size)
 {
@@ -176,7 +180,8 @@ const char *batch_reason(enum batch_room room)
     return NULL;
 }
 
-bool batch_number(const struct batch_entry *entry, char digits[BATCH_SERIAL_MAX + 1], struct slice parts[3], struct err *e)
+bool batch_number(const struct batch_entry *entry, char digits[BATCH_SERIAL_MAX + 1], struct slice parts[3],
+                  struct err *e)
 {
     struct slice body = entry->d.body;
     size_t after = (size_t)entry->placeholder + EVENT_PLACEHOLDER_SIZE;

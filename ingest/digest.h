@@ -13,8 +13,8 @@ enum { DIGEST_SIZE_MAX = 64, DIGEST_HEX_MAX = 2 * DIGEST_SIZE_MAX };
 enum digest_algorithm { DIGEST_NONE, DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512, DIGEST_ALGORITHMS };
 
 /*
- * The algorithm named by `DigestAlgo`: "SHA-256" and "SHA256" in any case, or the identifier of XML Signature / XML Encryption
- * (RFC 9231 2.1, xmlenc-core1 5.8). DIGEST_NONE: not one of ours.
+ * The algorithm named by `DigestAlgo`: "SHA-256" and "SHA256" in any case, or the identifier of XML Signature / XML
+ * Encryption (RFC 9231 2.1, xmlenc-core1 5.8). DIGEST_NONE: not one of ours.
  */
 enum digest_algorithm digest_parse_algorithm(struct slice name);
 
@@ -24,8 +24,8 @@ struct digester *digest_new(struct err *e);
 void digest_free(struct digester *d);
 
 /* Digest of the concatenation of `parts`; `out` has room for DIGEST_SIZE_MAX bytes, `len` receives their number. */
-MUST_CHECK bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const struct slice *parts, unsigned count,
-                               uint8_t *out, size_t *len, struct err *e);
+MUST_CHECK bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const struct slice *parts,
+                               unsigned count, uint8_t *out, size_t *len, struct err *e);
 
 /* CRC-32 as ZIP has it, not a protection. */
 uint32_t digest_crc32(struct slice s);

@@ -1,6 +1,6 @@
 /*
- * An event as CMS AuthEnvelopedData, written byte by byte in DER (X.690): OpenSSL's CMS functions cost four times as much.
- * Everything but the ciphertext has a fixed length, so that the whole file's size is known before.
+ * An event as CMS AuthEnvelopedData, written byte by byte in DER (X.690): OpenSSL's CMS functions cost four times as
+ * much. Everything but the ciphertext has a fixed length, so that the whole file's size is known before.
  */
 #include "ingest/envelope.h"
 
@@ -29,25 +29,26 @@ enum {
 };
 
 /* id-ct-authEnvelopedData, 1.2.840.113549.1.9.16.1.23 */
-static const uint8_t OID_AUTH_ENVELOPED[] = {0x06, 0x0b, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x17};
+static const uint8_t OID_AUTH_ENVELOPED[] = {0x06, 0x0b, 0x2a, 0x86, 0x48, 0x86, 0xf7,
+                                             0x0d, 0x01, 0x09, 0x10, 0x01, 0x17};
 /* id-data, 1.2.840.113549.1.7.1 */
 static const uint8_t OID_DATA[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01};
 /* id-aes256-GCM, 2.16.840.1.101.3.4.1.46 */
 static const uint8_t OID_GCM[] = {0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2e};
 /* AlgorithmIdentifier of id-aes256-wrap, 2.16.840.1.101.3.4.1.45, without parameters (RFC 3565 2.3.2) */
 static const uint8_t ALGORITHM_WRAP[] = {0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2d};
-static const uint8_t VERSION_0[] = {0x02, 0x01, 0x00}; /* RFC 5083 2.1 */
-static const uint8_t VERSION_4[] = {0x02, 0x01, 0x04}; /* RFC 5652 6.2.3 */
+static const uint8_t VERSION_0[] = {0x02, 0x01, 0x00};      /* RFC 5083 2.1 */
+static const uint8_t VERSION_4[] = {0x02, 0x01, 0x04};      /* RFC 5652 6.2.3 */
 static const uint8_t ICV_LENGTH[] = {0x02, 0x01, TAG_SIZE}; /* RFC 5084 3.2: not the default, so written */
 
 struct envelope {
-    EVP_CIPHER_CTX *content;  /* owned; AES-256-GCM, keyed for each event */
-    EVP_CIPHER_CTX *wrap;     /* owned; AES-256-ECB, one block at a time, keyed for the lot */
-    EVP_CIPHER *gcm, *ecb;    /* owned */
-    struct secret random;     /* RANDOM_BATCH times key and nonce */
-    size_t random_used;       /* bytes */
+    EVP_CIPHER_CTX *content; /* owned; AES-256-GCM, keyed for each event */
+    EVP_CIPHER_CTX *wrap;    /* owned; AES-256-ECB, one block at a time, keyed for the lot */
+    EVP_CIPHER *gcm, *ecb;   /* owned */
+    struct secret random;    /* RANDOM_BATCH times key and nonce */
+    size_t random_used;      /* bytes */
     uint8_t key_id[ENVELOPE_KEY_ID_MAX];
-    size_t key_id_len;        /* 0: no key yet */
+    size_t key_id_len; /* 0: no key yet */
 };
 
 struct envelope *envelope_new(struct err *e)
@@ -99,7 +100,8 @@ bool envelope_set_key(struct envelope *v, const uint8_t *key, const char *key_id
     return true;
 }
 
-/* --- DER ------------------------------------------------------------------------------------------------------------------ */
+/* --- DER
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 /* X.690 8.1.3: short form below 128, else the least number of bytes. */
 static size_t length_size(size_t len)
@@ -148,8 +150,8 @@ static struct layout layout_of(size_t len, size_t key_id_len)
     l.gcm_parameters = element_size(NONCE_SIZE) + sizeof(ICV_LENGTH);
     l.gcm = sizeof(OID_GCM) + element_size(l.gcm_parameters);
     l.content_info = sizeof(OID_DATA) + element_size(l.gcm) + element_size(len);
-    l.auth_enveloped = sizeof(VERSION_0) + element_size(element_size(l.kekri)) + element_size(l.content_info) +
-                       element_size(TAG_SIZE);
+    l.auth_enveloped =
+        sizeof(VERSION_0) + element_size(element_size(l.kekri)) + element_size(l.content_info) + element_size(TAG_SIZE);
     return l;
 }
 
@@ -165,7 +167,8 @@ size_t envelope_size(size_t len, size_t key_id_len)
     return whole_size(&l);
 }
 
-/* --- one event ------------------------------------------------------------------------------------------------------------ */
+/* --- one event
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A key and a nonce never used before; wiped by the caller. */
 static uint8_t *next_random(struct envelope *v, struct err *e)
@@ -182,8 +185,8 @@ static uint8_t *next_random(struct envelope *v, struct err *e)
 }
 
 /*
- * AES key wrap, RFC 3394 2.2.1 (index based), on the processor's AES instructions: OpenSSL's own AES-256-WRAP goes through
- * tables, slower by half and not in constant time. `out` is A | R[1] | … | R[4] all along.
+ * AES key wrap, RFC 3394 2.2.1 (index based), on the processor's AES instructions: OpenSSL's own AES-256-WRAP goes
+ * through tables, slower by half and not in constant time. `out` is A | R[1] | … | R[4] all along.
  */
 static bool wrap_key(struct envelope *v, const uint8_t *key, uint8_t *out, struct err *e)
 {

@@ -1,6 +1,6 @@
 /*
- * A lot's key as CMS AuthEnvelopedData for the regulator's certificates: once per lot, so OpenSSL's own CMS functions write it.
- * Certificates come from the configuration and are checked when loaded.
+ * A lot's key as CMS AuthEnvelopedData for the regulator's certificates: once per lot, so OpenSSL's own CMS functions
+ * write it. Certificates come from the configuration and are checked when loaded.
  */
 #include "ingest/envelope.h"
 
@@ -25,7 +25,8 @@ static bool check_certificate(X509 *certificate, const char *path, struct err *e
     EVP_PKEY *key = X509_get0_pubkey(certificate);
 
     if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < RSA_BITS_MIN)
-        return err_set(e, ERR_INPUT, "%s: an encryption certificate needs an RSA key of %d bits or more", path, (int)RSA_BITS_MIN);
+        return err_set(e, ERR_INPUT, "%s: an encryption certificate needs an RSA key of %d bits or more", path,
+                       (int)RSA_BITS_MIN);
     if (X509_get0_subject_key_id(certificate) == NULL)
         return err_set(e, ERR_INPUT, "%s: no subject key identifier (RFC 5280 4.2.1.2)", path);
     if ((X509_get_key_usage(certificate) & KU_KEY_ENCIPHERMENT) == 0)

@@ -1,6 +1,6 @@
 /*
- * Rules of one deposit: headers and digest here, XML in event_xml.c. Hostile bytes are judged here, in the role that holds
- * neither key nor database.
+ * Rules of one deposit: headers and digest here, XML in event_xml.c. Hostile bytes are judged here, in the role that
+ * holds neither key nor database.
  */
 #include "ingest/event_internal.h"
 
@@ -98,8 +98,9 @@ static bool check_digest(struct event_checker *c, const struct pack_deposit *d, 
         return true;
     }
     if (algorithm == DIGEST_NONE) {
-        event_refuse(v, d->digest_algo.len == 0 ? "digest-algorithm: the DigestAlgo header is required"
-                                                : "digest-algorithm: DigestAlgo is none of SHA-1, SHA-256, SHA-384, SHA-512");
+        event_refuse(v, d->digest_algo.len == 0
+                            ? "digest-algorithm: the DigestAlgo header is required"
+                            : "digest-algorithm: DigestAlgo is none of SHA-1, SHA-256, SHA-384, SHA-512");
         return true;
     }
     if (!digest_compute(c->digester, algorithm, &d->body, 1, digest, &len, e))

@@ -1,6 +1,7 @@
 /*
- * The rules of one deposit: its headers, its digest, its XML. Pure: bytes in, a verdict out; no entity is expanded, nothing is
- * fetched, no DTD is read. All input is a stranger's; verdicts never quote any of it, but for the type, a checked name.
+ * The rules of one deposit: its headers, its digest, its XML. Pure: bytes in, a verdict out; no entity is expanded,
+ * nothing is fetched, no DTD is read. All input is a stranger's; verdicts never quote any of it, but for the type, a
+ * checked name.
  */
 #ifndef COFFRE_INGEST_EVENT_H
 #define COFFRE_INGEST_EVENT_H
@@ -21,28 +22,31 @@ struct event_limits {
 
 struct event_verdict {
     bool valid;
-    uint32_t placeholder;            /* its offset in the body; 0 when invalid */
-    char type[EVENT_TYPE_MAX + 1];   /* the root's name: [A-Za-z_][A-Za-z0-9_.-]*; "" when not known */
-    char reason[EVENT_REASON_MAX];   /* "" when valid, else a stable word, ": ", and a short text (line and column) */
+    uint32_t placeholder;          /* its offset in the body; 0 when invalid */
+    char type[EVENT_TYPE_MAX + 1]; /* the root's name: [A-Za-z_][A-Za-z0-9_.-]*; "" when not known */
+    char reason[EVENT_REASON_MAX]; /* "" when valid, else a stable word, ": ", and a short text (line and column) */
 };
 
-/* A parser and digest contexts, kept from one event to the next; limits are borrowed. NULL and ERR_FATAL: out of means. */
+/* A parser and digest contexts, kept from one event to the next; limits are borrowed. NULL and ERR_FATAL: out of means.
+ */
 struct event_checker;
 struct event_checker *event_checker_new(const struct event_limits *limits, struct err *e);
 void event_checker_free(struct event_checker *c);
 
 /*
- * Judges one deposit. The words of `reason`: client-id-missing, client-id-invalid, digest-missing, digest-algorithm, digest-mismatch, empty, too-large,
- * encoding, not-well-formed, doctype, entity, depth, type, operator-missing, operator-mismatch, vault-missing, vault-mismatch, header-repeated,
- * placeholder-missing, placeholder-repeated.
- * False and ERR_FATAL only when this process cannot judge (a library failed): nothing is said of the deposit then.
+ * Judges one deposit. The words of `reason`: client-id-missing, client-id-invalid, digest-missing, digest-algorithm,
+ * digest-mismatch, empty, too-large, encoding, not-well-formed, doctype, entity, depth, type, operator-missing,
+ * operator-mismatch, vault-missing, vault-mismatch, header-repeated, placeholder-missing, placeholder-repeated. False
+ * and ERR_FATAL only when this process cannot judge (a library failed): nothing is said of the deposit then.
  */
-MUST_CHECK bool event_check(struct event_checker *c, const struct pack_deposit *d, struct event_verdict *v, struct err *e);
+MUST_CHECK bool event_check(struct event_checker *c, const struct pack_deposit *d, struct event_verdict *v,
+                            struct err *e);
 
 /* Whether these bytes are a type's name. */
 bool event_type_is_valid(struct slice name);
 
-/* Whether the placeholder, with its element around it, stands at `offset`: what the ledger checks again before it cuts. */
+/* Whether the placeholder, with its element around it, stands at `offset`: what the ledger checks again before it cuts.
+ */
 bool event_placeholder_is_at(struct slice body, size_t offset);
 
 #endif

@@ -13,19 +13,19 @@ enum { EVENT_VALUE_MAX = 64 /* bytes kept of a header field's text */ };
 
 struct event_checker {
     struct event_limits limits;
-    struct digester *digester;  /* owned */
-    xmlParserCtxtPtr xml;       /* owned; reused, renewed when its dictionary has grown */
-    struct buf text;            /* the event being read, and a zero byte */
+    struct digester *digester; /* owned */
+    xmlParserCtxtPtr xml;      /* owned; reused, renewed when its dictionary has grown */
+    struct buf text;           /* the event being read, and a zero byte */
     /* Of the event being read: */
     struct event_verdict *verdict;
     unsigned depth;
-    enum event_field field;     /* the header element the parser is in, directly under the root */
+    enum event_field field; /* the header element the parser is in, directly under the root */
     unsigned seen[EVENT_FIELDS];
     char value[EVENT_VALUE_MAX];
-    size_t value_len;           /* may be more than fits: then it cannot match */
-    bool has_element;           /* the field has an element inside */
-    unsigned placeholders;      /* comments SAFE_ID, anywhere */
-    size_t placeholder_end;     /* offset behind the one in its place; 0: none */
+    size_t value_len;       /* may be more than fits: then it cannot match */
+    bool has_element;       /* the field has an element inside */
+    unsigned placeholders;  /* comments SAFE_ID, anywhere */
+    size_t placeholder_end; /* offset behind the one in its place; 0: none */
 };
 
 /* Records the first reason; returns false. */

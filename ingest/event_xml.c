@@ -26,7 +26,8 @@ static void refuse_and_stop(struct event_checker *c, const char *reason)
     xmlStopParser(c->xml);
 }
 
-/* --- header fields ------------------------------------------------------------------------------------------------------- */
+/* --- header fields
+ * ------------------------------------------------------------------------------------------------------- */
 
 static enum event_field field_named(const char *name)
 {
@@ -79,7 +80,8 @@ static void end_field(struct event_checker *c)
     c->field = EVENT_NO_FIELD;
 }
 
-/* --- what the parser says ------------------------------------------------------------------------------------------------ */
+/* --- what the parser says
+ * ------------------------------------------------------------------------------------------------ */
 
 static void on_root(struct event_checker *c, const char *name, bool prefixed)
 {
@@ -217,7 +219,8 @@ static void set_handlers(xmlSAXHandler *sax)
     };
 }
 
-/* --- the whole document -------------------------------------------------------------------------------------------------- */
+/* --- the whole document
+ * -------------------------------------------------------------------------------------------------- */
 
 bool event_xml_open(struct event_checker *c, struct err *e)
 {
@@ -324,7 +327,8 @@ static bool check_header(const struct event_checker *c, struct slice body, struc
  */
 static bool parse(struct event_checker *c, struct slice body, struct err *e)
 {
-    /* Declared encodings were checked before; ignoring them keeps the library from converting, so that offsets are the body's. */
+    /* Declared encodings were checked before; ignoring them keeps the library from converting, so that offsets are the
+     * body's. */
     const int options = XML_PARSE_NONET | XML_PARSE_IGNORE_ENC;
     uint8_t *text = buf_reserve(&c->text, body.len + 1, e);
     xmlParserInputPtr input;

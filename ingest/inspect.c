@@ -1,6 +1,7 @@
 /*
- * Role inspect: judges deposits for the ledger (PROTOCOL.md, "Channels of coffre-ingest"). Strangers' bytes are parsed here and
- * nowhere else behind the front: no key, no database, no network. The ledger's messages are checked all the same.
+ * Role inspect: judges deposits for the ledger (PROTOCOL.md, "Channels of coffre-ingest"). Strangers' bytes are parsed
+ * here and nowhere else behind the front: no key, no database, no network. The ledger's messages are checked all the
+ * same.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -15,9 +16,9 @@ enum { IDLE_MS = 1000 };
 
 struct inspect {
     struct role *self;
-    struct channel *ledger;         /* owned; NULL: not linked */
-    struct event_checker *checker;  /* owned */
-    struct buf verdicts;            /* the answer being written */
+    struct channel *ledger;        /* owned; NULL: not linked */
+    struct event_checker *checker; /* owned */
+    struct buf verdicts;           /* the answer being written */
     uint64_t checked, refused;
     bool draining; /* leave once the ledger has */
 };
@@ -64,7 +65,8 @@ static bool handle(struct inspect *i, const struct channel_message *m, struct er
     return judge_all(i, m->body, e) && channel_send(i->ledger, INSPECT_CHECKED, buf_slice(&i->verdicts), e);
 }
 
-/* Serves what is there. A sibling that is gone comes back with a new channel; one that talks nonsense ends this role. */
+/* Serves what is there. A sibling that is gone comes back with a new channel; one that talks nonsense ends this role.
+ */
 static bool serve(struct inspect *i, struct err *e)
 {
     struct channel_message m;

@@ -1,6 +1,7 @@
 /*
- * Role ledger: the one sequencer of a vault. Packs from RabbitMQ become numbered, encrypted rows in PostgreSQL, then answers. Holds the pack
- * and deduplication keys and, while a lot is open, its key; what strangers wrote is parsed by inspect only.
+ * Role ledger: the one sequencer of a vault. Packs from RabbitMQ become numbered, encrypted rows in PostgreSQL, then
+ * answers. Holds the pack and deduplication keys and, while a lot is open, its key; what strangers wrote is parsed by
+ * inspect only.
  */
 #include "ingest/ledger_internal.h"
 
@@ -29,7 +30,8 @@ struct ledger_batch *ledger_batch_at(struct ledger *l, unsigned i)
     return i < l->used ? &l->batches[(l->first + i) % LEDGER_BATCHES] : NULL;
 }
 
-/* --- keys and recipients ------------------------------------------------------------------------------------------------------ */
+/* --- keys and recipients
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool load_pack_keys(struct ledger *l, const struct settings *s, struct err *e)
 {
@@ -74,7 +76,8 @@ static bool load_identity(struct ledger *l, struct err *e)
 /* What a reload may change; an error leaves everything as it was. */
 static bool load(struct ledger *l, const struct settings *s, struct err *e)
 {
-    struct envelope_recipients *recipients = envelope_recipients_load(s->regulator.recipients.items, s->regulator.recipients.count, e);
+    struct envelope_recipients *recipients =
+        envelope_recipients_load(s->regulator.recipients.items, s->regulator.recipients.count, e);
 
     if (recipients == NULL)
         return false;
@@ -130,7 +133,8 @@ static void finish(struct ledger *l)
     free(l->exchange_archive);
 }
 
-/* --- the parent ---------------------------------------------------------------------------------------------------------------- */
+/* --- the parent
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void on_linked(void *ctx, const char *kind, unsigned index, struct channel *c)
 {
@@ -199,16 +203,19 @@ static void report(struct ledger *l)
              l->figures.transactions, l->fenced ? 1 : 0, l->head.next_serial, l->head.lot);
     role_metrics(l->self, text);
     if (l->fenced)
-        role_ready(l->self, true, "active: epoch %" PRIu64 ", lot %" PRIu64 ", next serial %" PRIu64, l->epoch, l->head.lot,
-                   l->head.next_serial);
+        role_ready(l->self, true, "active: epoch %" PRIu64 ", lot %" PRIu64 ", next serial %" PRIu64, l->epoch,
+                   l->head.lot, l->head.next_serial);
 }
 
-/* --- a session ------------------------------------------------------------------------------------------------------------------ */
+/* --- a session
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static bool open_consumer(struct ledger *l, struct err *e)
 {
-    const struct broker_options o = {.settings = l->settings, .certificate = l->settings->ingest.rabbitmq_certificate,
-                                     .key = l->settings->ingest.rabbitmq_key, .name = "coffre-ingest ledger"};
+    const struct broker_options o = {.settings = l->settings,
+                                     .certificate = l->settings->ingest.rabbitmq_certificate,
+                                     .key = l->settings->ingest.rabbitmq_key,
+                                     .name = "coffre-ingest ledger"};
 
     l->consumer = broker_open(&o, e);
     return l->consumer != NULL &&
@@ -273,7 +280,8 @@ static bool work(struct ledger *l, struct err *e)
     if ((l->used != 0 && !ledger_fence(l, e)) || !ledger_check(l, e) || !ledger_look(l, e))
         return false;
     /* What PostgreSQL waits for first, then what can be prepared while it works. */
-    return ledger_write(l, e) && ledger_prepare(l, e) && ledger_write(l, e) && ledger_publish(l, e) && ledger_roster(l, e);
+    return ledger_write(l, e) && ledger_prepare(l, e) && ledger_write(l, e) && ledger_publish(l, e) &&
+           ledger_roster(l, e);
 }
 
 static void add_fd(struct pollfd *fds, unsigned *n, int fd, bool out)
@@ -364,7 +372,8 @@ static bool rest(struct ledger *l, uint64_t ms)
     return !l->draining;
 }
 
-/* Sessions until the daemon stops. Only a configuration that can never work, or a broken process, ends the role otherwise. */
+/* Sessions until the daemon stops. Only a configuration that can never work, or a broken process, ends the role
+ * otherwise. */
 static int run(struct ledger *l)
 {
     uint64_t backoff = BACKOFF_MIN_MS;

@@ -1,6 +1,6 @@
 /*
- * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside, depositors' queues,
- * acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
+ * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside, depositors'
+ * queues, acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
  */
 #include "ingest/ledger_internal.h"
 
@@ -16,15 +16,18 @@ static const int64_t QUEUE_BYTES_MAX = 1 << 30; /* PROTOCOL.md: x-max-length-byt
 
 bool ledger_answer_open(struct ledger *l, struct err *e)
 {
-    const struct broker_options o = {.settings = l->settings, .certificate = l->settings->ingest.rabbitmq_certificate,
-                                     .key = l->settings->ingest.rabbitmq_key, .name = "coffre-ingest ledger, answers"};
+    const struct broker_options o = {.settings = l->settings,
+                                     .certificate = l->settings->ingest.rabbitmq_certificate,
+                                     .key = l->settings->ingest.rabbitmq_key,
+                                     .name = "coffre-ingest ledger, answers"};
 
     l->publisher = broker_open(&o, e);
     return l->publisher != NULL && broker_channel_open(l->publisher, CHANNEL_PUBLISH, e) &&
            broker_confirms(l->publisher, CHANNEL_PUBLISH, e);
 }
 
-/* --- depositors' queues ----------------------------------------------------------------------------------------------------- */
+/* --- depositors' queues
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bool declare_one(struct ledger *l, const char *exchange, uint32_t depositor, bool keyed, struct err *e)
 {
@@ -35,7 +38,8 @@ static bool declare_one(struct ledger *l, const char *exchange, uint32_t deposit
 
     if (keyed)
         snprintf(key, sizeof(key), "%" PRIu32, depositor);
-    ok = broker_declare_queue(l->publisher, queue, &argument, 1, e) && broker_bind_queue(l->publisher, queue, exchange, key, e);
+    ok = broker_declare_queue(l->publisher, queue, &argument, 1, e) &&
+         broker_bind_queue(l->publisher, queue, exchange, key, e);
     free(queue);
     return ok;
 }
@@ -45,9 +49,11 @@ static bool declare(struct ledger *l, uint32_t depositor, struct err *e)
 {
     struct err why = {0};
 
-    if (!broker_channel_is_open(l->publisher, CHANNEL_DECLARE) && !broker_channel_open(l->publisher, CHANNEL_DECLARE, e))
+    if (!broker_channel_is_open(l->publisher, CHANNEL_DECLARE) &&
+        !broker_channel_open(l->publisher, CHANNEL_DECLARE, e))
         return false;
-    if (declare_one(l, l->exchange_out, depositor, true, &why) && declare_one(l, l->exchange_archive, depositor, false, &why))
+    if (declare_one(l, l->exchange_out, depositor, true, &why) &&
+        declare_one(l, l->exchange_archive, depositor, false, &why))
         return true;
     if (why.code == ERR_RETRY)
         return err_set(e, ERR_RETRY, "%s", why.text);
@@ -72,7 +78,8 @@ bool ledger_roster(struct ledger *l, struct err *e)
     if (now < l->roster_next || l->looking != NULL)
         return true;
     l->roster_next = now + LEDGER_ROSTER_MS;
-    r = database_query(l->look, "SELECT id FROM role WHERE profile = 'depositor' AND revoked_at IS NULL ORDER BY id", NULL, 0, e);
+    r = database_query(l->look, "SELECT id FROM role WHERE profile = 'depositor' AND revoked_at IS NULL ORDER BY id",
+                       NULL, 0, e);
     if (r == NULL)
         return false;
     for (int i = 0; ok && i < PQntuples(r); i++) {
@@ -88,7 +95,8 @@ bool ledger_roster(struct ledger *l, struct err *e)
     return ok;
 }
 
-/* --- answers ------------------------------------------------------------------------------------------------------------------ */
+/* --- answers
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void put_answer(struct wire_writer *w, const struct batch_entry *entry)
 {
@@ -156,7 +164,8 @@ bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e)
     return true;
 }
 
-/* --- publishing ------------------------------------------------------------------------------------------------------------------ */
+/* --- publishing
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static bool publish_one(struct ledger *l, struct ledger_message *m, struct err *e)
 {
@@ -202,7 +211,8 @@ static bool settle(struct ledger *l, unsigned index, bool stored, struct err *e)
 
     if (stored || (m->depositor != PARKED && m->attempts >= LEDGER_REPUBLISH_MAX)) {
         if (!stored)
-            log_error("answer-dropped", "answers for depositor %" PRIu32 " could not be queued %u times and are dropped", m->depositor,
+            log_error("answer-dropped",
+                      "answers for depositor %" PRIu32 " could not be queued %u times and are dropped", m->depositor,
                       m->attempts);
         message_done(l, index);
         return true;
@@ -212,7 +222,8 @@ static bool settle(struct ledger *l, unsigned index, bool stored, struct err *e)
     if (m->depositor != PARKED)
         return !m->returned || declare(l, m->depositor, e);
     log_error("parked-queue", "a pack cannot be set aside: no queue %s.Parked, or it refuses", l->exchange_in);
-    role_ready(l->self, false, "a pack cannot be set aside: there must be a queue bound to %s with key parked", l->exchange_in);
+    role_ready(l->self, false, "a pack cannot be set aside: there must be a queue bound to %s with key parked",
+               l->exchange_in);
     return true;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The ledger's intake: packs from RabbitMQ are opened into batches, and batches are judged by inspect. Packs are hostile until opened;
- * verdicts come from the process that parses strangers' bytes and are checked again.
+ * The ledger's intake: packs from RabbitMQ are opened into batches, and batches are judged by inspect. Packs are
+ * hostile until opened; verdicts come from the process that parses strangers' bytes and are checked again.
  */
 #include "ingest/ledger_internal.h"
 
@@ -14,7 +14,8 @@ static const uint64_t RECEIVED_MAX = UINT64_C(253402300799999); /* ms since 1970
 
 enum { CHECK_ATTEMPTS = 3 /* inspect ends that often on one deposit: the deposit is to blame */ };
 
-/* --- batches -------------------------------------------------------------------------------------------------------------- */
+/* --- batches
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static void give_back(struct buf *b)
 {
@@ -80,7 +81,8 @@ static bool is_full(const struct ledger *l, const struct ledger_batch *b)
     return b->count >= l->batch_events || b->records.len >= LEDGER_BATCH_BYTES;
 }
 
-/* --- packs ---------------------------------------------------------------------------------------------------------------- */
+/* --- packs
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* A pack that cannot be read is kept as it is, for a human: losing it or trying for ever would both be wrong. */
 static void park(struct ledger *l, struct ledger_batch *b, struct slice pack, const struct err *why)
@@ -194,7 +196,8 @@ bool ledger_consume(struct ledger *l, struct err *e)
     return true;
 }
 
-/* --- inspect -------------------------------------------------------------------------------------------------------------- */
+/* --- inspect
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Collecting ends: records get their entries, which borrow from them. */
 static void fill_entries(struct ledger_batch *b)
@@ -310,8 +313,8 @@ static bool identify_all(struct ledger *l, struct ledger_batch *b, struct err *e
 }
 
 /*
- * Inspect has ended while it had deposits: again when it is back, one at a time to find the one to blame; that one is then
- * refused without being read.
+ * Inspect has ended while it had deposits: again when it is back, one at a time to find the one to blame; that one is
+ * then refused without being read.
  */
 void ledger_inspect_gone(struct ledger *l)
 {
@@ -358,7 +361,8 @@ static void receive_verdicts(struct ledger *l)
     }
 }
 
-/* Starts checking the collecting batch once nobody else is being checked: packs arriving meanwhile make the next batch larger. */
+/* Starts checking the collecting batch once nobody else is being checked: packs arriving meanwhile make the next batch
+ * larger. */
 static void begin_check(struct ledger *l)
 {
     struct ledger_batch *b = l->used == 0 ? NULL : ledger_batch_at(l, l->used - 1);

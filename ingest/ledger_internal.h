@@ -1,8 +1,8 @@
 /*
- * The ledger's parts, which only ledger*.c share. A session is everything between connecting to both servers and the first thing that
- * goes wrong: then all of it is dropped, RabbitMQ delivers again what was not acknowledged, and what had been committed is
- * recognised as duplicate. A batch goes collecting → checking → looking → numbered → written → answered; up to LEDGER_BATCHES at once,
- * each step in order.
+ * The ledger's parts, which only ledger*.c share. A session is everything between connecting to both servers and the
+ * first thing that goes wrong: then all of it is dropped, RabbitMQ delivers again what was not acknowledged, and what
+ * had been committed is recognised as duplicate. A batch goes collecting → checking → looking → numbered → written →
+ * answered; up to LEDGER_BATCHES at once, each step in order.
  */
 #ifndef COFFRE_INGEST_LEDGER_INTERNAL_H
 #define COFFRE_INGEST_LEDGER_INTERNAL_H
@@ -16,21 +16,21 @@
 
 enum {
     LEDGER_BATCHES = 4,
-    LEDGER_PARTS = 2,                /* one being written, one being prepared */
-    LEDGER_PREFETCH = 64,            /* packs RabbitMQ hands out unacknowledged */
-    LEDGER_BATCH_BYTES = 16 << 20,   /* of deposits in one batch, but for one larger pack */
+    LEDGER_PARTS = 2,              /* one being written, one being prepared */
+    LEDGER_PREFETCH = 64,          /* packs RabbitMQ hands out unacknowledged */
+    LEDGER_BATCH_BYTES = 16 << 20, /* of deposits in one batch, but for one larger pack */
     LEDGER_RECORDS_MAX = ROLE_MESSAGE_MAX - 64,
-    LEDGER_KEEP_BYTES = 8 << 20,     /* a buffer larger than that is given back when its batch is over */
-    LEDGER_CHECK_MS = 10000,         /* inspect has so long for one message */
+    LEDGER_KEEP_BYTES = 8 << 20, /* a buffer larger than that is given back when its batch is over */
+    LEDGER_CHECK_MS = 10000,     /* inspect has so long for one message */
     LEDGER_FENCE_RETRY_MS = 250,
-    LEDGER_ROSTER_MS = 5000,         /* new depositors are looked for that often */
-    LEDGER_UNSEEN_MAX = 8,           /* then look-ups are left to the unique index, until it finds a duplicate */
+    LEDGER_ROSTER_MS = 5000, /* new depositors are looked for that often */
+    LEDGER_UNSEEN_MAX = 8,   /* then look-ups are left to the unique index, until it finds a duplicate */
     LEDGER_REPUBLISH_MS = 1000,
-    LEDGER_REPUBLISH_MAX = 30,       /* times; then an answer is given up, its sensor asks again */
-    LEDGER_LOCK_CLASS = 0x43464c47,  /* advisory lock (LEDGER_LOCK_CLASS, vault number): the active ledger holds it */
+    LEDGER_REPUBLISH_MAX = 30,      /* times; then an answer is given up, its sensor asks again */
+    LEDGER_LOCK_CLASS = 0x43464c47, /* advisory lock (LEDGER_LOCK_CLASS, vault number): the active ledger holds it */
 
-    CHANNEL_CONSUME = 1,             /* on the consuming connection */
-    CHANNEL_DECLARE = 1,             /* on the publishing one: errors of declarations close this channel only */
+    CHANNEL_CONSUME = 1, /* on the consuming connection */
+    CHANNEL_DECLARE = 1, /* on the publishing one: errors of declarations close this channel only */
     CHANNEL_PUBLISH = 2,
 };
 
@@ -39,9 +39,9 @@ enum ledger_batch_state {
     LEDGER_COLLECTING, /* packs are opened into it */
     LEDGER_CHECKING,   /* inspect has it */
     LEDGER_CHECKED,
-    LEDGER_LOOKING,    /* PostgreSQL looks for duplicates */
-    LEDGER_LOOKED,     /* being numbered, encrypted, written, part by part */
-    LEDGER_WRITTEN,    /* committed: answers are on their way */
+    LEDGER_LOOKING, /* PostgreSQL looks for duplicates */
+    LEDGER_LOOKED,  /* being numbered, encrypted, written, part by part */
+    LEDGER_WRITTEN, /* committed: answers are on their way */
 };
 
 struct ledger_batch {
@@ -54,24 +54,24 @@ struct ledger_batch {
     struct batch_entry *stored;  /* owned; what PostgreSQL had: id, serial, lot only */
     struct batch_table stored_table;
     size_t stored_count;
-    bool looked;                 /* PostgreSQL was asked for duplicates */
-    size_t checked;              /* entries judged */
-    size_t prepared;             /* entries in parts, from the start */
-    size_t written;              /* entries whose part is committed */
-    struct buf *parked;          /* owned; packs nobody can read, as received */
+    bool looked;        /* PostgreSQL was asked for duplicates */
+    size_t checked;     /* entries judged */
+    size_t prepared;    /* entries in parts, from the start */
+    size_t written;     /* entries whose part is committed */
+    struct buf *parked; /* owned; packs nobody can read, as received */
     unsigned parked_count;
-    unsigned outgoing;           /* messages not yet confirmed */
-    uint64_t last_tag;           /* deliveries up to this one are in this batch or before */
+    unsigned outgoing; /* messages not yet confirmed */
+    uint64_t last_tag; /* deliveries up to this one are in this batch or before */
     uint64_t began_ms;
 };
 
 /* A lot's key, made here and kept until the next one. */
 struct ledger_key {
     struct secret key;
-    uint64_t lot;     /* 0: none */
+    uint64_t lot; /* 0: none */
     unsigned ordinal;
-    bool planned;     /* a part that inserts its row exists or is committed */
-    struct buf file;  /* CMS for the regulator */
+    bool planned;    /* a part that inserts its row exists or is committed */
+    struct buf file; /* CMS for the regulator */
     char id[ENVELOPE_KEY_ID_MAX + 1];
 };
 
@@ -84,10 +84,10 @@ struct ledger_part {
     struct ledger_batch *batch; /* NULL: free */
     size_t from, to;            /* entries */
     struct batch_head before, after;
-    enum batch_room close;      /* the lot is closed behind it */
-    unsigned events;            /* new ones: rows in `copy` */
-    struct buf copy;            /* binary COPY */
-    struct buf quarantine;      /* CMS files one after the other */
+    enum batch_room close;              /* the lot is closed behind it */
+    unsigned events;                    /* new ones: rows in `copy` */
+    struct buf copy;                    /* binary COPY */
+    struct buf quarantine;              /* CMS files one after the other */
     struct ledger_quarantined *invalid; /* owned */
     unsigned invalid_count, invalid_capacity;
     unsigned ordinal;
@@ -102,9 +102,9 @@ enum ledger_write_state { WRITE_IDLE, WRITE_HEAD, WRITE_COPY_IN, WRITE_COPYING, 
 struct ledger_message {
     struct ledger_batch *batch;
     struct buf body;
-    uint32_t depositor;   /* 0: a pack to park */
-    uint64_t tag;         /* 0: not sent */
-    uint64_t send_at;     /* not before, ms */
+    uint32_t depositor; /* 0: a pack to park */
+    uint64_t tag;       /* 0: not sent */
+    uint64_t send_at;   /* not before, ms */
     unsigned attempts;
     bool returned;
 };
@@ -113,9 +113,9 @@ struct ledger {
     struct role *self;
     const struct settings *settings;
     /* For the role's life. */
-    struct channel *inspect;         /* NULL: not linked */
+    struct channel *inspect;                                        /* NULL: not linked */
     char *queue_in, *exchange_in, *exchange_out, *exchange_archive; /* owned */
-    char vault[32];                  /* "<operator>/<N>" */
+    char vault[32];                                                 /* "<operator>/<N>" */
     struct batch_limits limits;
     uint64_t batch_events;
     struct pack_reader *reader;
@@ -127,35 +127,35 @@ struct ledger {
     struct ledger_key key;
     bool draining;
     bool orphaned;
-    bool misconfigured;              /* the database is another vault's */
+    bool misconfigured; /* the database is another vault's */
     /* For a session. */
     struct broker *consumer, *publisher;
     struct database *write, *look;
-    bool fenced;                     /* the lock is ours, the epoch too */
+    bool fenced; /* the lock is ours, the epoch too */
     uint64_t epoch;
-    uint64_t takeover_lot;           /* the lot open when we took over: its keys' ordinals continue */
+    uint64_t takeover_lot; /* the lot open when we took over: its keys' ordinals continue */
     unsigned takeover_ordinal;
     uint64_t fence_next, fence_since;
-    struct batch_head head;          /* as it will be when all prepared parts are committed */
+    struct batch_head head; /* as it will be when all prepared parts are committed */
     struct ledger_batch batches[LEDGER_BATCHES];
-    unsigned first, used;            /* ring: oldest batch and number in use */
+    unsigned first, used; /* ring: oldest batch and number in use */
     struct ledger_part parts[LEDGER_PARTS];
     unsigned part_first, part_used;
     enum ledger_write_state writing; /* of parts[part_first] */
     struct ledger_batch *checking;
-    size_t check_from, check_to;     /* entries inspect has */
-    unsigned check_failures;         /* of inspect, on these entries */
+    size_t check_from, check_to; /* entries inspect has */
+    unsigned check_failures;     /* of inspect, on these entries */
     bool check_singly;
     uint64_t check_sent;
     struct ledger_batch *looking;
-    unsigned unseen;                 /* look-ups in a row that found nothing */
-    struct buf *waiting;             /* owned; raw packs that no batch takes yet, oldest first */
+    unsigned unseen;     /* look-ups in a row that found nothing */
+    struct buf *waiting; /* owned; raw packs that no batch takes yet, oldest first */
     uint64_t *waiting_tags;
     unsigned waiting_first, waiting_count;
     uint64_t consumer_polled;
     struct ledger_message *messages; /* owned */
     unsigned message_count, message_capacity;
-    uint32_t *declared;              /* owned; depositors whose queues are there */
+    uint32_t *declared; /* owned; depositors whose queues are there */
     unsigned declared_count;
     uint64_t roster_next;
     /* Figures. */
@@ -183,10 +183,12 @@ void ledger_part_reset(struct ledger_part *p);
 void ledger_parts_drop(struct ledger *l, const struct batch_head *head); /* all prepared work again from `head` */
 void ledger_part_clear(struct ledger_part *p);
 
-/* ledger_store.c: fence, duplicates, transactions. */
+/* ledger_store.c: fence, duplicates. */
 MUST_CHECK bool ledger_store_open(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_fence(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_look(struct ledger *l, struct err *e);
+
+/* ledger_write.c: one transaction for each part. */
 MUST_CHECK bool ledger_write(struct ledger *l, struct err *e);
 bool ledger_wants_to_write(const struct ledger *l); /* COPY data waits for the socket */
 

@@ -1,6 +1,6 @@
 /*
- * The ledger's work on one part of a batch: which deposits are the same, numbers, digests, encryption, rows. All in memory, from
- * verdicts already checked; nothing is true before PostgreSQL has committed it.
+ * The ledger's work on one part of a batch: which deposits are the same, numbers, digests, encryption, rows. All in
+ * memory, from verdicts already checked; nothing is true before PostgreSQL has committed it.
  */
 #include "ingest/ledger_internal.h"
 
@@ -47,7 +47,8 @@ void ledger_part_clear(struct ledger_part *p)
     p->invalid_capacity = 0;
 }
 
-/* What of this batch is not committed was never numbered: lots, and with them duplicates' answers, may come out otherwise. */
+/* What of this batch is not committed was never numbered: lots, and with them duplicates' answers, may come out
+ * otherwise. */
 static void forget_numbers(struct ledger_batch *b)
 {
     batch_table_reset(&b->table, b->count);
@@ -79,7 +80,8 @@ void ledger_parts_drop(struct ledger *l, const struct batch_head *head)
     l->head = *head;
 }
 
-/* --- the lot's key --------------------------------------------------------------------------------------------------------- */
+/* --- the lot's key
+ * --------------------------------------------------------------------------------------------------------- */
 
 static bool new_key(struct ledger *l, struct err *e)
 {
@@ -95,7 +97,8 @@ static bool new_key(struct ledger *l, struct err *e)
     if (k->file.max == 0)
         buf_init(&k->file, 1 << 20);
     buf_reset(&k->file);
-    if (!envelope_set_key(l->envelope, k->key.at, k->id, e) || !envelope_seal_key(l->recipients, k->key.at, &k->file, e))
+    if (!envelope_set_key(l->envelope, k->key.at, k->id, e) ||
+        !envelope_seal_key(l->recipients, k->key.at, &k->file, e))
         return false;
     /* The envelope has what it needs, the regulator the rest. */
     OPENSSL_cleanse(k->key.at, ENVELOPE_KEY_SIZE);
@@ -120,7 +123,8 @@ static bool use_key(struct ledger *l, struct ledger_part *p, struct err *e)
     return buf_add_slice(&p->key_file, buf_slice(&l->key.file), e);
 }
 
-/* --- entries ---------------------------------------------------------------------------------------------------------------- */
+/* --- entries
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* The same deposit among those numbered and perhaps not yet visible to the look-up, or among those it found. */
 static const struct batch_entry *find_same(const struct ledger *l, const struct ledger_batch *b, const uint8_t *id)
@@ -171,8 +175,8 @@ static bool put_sums(struct ledger *l, struct wire_writer *w, struct slice body,
     return true;
 }
 
-static bool put_event(struct ledger *l, struct ledger_part *p, const struct batch_entry *entry, const struct slice parts[3],
-                      size_t size, struct err *e)
+static bool put_event(struct ledger *l, struct ledger_part *p, const struct batch_entry *entry,
+                      const struct slice parts[3], size_t size, struct err *e)
 {
     struct wire_writer w = wire_write(&p->copy);
     size_t at;
@@ -229,7 +233,8 @@ static bool add_duplicate(struct ledger *l, struct batch_entry *entry, struct er
     return batch_number(entry, digits, parts, e) && digest_numbered(l, entry, parts, e);
 }
 
-static bool add_invalid(struct ledger *l, struct ledger_part *p, const struct batch_entry *entry, size_t index, struct err *e)
+static bool add_invalid(struct ledger *l, struct ledger_part *p, const struct batch_entry *entry, size_t index,
+                        struct err *e)
 {
     struct ledger_quarantined *q;
 
@@ -267,7 +272,9 @@ static enum added add_entry(struct ledger *l, struct ledger_part *p, size_t inde
     return ADD_FAILED;
 }
 
-/* --- parts -------------------------------------------------------------------------------------------------------------------- */
+/* --- parts
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void begin_part(struct ledger *l, struct ledger_part *p, struct ledger_batch *b)
 {

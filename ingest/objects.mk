@@ -13,5 +13,5 @@ coffre-deposit_OBJS = ingest/deposit/main.o ingest/deposit/options.o ingest/depo
 	ingest/deposit/load.o ingest/deposit/load_lane.o ingest/deposit/load_follow.o ingest/deposit/load_report.o \
 	$(DEPOSIT_PURE_OBJS) ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
 # ledger and inspect
-coffre-ingest_OBJS += ingest/ledger.o ingest/ledger_intake.o ingest/ledger_part.o ingest/ledger_store.o ingest/ledger_answer.o \
+coffre-ingest_OBJS += ingest/ledger.o ingest/ledger_intake.o ingest/ledger_part.o ingest/ledger_store.o ingest/ledger_write.o ingest/ledger_answer.o \
 	ingest/batch.o ingest/digest.o ingest/envelope.o ingest/envelope_key.o ingest/inspect.o ingest/event.o ingest/event_xml.o

@@ -1,6 +1,6 @@
 /*
- * Sealing and opening packs (common/PROTOCOL.md, "Pack"): AES-256-GCM (NIST SP 800-38D) under a key derived once per salt
- * with HKDF-SHA-256 (RFC 5869). A pack read is hostile until its tag has been checked.
+ * Sealing and opening packs (common/PROTOCOL.md, "Pack"): AES-256-GCM (NIST SP 800-38D) under a key derived once per
+ * salt with HKDF-SHA-256 (RFC 5869). A pack read is hostile until its tag has been checked.
  */
 #include "common/formats/pack.h"
 
@@ -34,12 +34,12 @@ struct pack_key {
 
 struct pack_writer {
     struct pack_key key;
-    char *vault;                     /* owned; authenticated with the header */
+    char *vault; /* owned; authenticated with the header */
     uint8_t salt[PACK_SALT_SIZE];
-    uint32_t counter;                /* of the last pack begun under this salt */
-    EVP_CIPHER *cipher;              /* owned */
-    EVP_CIPHER_CTX *ctx;             /* owned; keyed for `salt` */
-    struct buf *out;                 /* borrowed: the pack being written; NULL between packs */
+    uint32_t counter;    /* of the last pack begun under this salt */
+    EVP_CIPHER *cipher;  /* owned */
+    EVP_CIPHER_CTX *ctx; /* owned; keyed for `salt` */
+    struct buf *out;     /* borrowed: the pack being written; NULL between packs */
 };
 
 /* A derived key at hand. */
@@ -52,8 +52,8 @@ struct derived {
 struct pack_reader {
     struct pack_key keys[PACK_KEYS_MAX];
     unsigned count;
-    char *vault;         /* owned */
-    EVP_CIPHER *cipher;  /* owned */
+    char *vault;        /* owned */
+    EVP_CIPHER *cipher; /* owned */
     struct derived derived[DERIVED_MAX];
     unsigned next_place; /* the place to use for the next new salt: oldest first */
 };

@@ -9,8 +9,8 @@
 #include "common/values/wire.h"
 
 enum {
-    PACK_KEY_SIZE = 32,    /* bytes of a pack key */
-    PACK_KEY_ID_SIZE = 8,  /* first bytes of its SHA-256 */
+    PACK_KEY_SIZE = 32,   /* bytes of a pack key */
+    PACK_KEY_ID_SIZE = 8, /* first bytes of its SHA-256 */
     PACK_SALT_SIZE = 16,
     PACK_HEADER_SIZE = 36,
     PACK_TAG_SIZE = 16,
@@ -28,26 +28,27 @@ enum pack_kind { PACK_DEPOSITS = 1, PACK_ANSWERS = 2 };
 struct pack_writer;
 
 /*
- * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes, copied
- * into OpenSSL's secure heap (locked memory where the process has set one up). `vault` is "<operator>/<N>". NULL and ERR_FATAL when OpenSSL
- * fails, ERR_INPUT on a key of another size.
+ * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes,
+ * copied into OpenSSL's secure heap (locked memory where the process has set one up). `vault` is "<operator>/<N>". NULL
+ * and ERR_FATAL when OpenSSL fails, ERR_INPUT on a key of another size.
  */
 struct pack_writer *pack_writer_new(struct slice key, const char *vault, struct err *e);
 void pack_writer_free(struct pack_writer *w);
 
 /*
- * Starts a pack at the end of `out`, which is borrowed until pack_end() and must not be touched meanwhile. A pack begun and never ended is
- * dropped by the next pack_begin(); what it left in its `out` is the caller's to reset.
+ * Starts a pack at the end of `out`, which is borrowed until pack_end() and must not be touched meanwhile. A pack begun
+ * and never ended is dropped by the next pack_begin(); what it left in its `out` is the caller's to reset.
  */
 MUST_CHECK bool pack_begin(struct pack_writer *w, enum pack_kind kind, struct buf *out, struct err *e);
 
 /*
- * Encrypts more plaintext straight into `out`: whole framed records, or parts of one; the pack's plaintext is their concatenation.
- * ERR_INPUT when `out` is full: this part is not in the pack, and the pack can still be ended.
+ * Encrypts more plaintext straight into `out`: whole framed records, or parts of one; the pack's plaintext is their
+ * concatenation. ERR_INPUT when `out` is full: this part is not in the pack, and the pack can still be ended.
  */
 MUST_CHECK bool pack_add(struct pack_writer *w, struct slice plain, struct err *e);
 
-/* Writes the tag: `out` now holds the whole pack. Room for the tag must be there: leave PACK_TAG_SIZE below out's maximum. */
+/* Writes the tag: `out` now holds the whole pack. Room for the tag must be there: leave PACK_TAG_SIZE below out's
+ * maximum. */
 MUST_CHECK bool pack_end(struct pack_writer *w, struct err *e);
 
 /* Opening. Several keys, so that they can be changed while packs wait in queues. */
@@ -58,21 +59,22 @@ struct pack_reader *pack_reader_new(const struct slice *keys, unsigned count, co
 void pack_reader_free(struct pack_reader *r);
 
 /*
- * Appends the plaintext of `pack` (framed records) to `plain`: packs can be opened one after the other into one list of records.
- * Nothing is appended on failure (and what was written is wiped): ERR_INPUT malformed, of another kind, or altered (tag); ERR_DENIED sealed
- * under a key not held here; ERR_RETRY when `plain` has no room left.
+ * Appends the plaintext of `pack` (framed records) to `plain`: packs can be opened one after the other into one list of
+ * records. Nothing is appended on failure (and what was written is wiped): ERR_INPUT malformed, of another kind, or
+ * altered (tag); ERR_DENIED sealed under a key not held here; ERR_RETRY when `plain` has no room left.
  */
-MUST_CHECK bool pack_open(struct pack_reader *r, struct slice pack, enum pack_kind kind, struct buf *plain, struct err *e);
+MUST_CHECK bool pack_open(struct pack_reader *r, struct slice pack, enum pack_kind kind, struct buf *plain,
+                          struct err *e);
 
 /* A deposit as the front received it. All slices borrow from the bytes decoded. */
 struct pack_deposit {
-    uint32_t depositor;  /* role.id */
-    uint64_t received;   /* by the front, ms since 1970 */
-    uint64_t timestamp;  /* header `Timestamp`, ms since 1970; 0 when absent */
+    uint32_t depositor; /* role.id */
+    uint64_t received;  /* by the front, ms since 1970 */
+    uint64_t timestamp; /* header `Timestamp`, ms since 1970; 0 when absent */
     bool has_timestamp;
-    bool bytes_message;  /* a BytesMessage, not a TextMessage */
+    bool bytes_message;                          /* a BytesMessage, not a TextMessage */
     struct slice client_id, digest, digest_algo; /* headers, as received; empty when absent */
-    struct slice body;   /* the event's XML */
+    struct slice body;                           /* the event's XML */
 };
 
 enum pack_status { PACK_OK = 0, PACK_DUPLICATE = 1, PACK_INVALID = 2 };
@@ -85,7 +87,7 @@ struct pack_answer {
     uint64_t lot;         /* 0 on PACK_INVALID */
     struct slice client_id;
     struct slice digest, digest_algo; /* of the event with its serial */
-    struct slice reason;  /* empty but on PACK_INVALID */
+    struct slice reason;              /* empty but on PACK_INVALID */
 };
 
 /* A sealed lot, as the sealer tells depositors. */

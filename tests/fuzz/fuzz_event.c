@@ -1,6 +1,7 @@
 /*
- * Fuzz target: the rules of one deposit, as inspect runs them. The first byte chooses what is tried: 0, everything but the body
- * is right; otherwise ClientId, Digest and DigestAlgo come from the input too. A verdict must be one the ledger would believe.
+ * Fuzz target: the rules of one deposit, as inspect runs them. The first byte chooses what is tried: 0, everything but
+ * the body is right; otherwise ClientId, Digest and DigestAlgo come from the input too. A verdict must be one the
+ * ledger would believe.
  */
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /*
- * Fuzz target: packs and the records inside. The first byte chooses: 0, the rest is opened as a pack (it can hardly be one: headers
- * and tags are tried); otherwise the rest is a pack's plaintext. What decodes must encode to the same bytes.
+ * Fuzz target: packs and the records inside. The first byte chooses: 0, the rest is opened as a pack (it can hardly be
+ * one: headers and tags are tried); otherwise the rest is a pack's plaintext. What decodes must encode to the same
+ * bytes.
  */
 #include <stdlib.h>
 
@@ -46,7 +47,8 @@ static void round_trip(struct slice plain, size_t flip)
     buf_init(&pack, 1 << 20);
     buf_init_secret(&back, 1 << 20);
     check(pack_begin(writer, PACK_DEPOSITS, &pack, NULL) && pack_add(writer, slice_of(plain.at, plain.len / 2), NULL));
-    check(pack_add(writer, slice_of(plain.at + plain.len / 2, plain.len - plain.len / 2), NULL) && pack_end(writer, NULL));
+    check(pack_add(writer, slice_of(plain.at + plain.len / 2, plain.len - plain.len / 2), NULL) &&
+          pack_end(writer, NULL));
     check(pack_open(reader, buf_slice(&pack), PACK_DEPOSITS, &back, NULL) && slice_equal(buf_slice(&back), plain));
     pack.data[flip % pack.len] ^= 1;
     check(!pack_open(reader, buf_slice(&pack), PACK_DEPOSITS, &back, NULL));

@@ -25,9 +25,13 @@ static struct batch_identity *identity(void)
 /* The formula of batch.h, spelled out. */
 static void identity_is_as_specified(void **state)
 {
-    static const uint8_t TEXT[] = "\x01\0\0\0\x07\0\x03" "C:1\0\x04" "abcd";
+    static const uint8_t TEXT[] = "\x01\0\0\0\x07\0\x03"
+                                  "C:1\0\x04"
+                                  "abcd";
     struct batch_identity *k = identity();
-    struct pack_deposit d = {.depositor = 7, .client_id = SLICE_LITERAL("C:1"), .digest = SLICE_LITERAL("ABcd"),
+    struct pack_deposit d = {.depositor = 7,
+                             .client_id = SLICE_LITERAL("C:1"),
+                             .digest = SLICE_LITERAL("ABcd"),
                              .body = SLICE_LITERAL("<A/>")};
     uint8_t expected[32], id[BATCH_ID_SIZE];
     unsigned len;
@@ -43,8 +47,13 @@ static void identity_is_as_specified(void **state)
 
 static void identities_differ_where_they_must(void **state)
 {
-    struct pack_deposit base = {.depositor = 1, .received = 5, .timestamp = 6, .client_id = SLICE_LITERAL("AB"),
-                                .digest = SLICE_LITERAL("CD"), .digest_algo = SLICE_LITERAL("SHA-1"), .body = SLICE_LITERAL("x")};
+    struct pack_deposit base = {.depositor = 1,
+                                .received = 5,
+                                .timestamp = 6,
+                                .client_id = SLICE_LITERAL("AB"),
+                                .digest = SLICE_LITERAL("CD"),
+                                .digest_algo = SLICE_LITERAL("SHA-1"),
+                                .body = SLICE_LITERAL("x")};
     struct batch_identity *k = identity();
     struct pack_deposit d[8];
     uint8_t ids[8][BATCH_ID_SIZE], same[BATCH_ID_SIZE];
@@ -165,12 +174,9 @@ static void the_serial_takes_the_placeholder_s_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identity_is_as_specified),
-        cmocka_unit_test(identities_differ_where_they_must),
-        cmocka_unit_test(every_entry_is_found_and_no_other),
-        cmocka_unit_test(a_lot_never_exceeds_its_count),
-        cmocka_unit_test(a_lot_never_exceeds_its_bytes),
-        cmocka_unit_test(the_serial_takes_the_placeholder_s_place),
+        cmocka_unit_test(identity_is_as_specified),          cmocka_unit_test(identities_differ_where_they_must),
+        cmocka_unit_test(every_entry_is_found_and_no_other), cmocka_unit_test(a_lot_never_exceeds_its_count),
+        cmocka_unit_test(a_lot_never_exceeds_its_bytes),     cmocka_unit_test(the_serial_takes_the_placeholder_s_place),
     };
 
     return cmocka_run_group_tests_name("batch", tests, NULL, NULL);

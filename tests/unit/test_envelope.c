@@ -64,11 +64,13 @@ static int setup(void **state)
         return 1;
     for (unsigned i = 1; i <= 2; i++)
         if (run("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=regulator-%u -keyout reg%u.key -out reg%u.pem "
-                "-addext keyUsage=critical,keyEncipherment -days 2", i, i, i) != 0)
+                "-addext keyUsage=critical,keyEncipherment -days 2",
+                i, i, i) != 0)
             return 1;
     return run("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=signer -keyout sign.key -out sign.pem "
                "-addext keyUsage=critical,digitalSignature -days 2") != 0 ||
-           run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ec -keyout ec.key -out ec.pem -days 2") != 0;
+           run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ec -keyout ec.key -out "
+               "ec.pem -days 2") != 0;
 }
 
 static int teardown(void **state)
@@ -119,7 +121,9 @@ static void stock_openssl_opens_an_event(void **state)
         assert_true(envelope_add(v, parts, 3, &file, NULL));
         assert_int_equal(file.len, envelope_size(SIZES[i], 8));
         write_file("event.p7m", buf_slice(&file));
-        assert_int_equal(run("openssl cms -decrypt -inform DER -in event.p7m -secretkey %s -secretkeyid %s -out event.out", key, id), 0);
+        assert_int_equal(
+            run("openssl cms -decrypt -inform DER -in event.p7m -secretkey %s -secretkeyid %s -out event.out", key, id),
+            0);
         read_file("event.out", &back);
         assert_true(slice_equal(buf_slice(&back), slice_of(plain, SIZES[i])));
         free(plain);
@@ -132,7 +136,8 @@ static void stock_openssl_opens_an_event(void **state)
 /* DER has one spelling: what OpenSSL parses and writes again is what we wrote. */
 static void the_encoding_is_der(void **state)
 {
-    static const size_t SIZES[] = {0, 1, 50, 51, 52, 53, 80, 90, 100, 110, 127, 128, 130, 255, 256, 1000, 65300, 65400, 65535, 65536};
+    static const size_t SIZES[] = {0,   1,   50,  51,  52,  53,   80,    90,    100,   110,
+                                   127, 128, 130, 255, 256, 1000, 65300, 65400, 65535, 65536};
     struct envelope *v = new_envelope("1234567-12");
     uint8_t *plain = mem_zalloc(1, 70000);
 
@@ -275,16 +280,25 @@ static void stock_openssl_opens_a_lot_key_with_each_recipient(void **state)
         struct buf back;
 
         buf_init(&back, 2 << 20);
-        assert_int_equal(run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey reg%u.key -recip reg%u.pem -out key.out", i, i), 0);
+        assert_int_equal(
+            run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey reg%u.key -recip reg%u.pem -out key.out", i,
+                i),
+            0);
         read_file("key.out", &back);
         assert_true(slice_equal(buf_slice(&back), slice_of(KEY, sizeof(KEY))));
-        assert_int_equal(run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey reg%u.key -out key2.out && cmp key.out key2.out", i), 0);
+        assert_int_equal(run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey reg%u.key -out key2.out && cmp "
+                             "key.out key2.out",
+                             i),
+                         0);
         buf_free(&back);
     }
-    assert_int_not_equal(run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey sign.key -recip sign.pem -out no.out"), 0);
-    assert_int_equal(run("openssl cms -cmsout -print -noout -inform DER -in 000042-1.p7m >print && grep -q rsaesOaep print && "
-                         "grep -q authEnvelopedData print && grep -q aes-256-gcm print && grep -q subjectKeyIdentifier print && "
-                         "test $(grep -c ':sha256' print) -eq 4 && test $(grep -c ':mgf1' print) -eq 2"), 0);
+    assert_int_not_equal(
+        run("openssl cms -decrypt -inform DER -in 000042-1.p7m -inkey sign.key -recip sign.pem -out no.out"), 0);
+    assert_int_equal(
+        run("openssl cms -cmsout -print -noout -inform DER -in 000042-1.p7m >print && grep -q rsaesOaep print && "
+            "grep -q authEnvelopedData print && grep -q aes-256-gcm print && grep -q subjectKeyIdentifier print && "
+            "test $(grep -c ':sha256' print) -eq 4 && test $(grep -c ':mgf1' print) -eq 2"),
+        0);
     buf_free(&file);
     envelope_recipients_free(r);
 }

@@ -234,8 +234,15 @@ static void a_full_buffer_is_said_so(void **state)
 static void deposits_are_read_as_written(void **state)
 {
     struct fixture *f = *state;
-    struct pack_deposit in = {7, 1700000000123, 1700000000001, true, false, SLICE_LITERAL("C-1"),
-                              SLICE_LITERAL("abcd"), SLICE_LITERAL("SHA-1"), SLICE_LITERAL("<A/>")};
+    struct pack_deposit in = {7,
+                              1700000000123,
+                              1700000000001,
+                              true,
+                              false,
+                              SLICE_LITERAL("C-1"),
+                              SLICE_LITERAL("abcd"),
+                              SLICE_LITERAL("SHA-1"),
+                              SLICE_LITERAL("<A/>")};
     struct pack_deposit out;
     struct wire_writer w = wire_write(&f->plain);
     struct wire_reader r;
@@ -282,7 +289,8 @@ static void hostile_records_are_refused(void **state)
     assert_true(pack_get_deposit(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
     wire_put_u8(&w, 0);
     assert_false(pack_get_deposit(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
-    r = wire_read(SLICE_LITERAL("\xff\xff\xff\xff" "ab"));
+    r = wire_read(SLICE_LITERAL("\xff\xff\xff\xff"
+                                "ab"));
     assert_false(pack_next(&r, &record));
     assert_false(wire_end(&r, "test", NULL));
     r = wire_read(SLICE_LITERAL("\x00\x00"));
@@ -293,8 +301,14 @@ static void hostile_records_are_refused(void **state)
 static void answers_and_notices_are_read_as_written(void **state)
 {
     struct fixture *f = *state;
-    struct pack_answer in = {PACK_INVALID, 0, 12, 3, SLICE_LITERAL("C-1"), SLICE_LITERAL("ff"),
-                             SLICE_LITERAL("SHA-256"), SLICE_LITERAL("digest-mismatch")};
+    struct pack_answer in = {PACK_INVALID,
+                             0,
+                             12,
+                             3,
+                             SLICE_LITERAL("C-1"),
+                             SLICE_LITERAL("ff"),
+                             SLICE_LITERAL("SHA-256"),
+                             SLICE_LITERAL("digest-mismatch")};
     struct pack_answer out;
     struct pack_archive notice = {1, 2, 3, 4}, read;
     struct wire_writer w = wire_write(&f->plain);
