@@ -169,7 +169,7 @@ void connection_read(struct connection *c)
         connection_check_session(c); /* it may have said DISCONNECT just before, and still read */
         if (r == TLS_CLOSED && c->state == CONNECTION_FLUSHING)
             return;
-        connection_end(c, r == TLS_CLOSED ? FRONT_END_CLOSED : FRONT_END_TLS, r == TLS_CLOSED ? "the peer closed the connection" : e.text);
+        connection_end(c, FRONT_END_CLOSED, r == TLS_CLOSED ? "the peer closed the connection" : e.text);
         return;
     }
     if (r == TLS_WANT_WRITE)
@@ -201,7 +201,7 @@ static void write_out(struct connection *c)
 
     c->wants_write = r == TLS_WANT_WRITE;
     if (r == TLS_ERROR || r == TLS_CLOSED) {
-        connection_end(c, FRONT_END_TLS, e.text);
+        connection_end(c, FRONT_END_CLOSED, e.text);
         return;
     }
     if (sent != 0) {
