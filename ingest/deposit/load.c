@@ -131,15 +131,20 @@ static bool all_ready(const struct load *l)
            (l->options->follow == FOLLOW_NONE || (l->follow.open && l->follow.subscribed));
 }
 
-/* Events the rate and the count still allow at this moment. */
+/* Events that rate, count and answers still allow at this moment. */
 static uint64_t allowance(const struct load *l, uint64_t now)
 {
-    uint64_t left = UINT64_MAX, due;
+    uint64_t left = UINT64_MAX, due, answered = l->follow.ok + l->follow.duplicates + l->follow.invalid;
 
     if (l->began == 0 || l->stopped_at != 0)
         return 0;
     if (l->options->generate != 0)
         left = l->options->generate - l->sent;
+    if (l->options->unanswered != 0) {
+        due = answered + l->options->unanswered;
+        due = due > l->sent ? due - l->sent : 0;
+        left = due < left ? due : left;
+    }
     if (l->options->rate <= 0)
         return left;
     due = (uint64_t)((double)(now - l->began) * l->options->rate / 1e9);

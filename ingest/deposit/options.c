@@ -48,6 +48,7 @@ static const char usage[] =
     "  --rate N                events a second in all (0: as many as possible)\n"
     "  --connections N         (1)\n"
     "  --size BYTES            of one event (1024)\n"
+    "  --unanswered N          at most N events deposited and not yet answered (no limit; needs --follow)\n"
     "  --idle N                also hold N connections that do nothing\n"
     "  --destination NAME      instead of /queue/Event.N.In: another STOMP broker\n"
     "  --header NAME:VALUE     added to every SEND; may be repeated\n"
@@ -59,7 +60,7 @@ enum option_code {
     OPT_HOST = 1, OPT_PORT, OPT_CERTIFICATE, OPT_KEY, OPT_CA, OPT_VAULT, OPT_OPERATOR, OPT_VIRTUAL_HOST, OPT_HEART_BEAT,
     OPT_PLACEHOLDER, OPT_ADAPT, OPT_DIGEST, OPT_PREFIX, OPT_MAX_EVENT, OPT_TRANSACTION, OPT_WINDOW, OPT_FOLLOW, OPT_ACK,
     OPT_STATE, OPT_TIMEOUT, OPT_RETRY, OPT_JSON, OPT_QUIET, OPT_VERBOSE, OPT_GENERATE, OPT_DURATION, OPT_WARM_UP, OPT_RATE,
-    OPT_CONNECTIONS, OPT_SIZE, OPT_IDLE, OPT_DESTINATION, OPT_HEADER, OPT_HELP, OPT_VERSION,
+    OPT_CONNECTIONS, OPT_SIZE, OPT_UNANSWERED, OPT_IDLE, OPT_DESTINATION, OPT_HEADER, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option words[] = {
@@ -73,7 +74,7 @@ static const struct option words[] = {
     {"retry", 1, NULL, OPT_RETRY}, {"json", 0, NULL, OPT_JSON}, {"quiet", 0, NULL, OPT_QUIET},
     {"verbose", 0, NULL, OPT_VERBOSE}, {"generate", 1, NULL, OPT_GENERATE}, {"duration", 1, NULL, OPT_DURATION},
     {"warm-up", 1, NULL, OPT_WARM_UP}, {"rate", 1, NULL, OPT_RATE}, {"connections", 1, NULL, OPT_CONNECTIONS},
-    {"size", 1, NULL, OPT_SIZE}, {"idle", 1, NULL, OPT_IDLE}, {"destination", 1, NULL, OPT_DESTINATION},
+    {"size", 1, NULL, OPT_SIZE}, {"unanswered", 1, NULL, OPT_UNANSWERED}, {"idle", 1, NULL, OPT_IDLE}, {"destination", 1, NULL, OPT_DESTINATION},
     {"header", 1, NULL, OPT_HEADER}, {"help", 0, NULL, OPT_HELP}, {"version", 0, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
 };
 
@@ -210,6 +211,7 @@ static bool set_load(struct options *o, int which, const char *given, struct err
     case OPT_RATE: return set_real("rate", given, 1e8, &o->rate, e);
     case OPT_CONNECTIONS: return set_size("connections", given, 1, 10000, &o->connections, e);
     case OPT_SIZE: return set_size("size", given, 512, 1 << 20, &o->size, e);
+    case OPT_UNANSWERED: return number("unanswered", given, 1, UINT64_MAX / 2, &o->unanswered, e);
     case OPT_IDLE: return set_size("idle", given, 1, 20000, &o->idle, e);
     case OPT_DESTINATION: o->destination = given; return true;
     default: return add_header(o, given, e);
@@ -256,6 +258,8 @@ static bool consistent(const struct options *o, struct err *e)
         return err_set(e, ERR_INPUT, "generated events need --operator");
     if (o->load && (o->state != NULL || o->transaction != TRANSACTION_NONE))
         return err_set(e, ERR_INPUT, "--state and --transaction are for files, not for generated events");
+    if (o->unanswered != 0 && o->follow == FOLLOW_NONE)
+        return err_set(e, ERR_INPUT, "--unanswered needs --follow");
     if (!o->load && (o->destination != NULL || o->header_count > 0 || o->connections != 1))
         return err_set(e, ERR_INPUT, "--destination, --header and --connections are for generated events");
     return true;

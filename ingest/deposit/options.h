@@ -47,6 +47,7 @@ struct options {
     double duration, warm_up;                    /* seconds */
     double rate;                                 /* events a second over all connections; 0: no limit */
     size_t connections, idle, size;
+    uint64_t unanswered;                         /* events deposited and not answered, at most; 0: any number */
     const char *destination;                     /* instead of the vault's queue */
     const char *headers[OPTIONS_HEADERS_MAX];    /* name:value, added to every SEND */
     int header_count;

@@ -25,6 +25,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PARTS = os.environ.get("BENCH_PARTS", "deposits,held,sealed,idle").split(",")
 WARM_UP = max(1.0, min(5.0, SECONDS / 4))
 SIZE = 1024
+UNANSWERED = 40000  # through to sealed: what the sensors have under way at most, so that one end does not outrun the other
 LOADS = {"8 connections, window 256": (8, 256), "1 connection, one at a time": (1, 1)}
 
 
@@ -153,14 +154,14 @@ def held(coffre):
 
 
 def sealed(coffre):
-    """Deposits as fast as they are taken, followed until the last one's lot is sealed."""
+    """Deposits as fast as they are answered, followed until the last one's lot is sealed."""
     runs = []
     coffre.load("--generate", 1, "--follow", "archived", "--timeout", 600)  # takes away what nobody has followed so far
     for number in range(max(1, ROUNDS - 1)):
         group = coffre.group()
         before = group.cpu()
         figures = coffre.load("--connections", 8, "--window", 256, "--duration", max(20, SECONDS), "--follow", "archived",
-                              "--timeout", 600)
+                              "--unanswered", UNANSWERED, "--timeout", 600)
         after = group.cpu()
         figures["cpuMicroseconds"] = {n: (after[n] - before.get(n, 0)) * 1e6 / figures["confirmed"] for n in after}
         figures["memory"] = group.memory()
