@@ -105,3 +105,5 @@ test_crc_OBJS = tests/unit/test_crc.o
 test_crc_LIBS = -lcmocka
 FUZZERS += fuzz_split
 fuzz_split_OBJS = tests/fuzz/fuzz_split.o $(DEPOSIT_PURE_OBJS)
+FUZZERS += fuzz_seal
+fuzz_seal_OBJS = tests/fuzz/fuzz_seal.o $(SEALER_RULES_OBJS)
