@@ -83,12 +83,24 @@ manuals() {
     for page in $(git ls-files '*.[158]' 2>/dev/null || find . -path ./build -prune -o -name '*.[158]' -print); do
         verdict "manual page $page" mandoc -Tlint -W warning "$page"
     done
+    verdict "coffre.yml(5) names every key" configuration_manual
     for name in $PROGRAMS; do
         verdict "$name has a manual page" sh -c "ls */$name.[18] */*/$name.[18] 2>/dev/null | grep -q ."
         verdict "$name --help" sh -c "'$COFFRE_BUILD/$name' --help | grep -q usage"
         verdict "$name --version" sh -c "'$COFFRE_BUILD/$name' --version | grep -q '^$name '"
         verdict "$name refuses an unknown option with status 2" sh -c "'$COFFRE_BUILD/$name' --no-such-option >/dev/null 2>&1; [ \$? -eq 2 ]"
     done
+}
+
+# Every key the daemons know is in the configuration's manual page, and the page names no other.
+configuration_manual() {
+    local known written
+    known=$("$COFFRE_BUILD/coffre-ingest" --config deploy/docker/coffre.yml --print-config | awk '
+        match($0, /^ */) { depth = RLENGTH / 2 }
+        { split($1, word, ":"); part[depth] = word[1] }
+        NF > 1 { key = part[0]; for (i = 1; i <= depth; i++) key = key "." part[i]; print key }' | sort)
+    written=$(sed -n 's/^\.It Cm //p' common/coffre.yml.5 | sort)
+    [ -n "$known" ] && diff <(echo "$known") <(echo "$written")
 }
 
 bring_up() {
