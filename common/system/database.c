@@ -58,8 +58,8 @@ bool database_failed(struct database *d, const PGresult *r, struct err *e, const
     char line[ERR_TEXT_MAX];
 
     snprintf(d->sqlstate, sizeof d->sqlstate, "%s", state == NULL ? "" : state);
-    /* The primary message only: details may quote values. */
-    return err_set(e, code_of(d->sqlstate, alive), "PostgreSQL, %s: %s%s%s", doing,
+    /* The primary message only: details may quote values. A long statement must not crowd it out. */
+    return err_set(e, code_of(d->sqlstate, alive), "PostgreSQL, %.60s%s: %s%s%s", doing, strlen(doing) > 60 ? "..." : "",
                    text != NULL ? text : one_line(PQerrorMessage(d->conn), line, sizeof line), *d->sqlstate == '\0' ? "" : " ", d->sqlstate);
 }
 
