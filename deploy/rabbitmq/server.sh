@@ -13,12 +13,13 @@ rabbitmq_configure() {
 }
 
 # The environment that keeps a node and its tools inside the folder. RUNNING_UNDER_SYSTEMD: no shell script stays between us and the node.
+# +sbwt: idle schedulers sleep instead of spinning; on a machine shared with the daemons the spinning costs a quarter of RabbitMQ's time and more.
 rabbitmq_environment() {
     rabbitmq_env=(env HOME="$home/rabbitmq" RABBITMQ_NODENAME=coffre@localhost RABBITMQ_CONFIG_FILE="$home/rabbitmq/rabbitmq.conf"
         RABBITMQ_ENABLED_PLUGINS_FILE="$home/rabbitmq/enabled_plugins" RABBITMQ_MNESIA_BASE="$home/rabbitmq/data"
         RABBITMQ_LOG_BASE="$home/log" RABBITMQ_LOGS=- RABBITMQ_PID_FILE="$home/rabbitmq/pid" RABBITMQ_DIST_PORT="$PORT_DIST"
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODE_IP_ADDRESS= ERL_EPMD_PORT="$PORT_EPMD" ERL_EPMD_ADDRESS=127.0.0.1
-        ERL_CRASH_DUMP=/dev/null RUNNING_UNDER_SYSTEMD=yes RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}")
+        ERL_CRASH_DUMP=/dev/null RUNNING_UNDER_SYSTEMD=yes RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none")
 }
 
 rabbitmq_up() {
