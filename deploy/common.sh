@@ -36,7 +36,7 @@ run_group=$(id -gn "$run_user")
 user_command() {
     command_line=()
     [ "$(id -u)" -ne 0 ] || command_line=(setpriv --reuid="$run_user" --regid="$run_group" --clear-groups --)
-    command_line+=(env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" LANG=C.UTF-8 SOFTHSM2_CONF="$home/softhsm/softhsm2.conf")
+    command_line+=(env -i -C "$home" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" LANG=C.UTF-8 SOFTHSM2_CONF="$home/softhsm/softhsm2.conf")
 }
 
 # Runs a command as the instance's user with a small environment of its own.

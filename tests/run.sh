@@ -80,7 +80,7 @@ fuzz() {
 
 manuals() {
     local page
-    for page in $(git ls-files '*.[158]' 2>/dev/null || find . -path ./build -prune -o -name '*.[158]' -print); do
+    for page in $(find common ingest sealer exporter -name '*.[158]'); do
         verdict "manual page $page" mandoc -Tlint -W warning "$page"
     done
     verdict "coffre.yml(5) names every key" configuration_manual
