@@ -290,7 +290,7 @@ static void add_fd(struct pollfd *fds, unsigned *n, int fd, bool out)
 }
 
 /* Whether work waits for the clock only, and how long. */
-static int patience(const struct ledger *l)
+static int patience(struct ledger *l)
 {
     uint64_t now = ledger_now(), left = TURN_MS;
 
@@ -299,6 +299,8 @@ static int patience(const struct ledger *l)
         return 0;
     if (l->used != 0 && !l->fenced)
         left = LEDGER_FENCE_RETRY_MS;
+    if (l->used != 0 && left > LEDGER_GATHER_MS && ledger_gathers(l, ledger_batch_at(l, l->used - 1)))
+        left = LEDGER_GATHER_MS;
     for (unsigned i = 0; i < l->message_count; i++)
         if (l->messages[i].tag == 0) {
             uint64_t wait = l->messages[i].send_at <= now ? 20 : l->messages[i].send_at - now;

@@ -361,6 +361,12 @@ static void receive_verdicts(struct ledger *l)
     }
 }
 
+bool ledger_gathers(const struct ledger *l, const struct ledger_batch *b)
+{
+    return b->state == LEDGER_COLLECTING && !l->draining && b->count < LEDGER_GATHER_ENOUGH &&
+           ledger_now() - b->began_ms < LEDGER_GATHER_MS;
+}
+
 /* Starts checking the collecting batch once nobody else is being checked: packs arriving meanwhile make the next batch
  * larger. */
 static void begin_check(struct ledger *l)
@@ -368,6 +374,8 @@ static void begin_check(struct ledger *l)
     struct ledger_batch *b = l->used == 0 ? NULL : ledger_batch_at(l, l->used - 1);
 
     if (l->checking != NULL || b == NULL || b->state != LEDGER_COLLECTING || (b->count == 0 && b->parked_count == 0))
+        return;
+    if (ledger_gathers(l, b))
         return;
     fill_entries(b);
     b->state = LEDGER_CHECKING;

@@ -17,6 +17,8 @@
 enum {
     LEDGER_BATCHES = 4,
     LEDGER_PARTS = 2,              /* one being written, one being prepared */
+    LEDGER_GATHER_MS = 10,           /* a batch that is small waits so long for more: one transaction, one answer for them all */
+    LEDGER_GATHER_ENOUGH = 128,      /* deposits: with so many it waits no longer */
     LEDGER_PREFETCH = 64,          /* packs RabbitMQ hands out unacknowledged */
     LEDGER_BATCH_BYTES = 16 << 20, /* of deposits in one batch, but for one larger pack */
     LEDGER_RECORDS_MAX = ROLE_MESSAGE_MAX - 64,
@@ -173,6 +175,8 @@ struct ledger_batch *ledger_batch_at(struct ledger *l, unsigned i);
 /* ledger_intake.c: RabbitMQ → batches → inspect. */
 MUST_CHECK bool ledger_consume(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_check(struct ledger *l, struct err *e);
+/* Does this batch still wait for more deposits? */
+bool ledger_gathers(const struct ledger *l, const struct ledger_batch *b);
 void ledger_inspect_gone(struct ledger *l);
 void ledger_batch_reset(struct ledger_batch *b); /* free again, plaintext wiped, identities kept */
 void ledger_batch_clear(struct ledger_batch *b); /* everything given back */
