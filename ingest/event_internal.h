@@ -25,6 +25,7 @@ struct event_checker {
     size_t value_len;       /* may be more than fits: then it cannot match */
     bool has_element;       /* the field has an element inside */
     unsigned placeholders;  /* comments SAFE_ID, anywhere */
+    unsigned name_spaces;   /* declared so far */
     size_t placeholder_end; /* offset behind the one in its place; 0: none */
 };
 

@@ -13,6 +13,9 @@ enum {
     DICTIONARY_MAX = 256 << 10, /* bytes of names kept from earlier events before the context is renewed */
     TEXT_MAX = 64 << 20,        /* bytes of an event, more than any configuration allows */
     DECLARATION_MAX = 200,      /* bytes of an XML declaration */
+    ATTRIBUTES_MAX = 128,       /* of one element: the library compares each with each */
+    ATTRIBUTES_LOOKED_FOR = 2 << 10, /* shorter events cannot hold so many that it matters */
+    NAME_SPACES_MAX = 64,       /* declared in an event: the library goes through those in force for every prefix */
 };
 
 static struct event_checker *checker(void *ctx)
@@ -100,9 +103,12 @@ static void on_start(void *ctx, const xmlChar *local, const xmlChar *prefix, con
 {
     struct event_checker *c = checker(ctx);
 
-    (void)uri, (void)namespaces, (void)declared, (void)attributes, (void)defaulted, (void)values;
+    (void)uri, (void)declared, (void)attributes, (void)defaulted, (void)values;
+    c->name_spaces += namespaces > 0 ? (unsigned)namespaces : 0;
     if (++c->depth > c->limits.depth) {
         refuse_and_stop(c, "depth: too many elements inside each other");
+    } else if (c->name_spaces > NAME_SPACES_MAX) {
+        refuse_and_stop(c, "name-spaces: too many are declared");
     } else if (c->depth == 1) {
         on_root(c, (const char *)local, prefix != NULL);
     } else if (c->depth == 2) {
@@ -292,6 +298,56 @@ static bool check_declaration(struct slice body, struct event_verdict *v)
     return true;
 }
 
+/* Behind the next `mark`, or the end. */
+static const uint8_t *skip_past(const uint8_t *at, const uint8_t *end, const char *mark)
+{
+    const uint8_t *found = memmem(at, (size_t)(end - at), mark, strlen(mark));
+
+    return found == NULL ? end : found + strlen(mark);
+}
+
+/* Behind a tag's attributes, which are counted: each has a quoted value, and nothing else in a tag is quoted. */
+static const uint8_t *skip_tag(const uint8_t *at, const uint8_t *end, unsigned *attributes)
+{
+    for (*attributes = 0; at < end && *at != '>'; at++) {
+        if (*at != '"' && *at != '\'')
+            continue;
+        ++*attributes;
+        at = memchr(at + 1, *at, (size_t)(end - at) - 1);
+        if (at == NULL)
+            return end;
+    }
+    return at;
+}
+
+/*
+ * The library's time grows with the square of an element's attributes, and nothing can stop it inside a tag: they are
+ * counted before. Exact as far as the event is well-formed, and the library reads no further than that.
+ */
+static bool check_attributes(struct slice body, struct event_verdict *v)
+{
+    const uint8_t *end = body.at + body.len, *at = body.at;
+
+    if (body.len < ATTRIBUTES_LOOKED_FOR)
+        return true;
+    while ((at = memchr(at, '<', (size_t)(end - at))) != NULL) {
+        size_t left = (size_t)(end - at);
+        unsigned attributes = 0;
+
+        if (left >= 4 && memcmp(at, "<!--", 4) == 0)
+            at = skip_past(at + 4, end, "-->");
+        else if (left >= 9 && memcmp(at, "<![CDATA[", 9) == 0)
+            at = skip_past(at + 9, end, "]]>");
+        else if (left >= 2 && at[1] == '?')
+            at = skip_past(at + 2, end, "?>");
+        else
+            at = skip_tag(at + 1, end, &attributes);
+        if (attributes > ATTRIBUTES_MAX)
+            return event_refuse(v, "attributes: an element has more than %d", (int)ATTRIBUTES_MAX);
+    }
+    return true;
+}
+
 static bool check_bytes(struct slice body, struct event_verdict *v)
 {
     size_t good;
@@ -305,7 +361,7 @@ static bool check_bytes(struct slice body, struct event_verdict *v)
         return event_refuse(v, "encoding: not UTF-8 at byte %zu", good);
     if (memchr(body.at, 0, body.len) != NULL)
         return event_refuse(v, "encoding: byte zero");
-    return check_declaration(body, v);
+    return check_declaration(body, v) && check_attributes(body, v);
 }
 
 static bool check_header(const struct event_checker *c, struct slice body, struct event_verdict *v)
@@ -365,7 +421,7 @@ bool event_xml_check(struct event_checker *c, struct slice body, struct event_ve
     c->depth = 0;
     c->field = EVENT_NO_FIELD;
     memset(c->seen, 0, sizeof(c->seen));
-    c->placeholders = 0;
+    c->placeholders = c->name_spaces = 0;
     c->placeholder_end = 0;
     ok = parse(c, body, e);
     buf_reset(&c->text);

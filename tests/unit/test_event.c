@@ -360,6 +360,44 @@ static void many_different_names_are_survived(void **state)
     }
 }
 
+/* One element with `count` attributes, each `start`, a number and `end`, behind `before`. */
+static void judge_attributes(const char *before, const char *start, const char *end, unsigned count, struct event_verdict *v)
+{
+    size_t size = 4096 + count * 24, n;
+    char *body = malloc(size);
+
+    assert_non_null(body);
+    n = (size_t)snprintf(body, size, "<M>%s%s<T", GOOD, before);
+    for (unsigned i = 0; i < count; i++)
+        n += (size_t)snprintf(body + n, size - n, "%s%05u%s", start, i, end);
+    n += (size_t)snprintf(body + n, size - n, "/></M>");
+    assert_true(n < size);
+    check(slice_of(body, n), DIGEST_SHA1, "SHA-1", v);
+    free(body);
+}
+
+/* libxml2 compares each attribute of an element with each: a hundred thousand held the reader for ten seconds. */
+static void attributes_are_bounded(void **state)
+{
+    struct event_verdict v;
+
+    (void)state;
+    judge_attributes("", " attribute-", "='>'", 128, &v);
+    assert_true(v.valid);
+    judge_attributes("", " attribute-", "='>'", 129, &v);
+    assert_true(says(&v, "attributes"));
+    judge_attributes("<!-- \" --><N><![CDATA[<a ']]></N><?p '?>l'apostrophe", " attribute-", "='>'", 129, &v);
+    assert_true(says(&v, "attributes"));
+    judge_attributes("", " xmlns:a", "='u:a'", 64, &v);
+    assert_true(v.valid);
+    judge_attributes("", " xmlns:a", "='u:a'", 65, &v);
+    assert_true(says(&v, "name-spaces"));
+    judge_attributes("", " a", "", 100000, &v);
+    assert_true(says(&v, "not-well-formed"));
+    judge_attributes("", " a", "='", 1001, &v);
+    assert_false(v.valid);
+}
+
 /* The ledger checks the offset again: no offset outside or elsewhere may pass. */
 static void only_the_right_offset_is_a_placeholder(void **state)
 {
@@ -385,6 +423,7 @@ int main(void)
         cmocka_unit_test(digests_are_compared_as_bytes),
         cmocka_unit_test(headers_are_required),
         cmocka_unit_test(many_different_names_are_survived),
+        cmocka_unit_test(attributes_are_bounded),
         cmocka_unit_test(only_the_right_offset_is_a_placeholder),
     };
 
