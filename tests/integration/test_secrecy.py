@@ -67,7 +67,8 @@ def test_events_waiting_in_rabbitmq_are_encrypted():
         instance("start", "postgresql")
     assert not found, found
     assert held, "no pack was in RabbitMQ's files: the test looked at nothing"
-    wait_until(lambda: ready("coffre-ingest"), 60, "coffre-ingest works again")
+    for daemon in ("coffre-ingest", "coffre-sealer", "coffre-exporter"):
+        wait_until(lambda: ready(daemon), 60, f"{daemon} works again")
 
 
 # ---- memory ---------------------------------------------------------------------------------------
@@ -169,6 +170,7 @@ def roles_of(pids, daemon):
 
 
 def test_only_roles_of_the_store_reach_postgresql():
+    wait_until(lambda: ready("coffre-ingest") and ready("coffre-exporter"), 60, "the daemons have the store")
     pids = connected_to_postgresql()
     assert roles_of(pids, "coffre-ingest") <= {"ledger", "roster"}, roles_of(pids, "coffre-ingest")
     assert roles_of(pids, "coffre-exporter") <= {"query"}, roles_of(pids, "coffre-exporter")
