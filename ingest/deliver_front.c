@@ -83,6 +83,18 @@ bool deliver_pump(struct deliver *d, struct err *e)
 
 /* ---- from fronts ------------------------------------------------------------------------- */
 
+/* A depositor's own doing, not the front's: its session is told. */
+static bool refuse(struct deliver *d, uint32_t slot, uint64_t id, const char *reason, struct err *e)
+{
+    uint8_t bytes[200];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_u64(&w, id);
+    wire_put_text(&w, slice_text(reason));
+    return wire_ok(&w, "refusal", e) && channel_send(d->fronts[slot].channel, DELIVER_REFUSED, buf_slice(&b), e);
+}
+
 static bool subscribe(struct deliver *d, uint32_t slot, struct wire_reader *in, struct err *e)
 {
     uint64_t id = wire_get_u64(in);
@@ -96,9 +108,12 @@ static bool subscribe(struct deliver *d, uint32_t slot, struct wire_reader *in, 
     if ((kind != DELIVER_EVENT && kind != DELIVER_ARCHIVES) || credit == 0)
         return err_set(e, ERR_INPUT, "subscribe: queue %u, credit %" PRIu32, kind, credit);
     q = deliver_open_queue(d, depositor, kind);
-    if (q == NULL || !mailbox_subscribe(&q->mailbox, slot, d->fronts[slot].generation, id, credit))
-        return err_set(e, ERR_INPUT, "subscribe: too many, or twice the same");
-    return true;
+    if (q == NULL)
+        return refuse(d, slot, id, "too many queues are read at once, subscribe again later", e);
+    if (mailbox_is_full(&q->mailbox))
+        return refuse(d, slot, id, "too many subscriptions of this depositor to this queue, on all its connections", e);
+    return mailbox_subscribe(&q->mailbox, slot, d->fronts[slot].generation, id, credit) ||
+           err_set(e, ERR_INPUT, "subscribe: twice the same");
 }
 
 static void unsubscribe(struct deliver *d, uint32_t slot, uint64_t id)
@@ -152,6 +167,7 @@ static bool handle_front(struct deliver *d, uint32_t slot, const struct channel_
         return settle(d, slot, id, delivery, m->type == DELIVER_ACK, e);
     case DELIVER_ANSWER:
     case DELIVER_ARCHIVE:
+    case DELIVER_REFUSED:
         break;
     }
     return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);

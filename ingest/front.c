@@ -244,6 +244,17 @@ static void watch_keys(struct front *f)
     }
 }
 
+/* A relay or deliver that runs but has cut this front off is not linked again: only a new one is. */
+static void watch_link(struct front *f, const struct link *l, const char *kind, uint64_t *seen)
+{
+    if (l->channel != NULL) {
+        *seen = f->time.now;
+    } else if (*seen != 0 && f->time.now - *seen > FRONT_LINK_MS) {
+        *seen = f->time.now;
+        role_kill_sibling(f->role, kind, 0);
+    }
+}
+
 /* Handshakes leave the heap full of holes: pages nobody uses go back once connections have come or gone. */
 static void give_back_heap(struct front *f)
 {
@@ -275,6 +286,10 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
         f->metrics_at = f->time.now + 1000;
         report(f);
         watch_keys(f);
+        if (!f->draining) {
+            watch_link(f, &f->relay, "relay", &f->relay_seen);
+            watch_link(f, &f->deliver, "deliver", &f->deliver_seen);
+        }
         give_back_heap(f);
         front_say_ready(f);
     }

@@ -23,6 +23,7 @@ enum {
     FRONT_ACCEPT_MAX = 64,           /* connections taken in a turn */
     FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
+    FRONT_LINK_MS = 15000,           /* the same of relay and deliver: longer than the parent waits between two starts */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
     FRONT_TICKET_COST = 160,         /* bytes a deposit not yet confirmed costs besides its own */
@@ -143,6 +144,7 @@ struct front {
     uint64_t period;         /* of the tick, ms */
     uint64_t metrics_at;
     uint64_t heap_at, heap_seen; /* when, and at what count of connections, unused memory was given back */
+    uint64_t relay_seen, deliver_seen; /* last time they were linked; 0: not yet */
     uint64_t keys_lost_at;   /* last time the keys role was linked; 0: not yet */
     bool draining;
     struct {
@@ -204,5 +206,6 @@ uint64_t routes_add(struct routes *r, struct connection *c);
 struct route *routes_find(struct routes *r, uint64_t id);
 void routes_remove(struct routes *r, uint64_t id);
 bool routes_take_delivery(struct front *f, const struct channel_message *m, struct err *e);
+bool routes_take_refusal(struct front *f, const struct channel_message *m, struct err *e);
 
 #endif

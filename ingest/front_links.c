@@ -203,9 +203,15 @@ static bool take_relay(struct front *f, const struct channel_message *m, struct 
 
 static bool take_deliver(struct front *f, const struct channel_message *m, struct err *e)
 {
-    if (m->type != DELIVER_ANSWER && m->type != DELIVER_ARCHIVE)
+    switch (m->type) {
+    case DELIVER_ANSWER:
+    case DELIVER_ARCHIVE:
+        return routes_take_delivery(f, m, e);
+    case DELIVER_REFUSED:
+        return routes_take_refusal(f, m, e);
+    default:
         return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
-    return routes_take_delivery(f, m, e);
+    }
 }
 
 static bool take_roster(struct front *f, const struct channel_message *m, struct err *e)

@@ -1,6 +1,7 @@
 /* Subscriptions of all sessions, as deliver knows them, and what it delivers. See front_internal.h. */
 #include "ingest/front_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PLACE_BITS = 24 };
@@ -63,5 +64,24 @@ bool routes_take_delivery(struct front *f, const struct channel_message *m, stru
     else
         session_archive(route->connection->session, id, delivery, redeliveries, &archive);
     connection_touch(route->connection);
+    return true;
+}
+
+/* A subscription that deliver does not take: its session ends with the reason. */
+bool routes_take_refusal(struct front *f, const struct channel_message *m, struct err *e)
+{
+    struct wire_reader r = wire_read(m->body);
+    struct route *route = routes_find(&f->routes, wire_get_u64(&r));
+    struct slice text = wire_get_text(&r);
+    char reason[256];
+
+    if (!wire_end(&r, "refusal", e))
+        return false;
+    if (route == NULL || route->connection->session == NULL)
+        return true;
+    snprintf(reason, sizeof reason, "%.*s", (int)(text.len < 255 ? text.len : 255), text.len == 0 ? "" : (const char *)text.at);
+    route->sent = false; /* there is nothing to unsubscribe from */
+    connection_touch(route->connection);
+    session_fail(route->connection->session, SESSION_LIMIT, reason);
     return true;
 }

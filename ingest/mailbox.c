@@ -119,6 +119,11 @@ static struct mailbox_subscription *find(struct mailbox *m, uint32_t front, uint
     return NULL;
 }
 
+bool mailbox_is_full(const struct mailbox *m)
+{
+    return m->subscription_count == SLOTS;
+}
+
 bool mailbox_subscribe(struct mailbox *m, uint32_t front, uint64_t generation, uint64_t id, uint32_t credit)
 {
     if (find(m, front, generation, id) != NULL)

@@ -64,6 +64,8 @@ MUST_CHECK bool mailbox_add(struct mailbox *m, uint64_t tag, uint64_t ordinal, s
 MUST_CHECK bool mailbox_add_single(struct mailbox *m, uint64_t tag, uint64_t ordinal, struct slice body, uint32_t deliveries,
                                    struct err *e);
 
+/* True when no further subscription can be taken. */
+bool mailbox_is_full(const struct mailbox *m);
 /* False: too many subscriptions, or this one is known already. */
 MUST_CHECK bool mailbox_subscribe(struct mailbox *m, uint32_t front, uint64_t generation, uint64_t id, uint32_t credit);
 /* Its entries wait again, counted as redelivered. False: not known here. */

@@ -20,7 +20,8 @@ enum deliver_message {
     DELIVER_ACK,
     DELIVER_RELEASE,
     DELIVER_ANSWER,
-    DELIVER_ARCHIVE
+    DELIVER_ARCHIVE,
+    DELIVER_REFUSED
 };
 enum deliver_queue { DELIVER_EVENT = 1, DELIVER_ARCHIVES = 2 };
 enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED };

@@ -3,6 +3,7 @@
 
 Time limits are tested on a second coffre-ingest of the same vault, whose configuration has short ones.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -266,6 +267,44 @@ def test_transactions_are_all_or_nothing():
         s.close()
     assert set(names["committed"]) <= seen
     assert not seen & set(names["aborted"] + names["abandoned"]), seen
+
+
+def test_too_many_subscriptions_of_one_depositor_harm_only_itself():
+    """Deliver takes 256 of a depositor on all its connections: one more ends the session that asked, nobody else's."""
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(Stomp("sensor-2"))
+        other.subscribe()
+        taken, refused = 0, None
+        while not refused:
+            s = stack.enter_context(Stomp())
+            for i in range(16):
+                s.send("SUBSCRIBE", {"destination": ARCHIVE, "id": i, "ack": "client"})
+            s.send("BEGIN", {"transaction": "probe", "receipt": "there"})
+            taken += 16
+            assert taken <= 272, "no limit is met"
+            while True:
+                command, headers, body = s.read()
+                if command == "ERROR":
+                    refused = body.decode()
+                if refused or (command == "RECEIPT" and taken <= 256):
+                    break
+        assert "too many subscriptions" in refused, refused
+        name = unique("other")
+        other.deposit(event(name), name)
+        assert other.answer_to(name)["CFJLStatus"] == "CFJL_OK"
+        other.close()
+    with Stomp() as s:
+        name = unique("again")
+        s.subscribe()
+        s.deposit(event(name), name, wait=False)
+        seen = set()
+        while name not in seen:
+            command, headers, _ = s.read()
+            assert command != "ERROR", headers
+            if command == "MESSAGE":
+                seen.add(headers["ClientId"])
+                s.send("ACK", {"id": headers["ack"]})
+        s.close()
 
 
 def test_what_is_not_acknowledged_comes_back_redelivered():

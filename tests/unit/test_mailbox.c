@@ -134,6 +134,20 @@ static void two_subscriptions_take_turns(void **state)
     assert_int_equal(p->mailbox.first->done, 0);
 }
 
+static void a_full_mailbox_says_so(void **state)
+{
+    struct post *p = *state;
+    uint64_t id = 0;
+
+    while (!mailbox_is_full(&p->mailbox))
+        assert_true(mailbox_subscribe(&p->mailbox, 0, 1, ++id, 1));
+    assert_int_equal(id, MAILBOX_SUBSCRIPTIONS_MAX);
+    assert_false(mailbox_subscribe(&p->mailbox, 0, 1, ++id, 1));
+    assert_true(mailbox_unsubscribe(&p->mailbox, 0, 1, 1));
+    assert_false(mailbox_is_full(&p->mailbox));
+    mailbox_unsubscribe_front(&p->mailbox, 0, 1);
+}
+
 static void what_a_leaving_subscriber_held_comes_back_counted(void **state)
 {
     struct post *p = *state;
@@ -246,6 +260,7 @@ int main(void)
         TEST(entries_go_in_order_within_credit),
         TEST(a_message_is_done_when_all_its_entries_are),
         TEST(two_subscriptions_take_turns),
+        TEST(a_full_mailbox_says_so),
         TEST(what_a_leaving_subscriber_held_comes_back_counted),
         TEST(a_released_entry_comes_again_and_the_brokers_count_adds),
         TEST(the_remainder_is_what_was_not_acknowledged),
