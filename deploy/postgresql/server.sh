@@ -34,7 +34,7 @@ postgresql_up() {
 }
 
 # PostgreSQL recognises a stale postmaster.pid by itself, but takes a zombie (where no init reaps orphans) for a living postmaster.
-# The file goes only when that one is dead and no other process works in the data folder any more.
+# Its lock files go only when that one is dead and no other process works in the data folder any more.
 postgresql_after_a_kill() {
     local data=$home/postgresql/data pid
     [ -s "$data/postmaster.pid" ] || return 0
@@ -42,7 +42,7 @@ postgresql_after_a_kill() {
     [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" = Z ] || return 0
     for _ in $(seq 100); do
         if ! as_user sh -c 'for cwd in /proc/[0-9]*/cwd; do readlink "$cwd"; done 2>/dev/null' | grep -qxF "$data"; then
-            as_user rm -f "$data/postmaster.pid"
+            as_user rm -f "$data/postmaster.pid" "$home"/postgresql/socket/.s.PGSQL.*
             return 0
         fi
         sleep 0.1

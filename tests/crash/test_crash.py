@@ -68,7 +68,7 @@ class Sensor(threading.Thread):
 
 
 class Tool(threading.Thread):
-    """coffre-deposit with a file of many events and a state file, run again until all is done."""
+    """coffre-deposit with a file of many events and a state file, run again until all is done. A sensor of its own: answers go to one."""
 
     def __init__(self, folder, count):
         super().__init__(daemon=True)
@@ -81,7 +81,7 @@ class Tool(threading.Thread):
     def run(self):
         while self.runs < 50:
             self.runs += 1
-            self.last = deposit("--quiet", "--state", self.state, "--client-id-prefix", "crash-outil", "--follow", "ok", "--timeout", "60",
+            self.last = deposit("--quiet", "--state", self.state, "--client-id-prefix", "outil", "--follow", "ok", "--timeout", "60",
                                 "--retry", "30", self.file, sensor="sensor-2", check=False, timeout=600)
             if self.last.returncode == 0:
                 return
@@ -118,7 +118,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice():
     choice, log = random.Random(SEED), []
     with tempfile.TemporaryDirectory() as folder:
         tool = Tool(folder, 3000)
-        sensors = [Sensor(who, i) for i, who in enumerate(("sensor-1", "sensor-1", "sensor-2"))]
+        sensors = [Sensor(who, i) for i, who in enumerate(("sensor-1", "sensor-1", "sensor-1"))]
         for thread in (tool, *sensors):
             thread.start()
         end = time.monotonic() + SECONDS
@@ -152,7 +152,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice():
 def settle(sensors):
     """Sends what was acknowledged and never answered once more: its answer must come, and collects the others'."""
     answers = {}
-    for who in ("sensor-1", "sensor-2"):
+    for who in ("sensor-1",):
         mine = [s for s in sensors if s.who == who]
         known = {}
         for s in mine:
