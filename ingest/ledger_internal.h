@@ -26,6 +26,7 @@ enum {
     LEDGER_CHECK_MS = 10000,     /* inspect has so long for one message */
     LEDGER_FENCE_RETRY_MS = 250,
     LEDGER_ROSTER_MS = 5000, /* new depositors are looked for that often */
+    LEDGER_INVALID_MAX = 1000, /* of one transaction: each is a statement, and RabbitMQ expects heart-beats between transactions */
     LEDGER_UNSEEN_MAX = 8,   /* then look-ups are left to the unique index, until it finds a duplicate */
     LEDGER_REPUBLISH_MS = 1000,
     LEDGER_REPUBLISH_MAX = 30,      /* times; then an answer is given up, its sensor asks again */
@@ -135,8 +136,8 @@ struct ledger {
     struct database *write, *look;
     bool fenced; /* the lock is ours, the epoch too */
     uint64_t epoch;
-    uint64_t takeover_lot; /* the lot open when we took over: its keys' ordinals continue */
-    unsigned takeover_ordinal;
+    uint64_t keyed_lot; /* the last one whose keys in PostgreSQL are known: their ordinals continue */
+    unsigned next_ordinal;
     uint64_t fence_next, fence_since;
     struct batch_head head; /* as it will be when all prepared parts are committed */
     struct ledger_batch batches[LEDGER_BATCHES];

@@ -86,7 +86,7 @@ void ledger_parts_drop(struct ledger *l, const struct batch_head *head)
 static bool new_key(struct ledger *l, struct err *e)
 {
     struct ledger_key *k = &l->key;
-    unsigned ordinal = l->head.lot == l->takeover_lot ? l->takeover_ordinal : 1;
+    unsigned ordinal = l->head.lot == l->keyed_lot ? l->next_ordinal : 1;
 
     k->lot = 0;
     if (k->key.at == NULL && !secret_alloc(&k->key, ENVELOPE_KEY_SIZE, e))
@@ -293,14 +293,14 @@ static void begin_part(struct ledger *l, struct ledger_part *p, struct ledger_ba
     p->before = l->head;
 }
 
-/* The next part of this batch, up to its end or the lot's. */
+/* The next part of this batch, up to its end, the lot's, or so many invalid ones. */
 static bool prepare_part(struct ledger *l, struct ledger_batch *b, struct err *e)
 {
     struct ledger_part *p = &l->parts[(l->part_first + l->part_used) % LEDGER_PARTS];
     struct wire_writer w;
 
     begin_part(l, p, b);
-    while (p->to < b->count && p->close == BATCH_FITS) {
+    while (p->to < b->count && p->close == BATCH_FITS && p->invalid_count < LEDGER_INVALID_MAX) {
         enum added a = add_entry(l, p, p->to, e);
 
         if (a == ADD_FAILED)

@@ -58,8 +58,8 @@ static bool read_head(struct ledger *l, const PGresult *r, struct err *e)
     keys = database_query(l->write, "SELECT coalesce(max(ordinal), 0) FROM lot_key WHERE lot = $1", &lot, 1, e);
     if (keys == NULL)
         return false;
-    l->takeover_lot = l->head.lot;
-    l->takeover_ordinal = (unsigned)database_get_i64(keys, 0, 0) + 1;
+    l->keyed_lot = l->head.lot;
+    l->next_ordinal = (unsigned)database_get_i64(keys, 0, 0) + 1;
     l->key.lot = 0;
     PQclear(keys);
     return true;

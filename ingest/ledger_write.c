@@ -235,6 +235,10 @@ static void part_done(struct ledger *l)
     struct ledger_part *p = &l->parts[l->part_first];
 
     count_part(l, p);
+    if (p->insert_key) {
+        l->keyed_lot = p->before.lot;
+        l->next_ordinal = p->ordinal + 1;
+    }
     p->batch->written = p->to;
     ledger_part_reset(p);
     l->part_first = (l->part_first + 1) % LEDGER_PARTS;
@@ -244,11 +248,23 @@ static void part_done(struct ledger *l)
 
 static bool on_commit(struct ledger *l, struct err *e)
 {
-    if (!finish(l, NULL, e))
+    PGconn *c = database_connection(l->write);
+    bool ok = true, committed = false;
+    PGresult *r;
+
+    while ((r = PQgetResult(c)) != NULL) {
+        ExecStatusType status = PQresultStatus(r);
+
+        if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+            ok = database_failed(l->write, r, e, "committing a batch");
+        /* A COMMIT of a failed transaction answers ROLLBACK without an error. */
+        committed = strcmp(PQcmdStatus(r), "COMMIT") == 0;
+        PQclear(r);
+    }
+    if (!ok)
         return false;
-    /* A COMMIT of a failed transaction answers ROLLBACK without an error. */
-    if (PQtransactionStatus(database_connection(l->write)) != PQTRANS_IDLE)
-        return err_set(e, ERR_RETRY, "PostgreSQL: a transaction did not end");
+    if (!committed || PQtransactionStatus(c) != PQTRANS_IDLE)
+        return err_set(e, ERR_RETRY, "PostgreSQL: a transaction was not committed");
     l->figures.transactions++;
     part_done(l);
     return true;

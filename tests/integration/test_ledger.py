@@ -173,6 +173,51 @@ def test_a_lot_never_holds_more_events_than_its_limit():
     check_numbers()
 
 
+def in_one_transaction(deposits):
+    """Deposits (ClientId, body) pairs in one transaction; answers by ClientId."""
+    with Stomp(timeout=120) as s:
+        s.subscribe(ack="auto")
+        s.send("BEGIN", {"transaction": "t"})
+        s.write(b"".join(s.frame("SEND", {"destination": f"/queue/Event.{VAULT}.In", "transaction": "t", "ClientId": name, "Digest": digest(body),
+                                          "DigestAlgo": "SHA-256", "content-length": len(body)}, body) for name, body in deposits))
+        s.send("COMMIT", {"transaction": "t"})
+        found, names = {}, {name for name, _ in deposits}
+        while len(found) < len(names):
+            headers, _ = s.expect("MESSAGE")
+            if headers["ClientId"] in names:
+                found[headers["ClientId"]] = headers
+        s.close()
+    return found
+
+
+def said(code):
+    return LOG.joinpath("coffre-ingest.log").read_text().count(f"code={code} ")
+
+
+def test_a_late_duplicate_at_a_lot_s_end_needs_a_key_of_the_same_lot_again():
+    known, fresh = (unique("connu"), event(unique("connu"))), [(unique("neuf"), event(unique("neuf"))) for _ in range(2 * LIMIT)]
+    with Settings("lot:\n", f"lot:\n  count: {LIMIT}\n"):
+        in_one_transaction([known])
+        # One at a time, until look-ups are left to the index and the open lot has its key and room.
+        single = 0
+        while single < 12 or not 1 <= value("SELECT lot_events FROM head") <= 3:
+            answers_to([event(unique("seul"))])
+            single += 1
+        retries = said("ledger-retry")
+        answers = in_one_transaction([fresh[0], known, *fresh[1:]])
+        assert answers[known[0]]["CFJLStatus"] == "CFJL_DUPLICATE_EVENT", answers
+        assert {answers[name]["CFJLStatus"] for name, _ in fresh} == {"CFJL_OK"}
+        assert said("ledger-retry") == retries, "the ledger had to begin anew"
+    check_numbers()
+
+
+def test_many_invalid_deposits_are_many_short_transactions():
+    """Each is a statement: a hundred thousand in one transaction would outlast RabbitMQ's patience, again and again."""
+    answers = in_one_transaction([(unique("faux"), b"<faux/>") for _ in range(2500)])
+    assert {a["CFJLStatus"] for a in answers.values()} == {"CFJL_INVALID_MESSAGE"}
+    assert value("SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM quarantine ORDER BY id DESC LIMIT 2500) AS latest") == 3
+
+
 def test_a_lot_never_holds_more_bytes_than_its_limit():
     with Settings("lot:\n", "lot:\n  bytes: 1MiB\n"):
         first = value("SELECT lot FROM head")
