@@ -147,9 +147,10 @@ struct packing_pack *packing_next(struct packing *p, uint64_t now)
 {
     if (p->sent >= p->window)
         return NULL;
+    /* Deposits keep their order: nothing overtakes a pack that waits for room in the queue. */
     for (unsigned i = 0; i < p->count; i++)
-        if (p->packs[i]->state == PACKING_READY && p->packs[i]->not_before <= now)
-            return p->packs[i];
+        if (p->packs[i]->state == PACKING_READY)
+            return p->packs[i]->not_before <= now ? p->packs[i] : NULL;
     return NULL;
 }
 

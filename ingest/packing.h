@@ -63,7 +63,7 @@ MUST_CHECK bool packing_add(struct packing *p, uint32_t front, uint64_t generati
  */
 MUST_CHECK bool packing_seal(struct packing *p, bool all, struct err *e);
 
-/* The next pack to publish, oldest first, at `now` ms; NULL: none, or the window is full. */
+/* The next pack to publish at `now` ms: the oldest, even when it must wait. NULL: none, not yet, or the window is full. */
 struct packing_pack *packing_next(struct packing *p, uint64_t now);
 void packing_sent(struct packing *p, struct packing_pack *pack, uint64_t tag);
 

@@ -213,6 +213,7 @@ static void confirmed(struct relay *r, const struct broker_event *ev)
             r->counts.full++;
             r->full_until = now_ms() + FULL_RETRY_MS;
             set_up(r, false, "the queue is full");
+            r->packing.window = 1; /* what follows it stays behind it, until the queue takes packs again */
             packing_again(&r->packing, pack, r->full_until);
             continue;
         }
@@ -222,7 +223,8 @@ static void confirmed(struct relay *r, const struct broker_event *ev)
             tell_ranges(r, pack, "the vault's queue does not exist");
         } else {
             r->counts.confirmed += pack->deposits;
-            r->packing.window = r->window;
+            if (now_ms() >= r->full_until)
+                r->packing.window = r->window;
             tell_ranges(r, pack, NULL);
             if (!r->up && now_ms() >= r->full_until && !broker_blocked(r->broker, NULL))
                 set_up(r, true, "");
