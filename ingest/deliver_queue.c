@@ -185,8 +185,7 @@ static bool publish_remainder(struct deliver *d, struct queue *q, const struct m
     w = wire_write(&plain);
     mailbox_remainder(message, &w);
     snprintf(key, sizeof key, "%" PRIu32, q->depositor);
-    ok = wire_ok(&w, "remainder", e) && pack_begin(d->writer, PACK_ANSWERS, &pack, e) &&
-         pack_add(d->writer, buf_slice(&plain), e) && pack_end(d->writer, e) &&
+    ok = wire_ok(&w, "remainder", e) && pack_seal(d->writer, PACK_ANSWERS, buf_slice(&plain), &pack, e) &&
          broker_publish(d->broker, PUT_BACK_CHANNEL, d->exchange, key, PACK_CONTENT_TYPE, buf_slice(&pack), &tag, e);
     if (ok) {
         *back = (struct put_back){.tag = tag, .channel = q->channel, .message_tag = message->tag};

@@ -144,8 +144,7 @@ static bool answer_depositor(struct ledger *l, struct ledger_batch *b, size_t fi
         put_answer(&w, &b->entries[i]);
         b->entries[i].answered = true;
     }
-    ok = wire_ok(&w, "answers", e) && pack_begin(l->writer, PACK_ANSWERS, &m->body, e) &&
-         pack_add(l->writer, buf_slice(&plain), e) && pack_end(l->writer, e);
+    ok = wire_ok(&w, "answers", e) && pack_seal(l->writer, PACK_ANSWERS, buf_slice(&plain), &m->body, e);
     buf_free(&plain);
     return ok;
 }

@@ -7,6 +7,7 @@ void packing_init(struct packing *p, struct pack_writer *writer, size_t aim, siz
 {
     *p = (struct packing){.writer = writer, .aim = aim, .held_max = held_max,
                           .window = window > PACKING_PACKS_MAX / 2 ? PACKING_PACKS_MAX / 2 : window};
+    buf_init_secret(&p->plain, aim);
 }
 
 static void free_pack(struct packing_pack *pack)
@@ -21,6 +22,7 @@ void packing_free(struct packing *p)
     for (unsigned i = 0; i < p->count; i++)
         free_pack(p->packs[i]);
     free_pack(p->spare);
+    buf_free(&p->plain);
     p->count = 0;
     p->spare = NULL;
 }
@@ -37,24 +39,17 @@ bool packing_has_room(const struct packing *p)
     return p->held < p->held_max && p->count + 2 < PACKING_PACKS_MAX;
 }
 
-static struct packing_pack *new_pack(struct packing *p, size_t group, struct err *e)
+static struct packing_pack *new_pack(struct packing *p, size_t group)
 {
     struct packing_pack *pack = p->spare == NULL ? mem_zalloc(1, sizeof *pack) : p->spare;
-    struct buf kept = pack->bytes;
-    size_t max = (group > p->aim ? group : p->aim) + PACK_OVERHEAD;
+    struct buf bytes = pack->bytes;
 
     p->spare = NULL;
-    if (kept.data == NULL)
-        buf_init(&kept, max);
-    kept.max = max;
-    buf_reset(&kept);
-    *pack = (struct packing_pack){.state = PACKING_OPEN, .order = p->next_order++, .bytes = kept};
-    if (!pack_begin(p->writer, PACK_DEPOSITS, &pack->bytes, e)) {
-        free_pack(pack);
-        return NULL;
-    }
+    p->plain.max = group > p->aim ? group : p->aim;
+    bytes.max = p->plain.max + PACK_OVERHEAD;
+    buf_reset(&bytes);
+    *pack = (struct packing_pack){.state = PACKING_OPEN, .order = p->next_order++, .bytes = bytes};
     p->packs[p->count++] = pack;
-    p->held += pack->bytes.len;
     return pack;
 }
 
@@ -91,11 +86,14 @@ static bool note_ticket(struct packing_pack *pack, uint32_t front, uint64_t gene
 
 static bool end_pack(struct packing *p, struct packing_pack *pack, struct err *e)
 {
-    size_t before = pack->bytes.len;
-
-    if (!pack_end(p->writer, e))
+    if (!pack_seal(p->writer, PACK_DEPOSITS, buf_slice(&p->plain), &pack->bytes, e))
         return false;
-    p->held += pack->bytes.len - before;
+    p->held += pack->bytes.len;
+    p->held -= p->plain.len;
+    if (p->plain.capacity > 2 * p->aim)
+        buf_free(&p->plain);
+    else
+        buf_reset(&p->plain);
     pack->state = PACKING_READY;
     return true;
 }
@@ -104,29 +102,23 @@ bool packing_add(struct packing *p, uint32_t front, uint64_t generation, uint64_
                  unsigned *deposits, struct err *e)
 {
     struct packing_pack *pack = open_pack(p);
-    size_t before;
 
     *deposits = count_records(group);
     if (*deposits == 0)
         return err_set(e, ERR_INPUT, "deposit %llu: malformed records", (unsigned long long)ticket);
     /* Full, or fed by as many fronts as it can name: the next pack takes the group. */
-    if (pack != NULL && (pack->bytes.len + PACK_TAG_SIZE + group.len > p->aim + PACK_OVERHEAD ||
-                         pack->range_count == PACKING_FRONTS_MAX)) {
+    if (pack != NULL && (p->plain.len + group.len > p->plain.max || pack->range_count == PACKING_FRONTS_MAX)) {
         if (!end_pack(p, pack, e))
             return false;
         pack = NULL;
     }
-    if (pack == NULL && (pack = new_pack(p, group.len, e)) == NULL)
-        return false;
-    before = pack->bytes.len;
+    if (pack == NULL)
+        pack = new_pack(p, group.len);
     if (!note_ticket(pack, front, generation, ticket))
         return err_set(e, ERR_INPUT, "deposit %llu: its ticket does not follow", (unsigned long long)ticket);
-    if (!pack_add(p->writer, group, e)) {
-        if (e != NULL)
-            e->code = ERR_FATAL;
+    if (!buf_add_slice(&p->plain, group, e))
         return false;
-    }
-    p->held += pack->bytes.len - before;
+    p->held += group.len;
     pack->deposits += *deposits;
     return true;
 }
@@ -138,7 +130,7 @@ bool packing_seal(struct packing *p, bool all, struct err *e)
     /* An open pack without a deposit exists only after a refused group. */
     if (pack == NULL || pack->deposits == 0)
         return true;
-    if (!all && p->count > 1 && pack->bytes.len + PACK_TAG_SIZE < p->aim)
+    if (!all && p->count > 1 && p->plain.len < p->aim)
         return true;
     return end_pack(p, pack, e);
 }

@@ -28,18 +28,19 @@ struct packing_pack {
     unsigned deposits;
     struct packing_range ranges[PACKING_FRONTS_MAX];
     unsigned range_count;
-    struct buf bytes;      /* the encrypted pack */
+    struct buf bytes;      /* the encrypted pack, once it is ready */
 };
 
 struct packing {
     struct pack_writer *writer;   /* borrowed */
-    size_t aim;                   /* bytes a pack aims at */
+    size_t aim;                   /* bytes of records a pack aims at */
     size_t held_max;              /* bytes of packs held before no more is taken */
     unsigned window;              /* packs sent and not confirmed */
     struct packing_pack *packs[PACKING_PACKS_MAX]; /* in order; owned */
     unsigned count;
+    struct buf plain;             /* records of the open pack; wiped */
     struct packing_pack *spare;   /* one kept to be used again; owned */
-    size_t held;                  /* bytes of all packs */
+    size_t held;                  /* bytes of all packs, of records in the open one */
     unsigned sent;                /* packs in state PACKING_SENT */
     uint64_t next_order;
 };
@@ -52,14 +53,15 @@ void packing_free(struct packing *p);
 bool packing_has_room(const struct packing *p);
 
 /*
- * Encrypts one group (framed deposit records, never split) into the open pack. `deposits` tells how many records it holds.
- * ERR_INPUT: the group is malformed, the front that sent it cannot be trusted any more. ERR_FATAL: encryption failed.
+ * Puts one group (framed deposit records, never split) into the open pack. `deposits` tells how many records it holds.
+ * ERR_INPUT: the group is malformed, the front that sent it cannot be trusted any more. ERR_FATAL: a full pack could not be
+ * encrypted.
  */
 MUST_CHECK bool packing_add(struct packing *p, uint32_t front, uint64_t generation, uint64_t ticket, struct slice group,
                             unsigned *deposits, struct err *e);
 
 /*
- * Ends the open pack when that is due: it is full, or nothing else is on its way. `all`: whatever it holds.
+ * Ends (compresses, encrypts) the open pack when that is due: it is full, or nothing else is on its way. `all`: whatever it holds.
  */
 MUST_CHECK bool packing_seal(struct packing *p, bool all, struct err *e);
 

@@ -1,12 +1,13 @@
 /*
- * Sealing and opening packs (common/PROTOCOL.md, "Pack"): AES-256-GCM (NIST SP 800-38D) under a key derived once per
- * salt with HKDF-SHA-256 (RFC 5869). A pack read is hostile until its tag has been checked.
+ * Sealing and opening packs (common/PROTOCOL.md, "Pack"): LZ4, then AES-256-GCM (NIST SP 800-38D) under a key derived
+ * once per salt with HKDF-SHA-256 (RFC 5869). A pack read is hostile until its tag has been checked.
  */
 #include "common/formats/pack.h"
 
 #include <limits.h>
 #include <stdlib.h>
 
+#include <lz4.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -19,6 +20,12 @@ enum {
     NONCE_SIZE = 12,
     DERIVED_MAX = 16, /* salts whose key a reader keeps at hand: one for each relay or ledger that writes */
     AT_KIND = 5,
+    AT_FLAGS = 6,
+    FLAG_LZ4 = 1,
+    LZ4_HEAD = 4,            /* the records' length before the block */
+    LZ4_WORTH = 128,         /* shorter records are not worth compressing */
+    SCRATCH_MAX = 160 << 20, /* never reached: bounded by what callers bound */
+    SCRATCH_KEPT = 1 << 20,  /* larger scratch memory is given back after use */
     AT_KEY_ID = 8,
     AT_SALT = 16,
     AT_COUNTER = 32,
@@ -39,7 +46,8 @@ struct pack_writer {
     uint32_t counter;    /* of the last pack begun under this salt */
     EVP_CIPHER *cipher;  /* owned */
     EVP_CIPHER_CTX *ctx; /* owned; keyed for `salt` */
-    struct buf *out;     /* borrowed: the pack being written; NULL between packs */
+    void *lz4;           /* owned: the compressor's tables */
+    struct buf scratch;  /* compressed records; wiped */
 };
 
 /* A derived key at hand. */
@@ -56,6 +64,7 @@ struct pack_reader {
     EVP_CIPHER *cipher; /* owned */
     struct derived derived[DERIVED_MAX];
     unsigned next_place; /* the place to use for the next new salt: oldest first */
+    struct buf scratch;  /* decrypted, still compressed records; wiped */
 };
 
 static bool take_key(struct pack_key *k, struct slice key, struct err *e)
@@ -153,6 +162,8 @@ struct pack_writer *pack_writer_new(struct slice key, const char *vault, struct 
     w->vault = mem_strdup(vault);
     w->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     w->ctx = EVP_CIPHER_CTX_new();
+    w->lz4 = mem_alloc((size_t)LZ4_sizeofState());
+    buf_init_secret(&w->scratch, SCRATCH_MAX);
     if (!take_key(&w->key, key, e))
         goto fail;
     if (w->cipher == NULL || w->ctx == NULL) {
@@ -172,70 +183,79 @@ void pack_writer_free(struct pack_writer *w)
         return;
     EVP_CIPHER_CTX_free(w->ctx);
     EVP_CIPHER_free(w->cipher);
+    if (w->lz4 != NULL)
+        OPENSSL_cleanse(w->lz4, (size_t)LZ4_sizeofState());
+    free(w->lz4);
+    buf_free(&w->scratch);
     free(w->vault);
     OPENSSL_secure_clear_free(w, sizeof(*w));
 }
 
-bool pack_begin(struct pack_writer *w, enum pack_kind kind, struct buf *out, struct err *e)
+static void forget_scratch(struct buf *scratch)
 {
-    uint8_t *header;
+    if (scratch->capacity > SCRATCH_KEPT)
+        buf_free(scratch);
+    else
+        buf_reset(scratch);
+}
 
-    w->out = NULL;
+/*
+ * The records as they are to be encrypted: compressed when that is shorter. What a length may tell: a pack mixes
+ * many sensors' events, and whoever sees its length is already inside the broker.
+ */
+static struct slice squeeze(struct pack_writer *w, struct slice plain, uint8_t *flags)
+{
+    int bound = plain.len > LZ4_MAX_INPUT_SIZE ? 0 : LZ4_compressBound((int)plain.len), n;
+    uint8_t *room;
+
+    *flags = 0;
+    if (plain.len < LZ4_WORTH || bound == 0)
+        return plain;
+    room = buf_reserve(&w->scratch, LZ4_HEAD + (size_t)bound, NULL);
+    if (room == NULL)
+        return plain;
+    n = LZ4_compress_fast_extState(w->lz4, (const char *)plain.at, (char *)room + LZ4_HEAD, (int)plain.len, bound, 1);
+    if (n <= 0 || (size_t)n + LZ4_HEAD >= plain.len)
+        return plain;
+    store_u32(room, (uint32_t)plain.len);
+    buf_commit(&w->scratch, LZ4_HEAD + (size_t)n);
+    *flags = FLAG_LZ4;
+    return buf_slice(&w->scratch);
+}
+
+static bool encrypt(struct pack_writer *w, enum pack_kind kind, uint8_t flags, struct slice body, uint8_t *at, struct err *e)
+{
+    uint8_t *tag = at + PACK_HEADER_SIZE + body.len;
+    int n;
+
+    memcpy(at, (const uint8_t[]){'C', 'F', 'P', 'K', VERSION, (uint8_t)kind, flags, 0}, AT_KEY_ID);
+    memcpy(at + AT_KEY_ID, w->key.id, PACK_KEY_ID_SIZE);
+    memcpy(at + AT_SALT, w->salt, PACK_SALT_SIZE);
+    store_u32(at + AT_COUNTER, ++w->counter);
+    return start(w->ctx, at, w->vault, e) &&
+           (((body.len == 0 || EVP_CipherUpdate(w->ctx, at + PACK_HEADER_SIZE, &n, body.at, (int)body.len) == 1) &&
+             EVP_CipherFinal_ex(w->ctx, tag, &n) == 1 &&
+             EVP_CIPHER_CTX_ctrl(w->ctx, EVP_CTRL_AEAD_GET_TAG, PACK_TAG_SIZE, tag) == 1) ||
+            err_set_openssl(e, ERR_FATAL, "pack: AES-256-GCM"));
+}
+
+bool pack_seal(struct pack_writer *w, enum pack_kind kind, struct slice plain, struct buf *out, struct err *e)
+{
+    struct slice body;
+    uint8_t *at, flags;
+    bool ok;
+
+    if (plain.len > INT_MAX - PACK_OVERHEAD)
+        return err_set(e, ERR_INPUT, "pack: %zu bytes at once", plain.len);
     if (w->counter == UINT32_MAX && !renew_salt(w, e))
         return false;
-    header = buf_reserve(out, PACK_OVERHEAD, e);
-    if (header == NULL)
-        return false;
-    memcpy(header, (const uint8_t[]){'C', 'F', 'P', 'K', VERSION, (uint8_t)kind, 0, 0}, AT_KEY_ID);
-    memcpy(header + AT_KEY_ID, w->key.id, PACK_KEY_ID_SIZE);
-    memcpy(header + AT_SALT, w->salt, PACK_SALT_SIZE);
-    store_u32(header + AT_COUNTER, ++w->counter);
-    if (!start(w->ctx, header, w->vault, e))
-        return false;
-    buf_commit(out, PACK_HEADER_SIZE);
-    w->out = out;
-    return true;
-}
-
-bool pack_add(struct pack_writer *w, struct slice plain, struct err *e)
-{
-    uint8_t *room;
-    int n;
-
-    if (w->out == NULL)
-        return err_set(e, ERR_FATAL, "pack: added to before it was begun");
-    if (plain.len == 0)
-        return true;
-    if (plain.len > INT_MAX - PACK_TAG_SIZE)
-        return err_set(e, ERR_INPUT, "pack: %zu bytes at once", plain.len);
-    room = buf_reserve(w->out, plain.len + PACK_TAG_SIZE, e);
-    if (room == NULL)
-        return err_prefix(e, "pack");
-    if (EVP_CipherUpdate(w->ctx, room, &n, plain.at, (int)plain.len) != 1) {
-        w->out = NULL;
-        return err_set_openssl(e, ERR_FATAL, "pack: AES-256-GCM");
-    }
-    buf_commit(w->out, plain.len);
-    return true;
-}
-
-bool pack_end(struct pack_writer *w, struct err *e)
-{
-    struct buf *out = w->out;
-    uint8_t *tag;
-    int n;
-
-    if (out == NULL)
-        return err_set(e, ERR_FATAL, "pack: ended before it was begun");
-    w->out = NULL;
-    tag = buf_reserve(out, PACK_TAG_SIZE, e);
-    if (tag == NULL)
-        return err_prefix(e, "pack");
-    if (EVP_CipherFinal_ex(w->ctx, tag, &n) != 1 ||
-        EVP_CIPHER_CTX_ctrl(w->ctx, EVP_CTRL_AEAD_GET_TAG, PACK_TAG_SIZE, tag) != 1)
-        return err_set_openssl(e, ERR_FATAL, "pack: AES-256-GCM");
-    buf_commit(out, PACK_TAG_SIZE);
-    return true;
+    body = squeeze(w, plain, &flags);
+    at = buf_reserve(out, PACK_OVERHEAD + body.len, e);
+    ok = at != NULL ? encrypt(w, kind, flags, body, at, e) : err_prefix(e, "pack");
+    if (ok)
+        buf_commit(out, PACK_OVERHEAD + body.len);
+    forget_scratch(&w->scratch);
+    return ok;
 }
 
 /* --- reading --- */
@@ -254,6 +274,7 @@ struct pack_reader *pack_reader_new(const struct slice *keys, unsigned count, co
         return NULL;
     }
     r->vault = mem_strdup(vault);
+    buf_init_secret(&r->scratch, SCRATCH_MAX);
     r->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     if (r->cipher == NULL) {
         err_set_openssl(e, ERR_FATAL, "pack: AES-256-GCM");
@@ -275,6 +296,7 @@ void pack_reader_free(struct pack_reader *r)
     for (unsigned i = 0; i < DERIVED_MAX; i++)
         EVP_CIPHER_CTX_free(r->derived[i].ctx);
     EVP_CIPHER_free(r->cipher);
+    buf_free(&r->scratch);
     free(r->vault);
     OPENSSL_secure_clear_free(r, sizeof(*r));
 }
@@ -292,8 +314,8 @@ static bool check_header(struct slice pack, enum pack_kind kind, struct err *e)
         return err_set(e, ERR_INPUT, "pack: version %u is not known", pack.at[4]);
     if (pack.at[AT_KIND] != kind)
         return err_set(e, ERR_INPUT, "pack: kind %u, expected %u", pack.at[AT_KIND], (unsigned)kind);
-    if (pack.at[6] != 0 || pack.at[7] != 0)
-        return err_set(e, ERR_INPUT, "pack: reserved bytes are not zero");
+    if ((pack.at[AT_FLAGS] & ~FLAG_LZ4) != 0 || pack.at[AT_FLAGS + 1] != 0)
+        return err_set(e, ERR_INPUT, "pack: flags %02x%02x are not known", pack.at[AT_FLAGS], pack.at[AT_FLAGS + 1]);
     return true;
 }
 
@@ -343,25 +365,15 @@ static EVP_CIPHER_CTX *context_for(struct pack_reader *r, const uint8_t *header,
     return NULL;
 }
 
-bool pack_open(struct pack_reader *r, struct slice pack, enum pack_kind kind, struct buf *plain, struct err *e)
+/* Decrypts and checks the tag; `room` has the length of what is encrypted. Wiped when it does not match. */
+static bool decrypt(struct pack_reader *r, struct slice pack, uint8_t *room, struct err *e)
 {
-    EVP_CIPHER_CTX *ctx;
+    EVP_CIPHER_CTX *ctx = context_for(r, pack.at, e);
+    size_t len = pack.len - PACK_OVERHEAD;
     uint8_t tag[PACK_TAG_SIZE], none[PACK_TAG_SIZE];
-    uint8_t *room = none;
-    size_t len;
     int n;
 
-    if (!check_header(pack, kind, e))
-        return false;
-    len = pack.len - PACK_OVERHEAD;
-    if (len > plain->max - plain->len)
-        return err_set(e, ERR_RETRY, "pack: no room for %zu bytes", len);
-    ctx = context_for(r, pack.at, e);
     if (ctx == NULL || !start(ctx, pack.at, r->vault, e))
-        return false;
-    if (len != 0)
-        room = buf_reserve(plain, len, e);
-    if (room == NULL)
         return false;
     memcpy(tag, pack.at + pack.len - PACK_TAG_SIZE, sizeof(tag));
     if ((len != 0 && EVP_CipherUpdate(ctx, room, &n, pack.at + PACK_HEADER_SIZE, (int)len) != 1) ||
@@ -371,6 +383,65 @@ bool pack_open(struct pack_reader *r, struct slice pack, enum pack_kind kind, st
             OPENSSL_cleanse(room, len);
         return err_set(e, ERR_INPUT, "pack: altered, or of another vault (its tag does not match)");
     }
+    return true;
+}
+
+static bool open_plain(struct pack_reader *r, struct slice pack, struct buf *plain, struct err *e)
+{
+    size_t len = pack.len - PACK_OVERHEAD;
+    uint8_t none[1], *room = none;
+
+    if (len > plain->max - plain->len)
+        return err_set(e, ERR_RETRY, "pack: no room for %zu bytes", len);
+    if (len != 0)
+        room = buf_reserve(plain, len, e);
+    if (room == NULL || !decrypt(r, pack, room, e))
+        return false;
     buf_commit(plain, len);
     return true;
+}
+
+/* The tag has been checked: what does not decompress was written so by a holder of the key. */
+static bool expand(struct slice squeezed, struct buf *plain, struct err *e)
+{
+    struct wire_reader w = wire_read(squeezed);
+    size_t len = wire_get_u32(&w);
+    uint8_t *room;
+    int n;
+
+    if (w.short_read || len == 0 || len > INT_MAX)
+        return err_set(e, ERR_INPUT, "pack: malformed compression");
+    if (len > plain->max - plain->len)
+        return err_set(e, ERR_RETRY, "pack: no room for %zu bytes", len);
+    room = buf_reserve(plain, len, e);
+    if (room == NULL)
+        return false;
+    n = LZ4_decompress_safe((const char *)w.rest.at, (char *)room, (int)w.rest.len, (int)len);
+    if (n < 0 || (size_t)n != len) {
+        OPENSSL_cleanse(room, len);
+        return err_set(e, ERR_INPUT, "pack: malformed compression");
+    }
+    buf_commit(plain, len);
+    return true;
+}
+
+static bool open_squeezed(struct pack_reader *r, struct slice pack, struct buf *plain, struct err *e)
+{
+    size_t len = pack.len - PACK_OVERHEAD;
+    uint8_t *room = buf_reserve(&r->scratch, len, e);
+    bool ok = room != NULL && decrypt(r, pack, room, e);
+
+    if (ok) {
+        buf_commit(&r->scratch, len);
+        ok = expand(buf_slice(&r->scratch), plain, e);
+    }
+    forget_scratch(&r->scratch);
+    return ok;
+}
+
+bool pack_open(struct pack_reader *r, struct slice pack, enum pack_kind kind, struct buf *plain, struct err *e)
+{
+    if (!check_header(pack, kind, e))
+        return false;
+    return (pack.at[AT_FLAGS] & FLAG_LZ4) != 0 ? open_squeezed(r, pack, plain, e) : open_plain(r, pack, plain, e);
 }

@@ -14,7 +14,7 @@ enum {
     PACK_SALT_SIZE = 16,
     PACK_HEADER_SIZE = 36,
     PACK_TAG_SIZE = 16,
-    PACK_OVERHEAD = PACK_HEADER_SIZE + PACK_TAG_SIZE, /* a pack is that much longer than its records */
+    PACK_OVERHEAD = PACK_HEADER_SIZE + PACK_TAG_SIZE, /* a pack is at most that much longer than its records */
     PACK_KEYS_MAX = 16,
     PACK_DEPOSIT_HEAD = 35, /* bytes of a framed deposit record besides its three texts and its body */
 };
@@ -24,32 +24,22 @@ enum {
 
 enum pack_kind { PACK_DEPOSITS = 1, PACK_ANSWERS = 2 };
 
-/* Sealing. One pack at a time: begin, add any number of times, end. */
+/* Sealing. */
 struct pack_writer;
 
 /*
- * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes,
- * copied into OpenSSL's secure heap (locked memory where the process has set one up). `vault` is "<operator>/<N>". NULL
- * and ERR_FATAL when OpenSSL fails, ERR_INPUT on a key of another size.
+ * A writer with a salt of its own (fresh random; renewed before its counter wraps). `key` is PACK_KEY_SIZE bytes, copied
+ * into OpenSSL's secure heap (locked memory where the process has set one up). `vault` is "<operator>/<N>". NULL and ERR_FATAL when OpenSSL
+ * fails, ERR_INPUT on a key of another size.
  */
 struct pack_writer *pack_writer_new(struct slice key, const char *vault, struct err *e);
 void pack_writer_free(struct pack_writer *w);
 
 /*
- * Starts a pack at the end of `out`, which is borrowed until pack_end() and must not be touched meanwhile. A pack begun
- * and never ended is dropped by the next pack_begin(); what it left in its `out` is the caller's to reset.
+ * Appends a whole pack with the framed records `plain` to `out`, compressed (LZ4 block) when that makes it shorter: never longer than
+ * plain.len + PACK_OVERHEAD. Nothing is appended on failure: ERR_INPUT when `out` has no such room, ERR_FATAL when OpenSSL fails.
  */
-MUST_CHECK bool pack_begin(struct pack_writer *w, enum pack_kind kind, struct buf *out, struct err *e);
-
-/*
- * Encrypts more plaintext straight into `out`: whole framed records, or parts of one; the pack's plaintext is their
- * concatenation. ERR_INPUT when `out` is full: this part is not in the pack, and the pack can still be ended.
- */
-MUST_CHECK bool pack_add(struct pack_writer *w, struct slice plain, struct err *e);
-
-/* Writes the tag: `out` now holds the whole pack. Room for the tag must be there: leave PACK_TAG_SIZE below out's
- * maximum. */
-MUST_CHECK bool pack_end(struct pack_writer *w, struct err *e);
+MUST_CHECK bool pack_seal(struct pack_writer *w, enum pack_kind kind, struct slice plain, struct buf *out, struct err *e);
 
 /* Opening. Several keys, so that they can be changed while packs wait in queues. */
 struct pack_reader;

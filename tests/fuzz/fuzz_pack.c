@@ -46,9 +46,7 @@ static void round_trip(struct slice plain, size_t flip)
     check(writer != NULL && reader != NULL);
     buf_init(&pack, 1 << 20);
     buf_init_secret(&back, 1 << 20);
-    check(pack_begin(writer, PACK_DEPOSITS, &pack, NULL) && pack_add(writer, slice_of(plain.at, plain.len / 2), NULL));
-    check(pack_add(writer, slice_of(plain.at + plain.len / 2, plain.len - plain.len / 2), NULL) &&
-          pack_end(writer, NULL));
+    check(pack_seal(writer, PACK_DEPOSITS, plain, &pack, NULL) && pack.len <= plain.len + PACK_OVERHEAD);
     check(pack_open(reader, buf_slice(&pack), PACK_DEPOSITS, &back, NULL) && slice_equal(buf_slice(&back), plain));
     pack.data[flip % pack.len] ^= 1;
     check(!pack_open(reader, buf_slice(&pack), PACK_DEPOSITS, &back, NULL));

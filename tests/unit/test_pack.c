@@ -52,9 +52,7 @@ static void seal(struct fixture *f, const char *text)
 {
     struct err e = {0};
 
-    assert_true(pack_begin(f->w, PACK_DEPOSITS, &f->pack, &e));
-    assert_true(pack_add(f->w, slice_text(text), &e));
-    assert_true(pack_end(f->w, &e));
+    assert_true(pack_seal(f->w, PACK_DEPOSITS, slice_text(text), &f->pack, &e));
 }
 
 static void assert_refused(struct fixture *f, struct slice pack, enum err_code code)
@@ -72,11 +70,7 @@ static void what_is_sealed_opens(void **state)
     struct fixture *f = *state;
     struct err e = {0};
 
-    assert_true(pack_begin(f->w, PACK_DEPOSITS, &f->pack, &e));
-    assert_true(pack_add(f->w, SLICE_LITERAL("one, "), &e));
-    assert_true(pack_add(f->w, slice_of(NULL, 0), &e));
-    assert_true(pack_add(f->w, SLICE_LITERAL("two and a longer part that is not a block"), &e));
-    assert_true(pack_end(f->w, &e));
+    seal(f, "one, two and a longer part that is not a block");
     assert_int_equal(f->pack.len, 46 + PACK_OVERHEAD);
     assert_null(memmem(f->pack.data, f->pack.len, "longer", 6));
     assert_true(pack_open(f->r, buf_slice(&f->pack), PACK_DEPOSITS, &f->plain, &e));
@@ -199,9 +193,7 @@ static void many_writers_are_read(void **state)
         struct pack_writer *w = pack_writer_new(key_slice(KEY_A), "4512/1", NULL);
 
         buf_init(&packs[i], 1000);
-        assert_true(pack_begin(w, PACK_DEPOSITS, &packs[i], NULL));
-        assert_true(pack_add(w, SLICE_LITERAL("x"), NULL));
-        assert_true(pack_end(w, NULL));
+        assert_true(pack_seal(w, PACK_DEPOSITS, SLICE_LITERAL("x"), &packs[i], NULL));
         pack_writer_free(w);
     }
     for (unsigned i = 0; i < 5 * WRITERS; i++)
@@ -218,17 +210,78 @@ static void a_full_buffer_is_said_so(void **state)
     struct err e = {0};
 
     buf_init(&small, PACK_OVERHEAD + 4);
-    assert_true(pack_begin(f->w, PACK_DEPOSITS, &small, NULL));
-    assert_false(pack_add(f->w, SLICE_LITERAL("12345"), &e));
+    assert_false(pack_seal(f->w, PACK_DEPOSITS, SLICE_LITERAL("12345"), &small, &e));
     assert_int_equal(e.code, ERR_INPUT);
-    assert_true(pack_add(f->w, SLICE_LITERAL("1234"), NULL));
-    assert_true(pack_end(f->w, NULL));
+    assert_int_equal(small.len, 0);
+    assert_true(pack_seal(f->w, PACK_DEPOSITS, SLICE_LITERAL("1234"), &small, NULL));
     f->plain.max = 7;
     assert_true(pack_open(f->r, buf_slice(&small), PACK_DEPOSITS, &f->plain, NULL));
     assert_refused(f, buf_slice(&small), ERR_RETRY);
-    assert_false(pack_add(f->w, SLICE_LITERAL("x"), NULL));
-    assert_false(pack_end(f->w, NULL));
     buf_free(&small);
+}
+
+/* Seals `plain` by hand with any flags: what a holder of the key may write wrongly. */
+static void seal_raw(struct fixture *f, uint8_t flags, struct slice body)
+{
+    uint8_t *at;
+
+    buf_reset(&f->pack);
+    at = buf_reserve(&f->pack, PACK_OVERHEAD + body.len, NULL);
+    assert_non_null(at);
+    assert_true(encrypt(f->w, PACK_DEPOSITS, flags, body, at, NULL));
+    buf_commit(&f->pack, PACK_OVERHEAD + body.len);
+}
+
+static void repetitive_records_are_compressed(void **state)
+{
+    struct fixture *f = *state;
+    char text[5000];
+
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = "<IDOper>4512</IDOper>"[i % 21];
+    assert_true(pack_seal(f->w, PACK_DEPOSITS, slice_of(text, sizeof(text)), &f->pack, NULL));
+    assert_true(f->pack.len < 500);
+    assert_int_equal(f->pack.data[AT_FLAGS], FLAG_LZ4);
+    assert_true(pack_open(f->r, buf_slice(&f->pack), PACK_DEPOSITS, &f->plain, NULL));
+    assert_true(slice_equal(buf_slice(&f->plain), slice_of(text, sizeof(text))));
+    f->pack.data[AT_FLAGS] = 0;
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    f->pack.data[AT_FLAGS] = FLAG_LZ4;
+    f->plain.max = f->plain.len + sizeof(text) - 1;
+    assert_refused(f, buf_slice(&f->pack), ERR_RETRY);
+}
+
+static void random_records_are_not(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[3000];
+
+    assert_int_equal(RAND_bytes(bytes, sizeof(bytes)), 1);
+    assert_true(pack_seal(f->w, PACK_DEPOSITS, slice_of(bytes, sizeof(bytes)), &f->pack, NULL));
+    assert_int_equal(f->pack.len, sizeof(bytes) + PACK_OVERHEAD);
+    assert_true(pack_open(f->r, buf_slice(&f->pack), PACK_DEPOSITS, &f->plain, NULL));
+    assert_true(slice_equal(buf_slice(&f->plain), slice_of(bytes, sizeof(bytes))));
+}
+
+static void malformed_compression_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\x00\x00\x01"));              /* shorter than its length */
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\x00\x00\x00\x00\x10q"));       /* of nothing */
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\x00\x00\x00\x05\x10q"));       /* longer than it is */
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\x00\x00\x00\x20\x1fq\x09\x00")); /* looks back before its beginning */
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\xff\xff\xff\xff\x10q"));
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
+    seal_raw(f, FLAG_LZ4, SLICE_LITERAL("\x00\x00\x00\x01\x10q"));       /* right */
+    assert_true(pack_open(f->r, buf_slice(&f->pack), PACK_DEPOSITS, &f->plain, NULL));
+    assert_true(slice_is(buf_slice(&f->plain), "q"));
+    seal_raw(f, 2, SLICE_LITERAL("q"));
+    assert_refused(f, buf_slice(&f->pack), ERR_INPUT);
 }
 
 static void deposits_are_read_as_written(void **state)
@@ -339,6 +392,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_sealed_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_pack_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_as_specified, setup, teardown),
+        cmocka_unit_test_setup_teardown(repetitive_records_are_compressed, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_records_are_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(malformed_compression_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_altered_byte_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(every_truncation_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_vault_or_key_or_kind_is_refused, setup, teardown),
