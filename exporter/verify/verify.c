@@ -172,8 +172,8 @@ static void verify_sealed_file(struct verify *v, const struct input_file *file, 
     buf_init_secret(&bytes, file->entry.kind == NAMES_KEY ? VERIFY_KEY_MAX : VERIFY_EVENT_MAX);
     if (verify_read(v, digest, v->decrypt == NULL ? NULL : &bytes, b)) {
         verify_crc(v, file->name);
-        verify_lot_file(v, &file->entry, digest);
-        if (v->decrypt != NULL && !v->lot.repeated)
+        /* Only what is proved is opened and kept: nothing else may lie among the events that were sealed. */
+        if (verify_lot_file(v, &file->entry, digest) && v->decrypt != NULL && !v->lot.repeated)
             verify_decrypt(v, &file->entry, &bytes);
     }
     buf_free(&bytes);
@@ -289,6 +289,7 @@ void verify_expect(struct verify *v, uint64_t first_lot, uint64_t last_lot)
 {
     const struct report *r = v->report;
 
+    verify_genesis_end(v);
     if (first_lot != 0 && r->lots > 0 && r->first_lot > first_lot)
         report_add(v->report, REPORT_LOTS_MISSING_START, (struct report_where){.lot = first_lot},
                    "lots %" PRIu64 " to %" PRIu64 " were expected and are not here", first_lot, r->first_lot - 1);

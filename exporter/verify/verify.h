@@ -38,6 +38,7 @@ struct verify_lot {
     uint64_t number;          /* 0: between lots */
     bool repeated;            /* read before in another input: not counted again */
     bool listed;              /* SHA256SUMS is readable and in order: files are held against it */
+    bool sealed;              /* signature and time-stamp hold */
     struct buf container;
     struct container parts;   /* borrowed from container */
     struct lot header;
@@ -95,13 +96,14 @@ void verify_free(struct verify *v);
 
 /* One input from beginning to end. */
 void verify_input(struct verify *v, struct input *in);
-/* After the last one: what was expected, 0 for no expectation. */
+/* After the last one: what was expected, 0 for no expectation; and the genesis that was named. */
 void verify_expect(struct verify *v, uint64_t first_lot, uint64_t last_lot);
 
 /* verify_lot.c: a lot's container, and the end of a lot. `container` has been filled in v->lot; `crc_wrong` by the outer ZIP. */
 void verify_lot_begin(struct verify *v, uint64_t number);
 void verify_lot_container(struct verify *v);
-void verify_lot_file(struct verify *v, const struct names_entry *entry, const uint8_t digest[32]);
+/* True when this is the file that was sealed, under a seal that holds. */
+bool verify_lot_file(struct verify *v, const struct names_entry *entry, const uint8_t digest[32]);
 /* `complete`: what was not seen is missing; otherwise reading was broken off. */
 void verify_lot_end(struct verify *v, bool complete);
 
@@ -110,5 +112,6 @@ void verify_chain(struct verify *v, const uint8_t container_digest[32], const st
 void verify_chain_unknown(struct verify *v);
 void verify_certificate_file(struct verify *v, unsigned place, struct slice bytes);
 void verify_certificates_end(struct verify *v);
+void verify_genesis_end(struct verify *v);
 
 #endif

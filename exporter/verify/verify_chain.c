@@ -311,3 +311,11 @@ void verify_certificates_end(struct verify *v)
                        (struct report_where){.file = names_certificate(i + 1)}, "no lot here was made with the certificate in %s",
                        names_certificate(i + 1));
 }
+
+/* Who names the genesis wants it compared: an extraction without it must not pass for one that agrees. */
+void verify_genesis_end(struct verify *v)
+{
+    if (v->has_pin && !v->has_genesis && v->report->lots > 0)
+        report_add(v->report, REPORT_GENESIS_MISSING, (struct report_where){.file = "certs/genesis.xml"},
+                   "no certs/genesis.xml here can be held against the one you named");
+}

@@ -35,7 +35,7 @@ void verify_lot_begin(struct verify *v, uint64_t number)
 {
     v->lot.number = number;
     v->lot.repeated = false;
-    v->lot.listed = false;
+    v->lot.listed = v->lot.sealed = false;
     v->lot.wanted = false;
     buf_reset(&v->lot.container);
     if (v->decrypt != NULL)
@@ -171,7 +171,8 @@ void verify_lot_container(struct verify *v)
     }
     lot_check_header(v);
     files = (struct xades_files){v->lot.parts.lot, v->lot.parts.sums, v->lot.parts.previous};
-    if (!xades_verify(v->lot.parts.signatures, &files, v->trust, &verdict, &e))
+    v->lot.sealed = xades_verify(v->lot.parts.signatures, &files, v->trust, &verdict, &e);
+    if (!v->lot.sealed)
         report_add(v->report, verdict.fault == XADES_FAULT_NONE ? REPORT_UNREADABLE :
                    (enum report_code)((int)REPORT_SIGNATURE_FORM + (int)verdict.fault - (int)XADES_FAULT_FORM), lot_where(v),
                    "%s", e.text);
@@ -195,12 +196,12 @@ static void lot_say_missing(struct verify *v)
         lot_extend_range(v, REPORT_EVENT_MISSING, &v->lot.missing, n->serial, WORDS_MISSING);
 }
 
-void verify_lot_file(struct verify *v, const struct names_entry *entry, const uint8_t digest[32])
+bool verify_lot_file(struct verify *v, const struct names_entry *entry, const uint8_t digest[32])
 {
-    bool key = entry->kind == NAMES_KEY;
+    bool key = entry->kind == NAMES_KEY, same;
 
     if (!v->lot.listed)
-        return; /* said already: the list cannot be used */
+        return false; /* said already: the list cannot be used */
     while (v->lot.wanted && names_compare(&v->lot.want.entry, entry) < 0) {
         lot_say_missing(v);
         lot_advance(v);
@@ -208,9 +209,10 @@ void verify_lot_file(struct verify *v, const struct names_entry *entry, const ui
     if (!v->lot.wanted || names_compare(&v->lot.want.entry, entry) != 0) {
         report_add(v->report, key ? REPORT_KEY_EXTRA : REPORT_EVENT_EXTRA,
                    (struct report_where){v->lot.number, entry->serial, entry->serial, NULL}, "it is not in the lot's sealed list");
-        return;
+        return false;
     }
-    if (memcmp(digest, v->lot.want.digest, 32) == 0) {
+    same = memcmp(digest, v->lot.want.digest, 32) == 0;
+    if (same) {
         v->report->keys += key && !v->lot.repeated;
         v->report->events += !key && !v->lot.repeated;
     } else if (key) {
@@ -220,6 +222,7 @@ void verify_lot_file(struct verify *v, const struct names_entry *entry, const ui
         lot_extend_range(v, REPORT_EVENT_ALTERED, &v->lot.altered, entry->serial, WORDS_ALTERED);
     }
     lot_advance(v);
+    return same && v->lot.sealed;
 }
 
 void verify_lot_end(struct verify *v, bool complete)

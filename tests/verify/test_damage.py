@@ -212,6 +212,8 @@ t = Tree(); t.put("certs/genesis.xml", re.sub(rb"<Alea>..", b"<Alea>00", t.get("
 t = Tree(); t.put("certs/genesis.xml", t.get("certs/genesis.xml").replace(b"<Date>", b" <Date>")); judge("genesis: spelling edited", t, ["genesis-form", "genesis-missing"])
 t = Tree(); t.put("certs/genesis.xml", t.get("certs/genesis.xml").replace(b"4512", b"4513")); judge("genesis of another operator", t, ["genesis-digest", "genesis-vault"])
 t = Tree(); t.remove("certs/genesis.xml"); judge("genesis: removed", t, ["genesis-missing"])
+t = Tree(); t.remove("certs/genesis.xml"); judge("genesis: named, and not in an extraction that begins later", [t.zip(2, 3)], ["genesis-missing"],
+                                                 options=("--genesis", hashlib.sha256(clean.get("certs/genesis.xml")).hexdigest()), only=True)
 judge("genesis: not the one of the ceremony", whole, ["genesis-digest"], options=("--genesis", "00" * 32))
 t = Tree(); t.put("certs/seal.pem", read(PKI + "/seal-other.pem")); judge("seal certificate: another's copy", t, ["certs-seal"])
 t = Tree(); t.put(lot(3), t.get(lot(3))[:-100]); judge("container: truncated", t, ["container-truncated"])
@@ -272,6 +274,15 @@ t = Tree(); t.remove(event(3, 13)); judge("an event deleted", t, ["event-missing
 t = Tree(); t.remove(event(7, 30)); judge("the very last event deleted", t, ["event-missing"], only=True)
 t = Tree(); shutil.rmtree(t.path("events/000003")); judge("all events of a lot deleted", t, ["event-missing"], only=True)
 t = Tree(); t.put(event(7, 31), t.get(event(7, 30))); judge("an event added", t, ["event-extra"], only=True)
+out = TOP + "/decrypted-with-one-added"
+judge("an event added, decrypting", t, ["event-extra"], options=("--key", PKI + "/regulator.key", "--output", out), only=True)
+kept = sorted(os.listdir(out + "/000007"))
+t = Tree(); t.edit(7, replace("lot.xml", r"(<Ouverture>[^Z]*)\dZ", r"\g<1>9Z"))
+judge("a header edited, decrypting", t, ["signature-lot"], options=("--key", PKI + "/regulator.key", "--output", TOP + "/decrypted-forged"))
+if "000000000030.xml" not in kept or "000000000031.xml" in kept or os.path.exists(TOP + "/decrypted-forged/000007") or \
+        not os.path.exists(TOP + "/decrypted-forged/000006"):
+    failures.append("unproved events are not kept")
+    print("not ok - unproved events lie among the sealed ones")
 t = Tree(); t.put(event(4, 16), t.get(event(5, 16))); judge("an event added to an empty lot", t, ["event-extra"], only=True)
 t = Tree(); a, b = t.get(event(2, 7)), t.get(event(3, 12)); t.put(event(2, 7), b); t.put(event(3, 12), a); judge("two events swapped between lots", t, ["event-altered"], only=True)
 t = Tree(); t.put(event(3, 7), t.get(event(2, 7))); t.remove(event(2, 7)); judge("an event moved to another lot", t, ["event-missing", "event-extra"], only=True)
