@@ -258,6 +258,7 @@ int deliver_run(struct role *role)
     struct err e = {0};
     int status;
 
+    secret_open_heap();
     d = (struct deliver){.role = role, .backoff_ms = RECONNECT_MIN_MS};
     if (!open_keys(&d, role_settings(role), &e)) {
         log_error("config-bad", "%s", e.text);

@@ -412,6 +412,7 @@ int ledger_run(struct role *self)
     struct err e = {0};
     int status = 1;
 
+    secret_open_heap();
     l->self = self;
     l->settings = role_settings(self);
     role_on(self, &events, l);

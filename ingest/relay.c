@@ -431,6 +431,7 @@ int relay_run(struct role *role)
     struct err e = {0};
     int status;
 
+    secret_open_heap();
     r.writer = open_writer(s, &e);
     if (r.writer == NULL) {
         log_error("config-bad", "%s", e.text);

@@ -227,6 +227,7 @@ int keys_role_run(struct role *self, const char *(*path)(const struct settings *
     struct event *tick;
     struct err e = {0};
 
+    secret_open_heap();
     k.key = load_key(path(role_settings(self)), &e);
     if (k.key == NULL) {
         log_error("key-unreadable", "%s", e.text);

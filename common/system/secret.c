@@ -9,6 +9,8 @@
 
 #include <openssl/crypto.h>
 
+#include "common/values/log.h"
+
 bool secret_alloc(struct secret *s, size_t len, struct err *e)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), mapped = (len + page - 1) / page * page;
@@ -35,6 +37,14 @@ void secret_free(struct secret *s)
         munmap(s->at, s->mapped);
     }
     *s = (struct secret){0};
+}
+
+void secret_open_heap(void)
+{
+    enum { HEAP = 256 * 1024, SMALLEST = 32 };
+
+    if (CRYPTO_secure_malloc_init(HEAP, SMALLEST) != 1)
+        log_warning("keys-unlocked", "OpenSSL's memory for keys cannot be locked: they may be swapped out (ulimit -l)");
 }
 
 static bool check_owner_only(int fd, const char *path, struct err *e)

@@ -22,6 +22,13 @@ MUST_CHECK bool secret_alloc(struct secret *s, size_t len, struct err *e);
 /* Wipes and unmaps; safe on a zeroed or freed struct. */
 void secret_free(struct secret *s);
 
+/*
+ * Gives OpenSSL locked memory of its own for keys (its "secure heap"; without it OPENSSL_secure_malloc() is malloc()). For roles that
+ * hold a few keys for long; never for one with many handshakes at once, whose ephemeral keys would exhaust it. Where memory
+ * cannot be locked a warning is logged. Once per process.
+ */
+void secret_open_heap(void);
+
 /* A regular file that group and others can neither read nor write; ERR_INPUT names it. */
 MUST_CHECK bool secret_check_file(const char *path, struct err *e);
 

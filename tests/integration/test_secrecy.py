@@ -185,6 +185,13 @@ def test_who_parses_strangers_bytes_does_not_reach_rabbitmq():
     assert not roles_of(pids, "coffre-exporter")
 
 
+def test_who_holds_keys_has_locked_memory():
+    for role in ("relay", "deliver", "ledger", "keys"):
+        for pid in children(pid_of("coffre-ingest"))[role]:
+            locked = int(re.search(r"^VmLck:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+            assert locked >= 256, f"{role} has {locked} kB of locked memory"
+
+
 def test_no_core_dumps_and_no_debugger():
     for daemon in ("coffre-ingest", "coffre-sealer", "coffre-exporter"):
         for role, pids in children(pid_of(daemon)).items():
