@@ -23,11 +23,19 @@ struct run {
     struct err e;
 };
 
+/* The vault's words for the terminal: never its control characters. Cut at 200 bytes; good until eight more are asked for. */
 static const char *text_of(const json_t *o, const char *key)
 {
+    static char said[8][200];
+    static unsigned turn;
     const char *text = json_string_value(json_object_get(o, key));
+    char *copy = said[turn++ % 8];
 
-    return text == NULL ? "-" : text;
+    snprintf(copy, sizeof said[0], "%s", text == NULL ? "-" : text);
+    for (char *c = copy; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '.';
+    return copy;
 }
 
 static long long number_of(const json_t *o, const char *key)
@@ -96,11 +104,28 @@ static enum exit_code single_files(struct run *r, bool events)
 
 /* ---- extractions --------------------------------------------------------------------------------------- */
 
+/* An answer that names no segments, or other lots than those asked for, must not end as if all were there. */
+static bool extraction_is_whole(struct run *r)
+{
+    const json_t *x = r->extraction;
+    uint64_t first = (uint64_t)number_of(x, "first_lot"), last = (uint64_t)number_of(x, "last_lot");
+    bool lots = r->o->command == COMMAND_LOTS;
+
+    if (number_of(x, "id") < 1 || number_of(x, "segment_count") < 1 || first < 1 || last < first || last > INT64_MAX)
+        return err_set(&r->e, ERR_INPUT, "the vault's answer describes no extraction");
+    if (lots && (first > r->o->first || last < r->o->last))
+        return err_set(&r->e, ERR_INPUT, "the vault's extraction holds lots %llu to %llu, others were asked for",
+                       (unsigned long long)first, (unsigned long long)last);
+    return true;
+}
+
 static enum exit_code fetch_segments(struct run *r)
 {
     long long id = number_of(r->extraction, "id"), count = number_of(r->extraction, "segment_count");
     enum exit_code end = EXIT_ALL;
 
+    if (!extraction_is_whole(r))
+        return EXIT_INTEGRITY;
     if (!r->o->json && !r->o->quiet)
         printf("extraction %lld: lots %lld to %lld, %lld events, %lld bytes in %lld segment%s\n", id,
                number_of(r->extraction, "first_lot"), number_of(r->extraction, "last_lot"), number_of(r->extraction, "events"),
@@ -155,6 +180,10 @@ static enum exit_code again(struct run *r)
 
 static void print_lot(const json_t *lot)
 {
+    if (!json_is_integer(json_object_get(lot, "last_serial"))) {
+        printf("lot %lld  %s  serials from %lld\n", number_of(lot, "lot"), text_of(lot, "state"), number_of(lot, "first_serial"));
+        return;
+    }
     printf("lot %lld  %s  serials %lld to %lld  closed %s (%s)  sealed %s\n", number_of(lot, "lot"), text_of(lot, "state"),
            number_of(lot, "first_serial"), number_of(lot, "last_serial"), text_of(lot, "closed_at"), text_of(lot, "reason"),
            text_of(lot, "sealed_at"));
@@ -225,7 +254,7 @@ static enum exit_code list(struct run *r, const char *kind, uint64_t after, void
                 print(row);
         }
         next = json_object_get(page, "next_after");
-        more = json_is_integer(next) && (uint64_t)json_integer_value(next) > after;
+        more = json_array_size(json_object_get(page, kind)) > 0 && json_is_integer(next) && (uint64_t)json_integer_value(next) > after;
         after = more ? (uint64_t)json_integer_value(next) : after;
         end = EXIT_ALL;
         json_decref(page);

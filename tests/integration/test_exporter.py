@@ -8,8 +8,10 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import zipfile
 
@@ -372,6 +374,38 @@ def test_the_agent_says_what_the_vault_says():
     assert extract("lots", "5-4", check=False).returncode == 2
     done = program("coffre-extract", *identity("reader-1"), "--port", 1, "--retries", 0, "check", check=False)
     assert done.returncode == 3, done
+
+
+class Liar:
+    """An exporter with the right certificate that answers every request with one JSON document."""
+
+    def __init__(self, answer):
+        self.answer, self.socket = json.dumps(answer).encode(), socket.create_server(("127.0.0.1", 0))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(PKI / "exporter.pem", PKI / "exporter.key")
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                with self.context.wrap_socket(self.socket.accept()[0], server_side=True) as peer:
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(self.answer) + self.answer)
+            except OSError:
+                pass
+
+    def ask(self, *words):
+        return program("coffre-extract", *identity("reader-1"), "--port", self.socket.getsockname()[1], "--retries", 0, *words, check=False)
+
+
+def test_the_agent_does_not_believe_a_lying_exporter():
+    place, honest = folder(), dict(made["extraction"], id=4, segment_count=0, first_lot=3, last_lot=5)
+    for answer in (honest, [1], {"id": 4}, dict(honest, id="../x", segment_count=1), dict(honest, segment_count=1, first_lot=4)):
+        done = Liar(answer).ask("--output", place, "lots", "3-5")
+        assert done.returncode == 4 and os.listdir(place) == [], (answer, done)
+    done = Liar({"operator": "4512\x1b[2J", "status": "available\nEVERYTHING HOLDS"}).ask("status")
+    assert "\x1b" not in done.stdout and "\nEVERYTHING" not in done.stdout, done
+    os.rmdir(place)
 
 
 def test_a_download_cut_in_the_middle_goes_on_and_ends_identical():
