@@ -1,4 +1,6 @@
 /* coffre-sealer: closes lots, seals, time-stamps and chains them. Its table of roles; see coffre-sealer(8). */
+#include <unistd.h>
+
 #include "common/system/role.h"
 #include "common/system/secret.h"
 #include "common/system/tls.h"
@@ -24,6 +26,11 @@ static bool check_chain(const char *path, struct err *e)
     return ok;
 }
 
+static bool check_module(const char *path, struct err *e)
+{
+    return access(path, R_OK) == 0 || err_set_errno(e, ERR_INPUT, "%s", path);
+}
+
 static bool check_files(const struct settings *s, struct err *e)
 {
     struct sealing sealing = {0};
@@ -31,7 +38,7 @@ static bool check_files(const struct settings *s, struct err *e)
 
     sealing_free(&sealing);
     return ok && check_chain(s->sealer.seal_certificate, e) && check_chain(s->sealer.tsa_certificate, e) &&
-           secret_check_file(s->sealer.pin, e) && tls_check_bundle(s->rabbitmq.ca, e) &&
+           check_module(s->sealer.module, e) && secret_check_file(s->sealer.pin, e) && tls_check_bundle(s->rabbitmq.ca, e) &&
            tls_check_pair(s->sealer.rabbitmq_certificate, s->sealer.rabbitmq_key, e);
 }
 

@@ -86,7 +86,8 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
     if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     found.text[sizeof found.text - 1] = '\0';
-    return err_set(e, found.code, "%s", found.text);
+    err_set(e, found.code, "%s", found.text);
+    return settings_locate(s, e);
 }
 
 static int run(const struct daemon *d, const char *config, int action)

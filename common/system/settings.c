@@ -91,6 +91,7 @@ static const struct row table[] = {
     {"sealer.pin", PATH, AT(sealer.pin), S, 0, 0, NULL, "file with the user PIN"},
     {"sealer.seal_key", TEXT, AT(sealer.seal_key), 0, 0, 0, "seal", "label of the sealing key"},
     {"sealer.seal_certificate", PATH, AT(sealer.seal_certificate), S, 0, 0, NULL, "sealing certificate and chain"},
+    {"sealer.algorithm", TEXT, AT(sealer.algorithm), 0, 0, 0, "rsa-sha256", "signature of lots: rsa-sha256, or rsa-pss-sha256 (not known to xmlsec 1.2)"},
     {"sealer.tsa_key", TEXT, AT(sealer.tsa_key), 0, 0, 0, "tsa", "label of the time-stamping key"},
     {"sealer.tsa_certificate", PATH, AT(sealer.tsa_certificate), S, 0, 0, NULL, "time-stamping certificate and chain"},
     {"sealer.tsa_policy", TEXT, AT(sealer.tsa_policy), 0, 0, 0, "1.3.6.1.4.1.99999.1.1", "OID of the time-stamping policy"},
@@ -280,6 +281,20 @@ static bool take_scalar(struct reading *r, struct place *p, const yaml_event_t *
     return true;
 }
 
+/* An empty list is what was meant, or an error: never the default. */
+static bool begin_list(struct reading *r, const char *key, size_t line)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        if (!is_list(&table[i]) || strcmp(table[i].key, key) != 0)
+            continue;
+        if (r->seen[i])
+            return at_line(r, line, "%s: given twice", key);
+        r->seen[i] = true;
+        r->lines[i] = line;
+    }
+    return true;
+}
+
 static bool take_event(struct reading *r, struct place *p, const yaml_event_t *ev)
 {
     size_t line = ev->start_mark.line + 1;
@@ -299,7 +314,7 @@ static bool take_event(struct reading *r, struct place *p, const yaml_event_t *e
         if (!p->expects_value || p->in_list)
             return at_line(r, line, "a list is not expected here");
         p->in_list = true;
-        return true;
+        return begin_list(r, p->key, line);
     case YAML_SEQUENCE_END_EVENT:
         p->in_list = p->expects_value = false;
         return true;
@@ -346,6 +361,9 @@ static bool set_fallbacks(struct reading *r)
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *row = &table[i];
 
+        if (r->seen[i] && is_list(row) && ((struct settings_list *)field(r->s, row))->count == 0 &&
+            ((row->required & r->parts) != 0 || row->fallback != NULL))
+            return at_line(r, r->lines[i], "%s: nothing is in this list", row->key);
         if (r->seen[i])
             continue;
         if (row->fallback != NULL) {
@@ -369,6 +387,27 @@ static bool broken(struct reading *r, const char *key, const char *rule)
     return err_set(r->e, ERR_INPUT, "%s: %s (by default): %s", r->path, key, rule);
 }
 
+static bool is_port(const char *text)
+{
+    size_t len = strspn(text, "0123456789");
+    unsigned long port = len > 0 && len < 6 && text[len] == '\0' ? strtoul(text, NULL, 10) : 0;
+
+    return port > 0 && port < 65536;
+}
+
+static bool check_listen(struct reading *r, const char *key, unsigned part, const struct settings_list *list)
+{
+    if ((r->parts & part) == 0)
+        return true;
+    for (unsigned i = 0; i < list->count; i++) {
+        const char *colon = strrchr(list->items[i], ':');
+
+        if (colon == NULL || !is_port(colon + 1))
+            return broken(r, key, "an entry is not address:port, with a port from 1 to 65535");
+    }
+    return true;
+}
+
 /* Rules that one row cannot express. */
 static bool check_whole(struct reading *r)
 {
@@ -380,13 +419,15 @@ static bool check_whole(struct reading *r)
         return broken(r, "vault.operator", "not four digits");
     if (!log_level_parse(s->log_level, &level))
         return broken(r, "log.level", "none of error, warning, info, debug");
+    if (strcmp(s->sealer.algorithm, "rsa-sha256") != 0 && strcmp(s->sealer.algorithm, "rsa-pss-sha256") != 0)
+        return broken(r, "sealer.algorithm", "neither rsa-sha256 nor rsa-pss-sha256");
     if (strcmp(s->sealer.clock_source, "kernel") != 0 && strcmp(s->sealer.clock_source, "local-trusted") != 0)
         return broken(r, "sealer.clock.source", "neither kernel nor local-trusted");
     if (s->ingest.limits.transaction_bytes < s->ingest.limits.body_bytes)
         return broken(r, "ingest.limits.transaction_bytes", "less than ingest.limits.body_bytes");
     if (s->ingest.limits.pending_bytes < s->ingest.limits.transaction_bytes)
         return broken(r, "ingest.limits.pending_bytes", "less than ingest.limits.transaction_bytes");
-    return true;
+    return check_listen(r, "ingest.listen", I, &s->ingest.listen) && check_listen(r, "exporter.listen", X, &s->exporter.listen);
 }
 
 struct settings *settings_load(const char *path, unsigned parts, struct err *e)
@@ -404,6 +445,8 @@ struct settings *settings_load(const char *path, unsigned parts, struct err *e)
     r.folder = dirname(copy);
     r.s->file = mem_strdup(real);
     ok = read_document(&r, in) && set_fallbacks(&r) && check_whole(&r);
+    r.s->lines = mem_zalloc(ROWS, sizeof *r.s->lines);
+    memcpy(r.s->lines, r.lines, sizeof r.lines);
 out:
     if (in != NULL)
         fclose(in);
@@ -430,8 +473,34 @@ void settings_free(struct settings *s)
             for (unsigned k = 0; k < list->count; k++)
                 free(list->items[k]);
     }
+    free(s->lines);
     free(s->file);
     free(s);
+}
+
+/* The message begins with this name, of a file or of a key. */
+static bool is_about(const char *message, const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 0 && strncmp(message, name, len) == 0 && (message[len] == ':' || message[len] == '\0');
+}
+
+bool settings_locate(const struct settings *s, struct err *e)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        const char *at = (const char *)s + table[i].offset;
+        const struct settings_list *list = (const struct settings_list *)(const void *)at;
+        bool named = is_about(e->text, table[i].key), about = table[i].type == PATH && is_about(e->text, *(char *const *)(const void *)at);
+
+        for (unsigned k = 0; table[i].type == PATHS && k < list->count; k++)
+            about = about || is_about(e->text, list->items[k]);
+        if (named && s->lines[i] != 0)
+            return err_prefix(e, "%s:%zu", s->file, s->lines[i]);
+        if (about && s->lines[i] != 0)
+            return err_prefix(e, "%s:%zu: %s", s->file, s->lines[i], table[i].key);
+    }
+    return false;
 }
 
 static void print_value(const struct row *row, const void *at, FILE *out)

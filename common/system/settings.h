@@ -22,7 +22,8 @@ struct settings_list {
 
 /* Strings are owned by the settings and never NULL once loaded ("" when absent). Durations are ms, sizes bytes. */
 struct settings {
-    char *file; /* where it was read from */
+    char *file;    /* where it was read from */
+    size_t *lines; /* of that file, for settings_locate() */
     struct {
         char *operator_id; /* four digits */
         uint64_t number;   /* vault number N */
@@ -70,6 +71,7 @@ struct settings {
         char *seal_key, *seal_certificate;
         char *tsa_key, *tsa_certificate, *tsa_policy;
         char *memory; /* file that remembers the last signed lot */
+        char *algorithm; /* of the lots' signatures */
         char *clock_source;
         uint64_t clock_max_error, deadline, takeover, drain;
         bool close_at_shutdown;
@@ -91,6 +93,9 @@ enum settings_part { SETTINGS_INGEST = 1, SETTINGS_SEALER = 2, SETTINGS_EXPORTER
  */
 struct settings *settings_load(const char *path, unsigned parts, struct err *e);
 void settings_free(struct settings *s);
+
+/* Puts file, line and key before a message that begins with a key, or with the name of a file which a key names. Always false, as err_set() is. */
+bool settings_locate(const struct settings *s, struct err *e);
 
 /* Writes every key with its value in force, as YAML with its meaning as comment. */
 void settings_print(const struct settings *s, FILE *out);

@@ -129,6 +129,10 @@ static void errors_name_file_and_line(void **state)
     refused("lot:\n  age: [60s]\n", ":22: lot.age: one value expected");
     refused("  listen: 0.0.0.0:1\n", ":21: ingest.listen: a list expected");
     refused("sealer:\n  close_at_shutdown: maybe\n", ":22: sealer.close_at_shutdown");
+    refused("  listen: [\"0.0.0.0:99999\"]\n", ":21: ingest.listen: an entry is not address:port");
+    refused("  listen: [\"0.0.0.0\"]\n", ":21: ingest.listen: an entry");
+    refused("  listen: []\n", ":21: ingest.listen: nothing is in this list");
+    refused("  listen: [\"0.0.0.0:1\"]\n  listen: [\"0.0.0.0:2\"]\n", ":22: ingest.listen: given twice");
     refused("log:\n  level: loud\n", ":22: log.level: none of");
     refused("sealer:\n  clock:\n    source: sundial\n", ":23: sealer.clock.source");
     refused("  limits:\n    body_bytes: 16MiB\n", "ingest.limits.transaction_bytes");
@@ -159,6 +163,27 @@ static void what_is_needed_must_be_there(void **state)
     err_clear(&e);
     assert_null(settings_load("/nonexistent/coffre.yml", SETTINGS_INGEST, &e));
     assert_non_null(strstr(e.text, "/nonexistent/coffre.yml: cannot be read"));
+}
+
+static void a_message_about_a_file_says_where_it_is_named(void **state)
+{
+    struct settings *s = load("log:\n  level: info\nsealer:\n  pin: /nowhere/pin\n", NULL);
+    struct err e = {0};
+
+    (void)state;
+    assert_non_null(s);
+    err_set(&e, ERR_INPUT, "/nowhere/pin: No such file or directory");
+    assert_false(settings_locate(s, &e));
+    assert_non_null(strstr(e.text, ":24: sealer.pin: /nowhere/pin: No such file"));
+    err_clear(&e);
+    err_set(&e, ERR_INPUT, "/nowhere/pin2: No such file or directory");
+    assert_false(settings_locate(s, &e));
+    assert_string_equal(e.text, "/nowhere/pin2: No such file or directory");
+    err_clear(&e);
+    err_set(&e, ERR_INPUT, "log.level: not like this");
+    assert_false(settings_locate(s, &e));
+    assert_non_null(strstr(e.text, ":22: log.level: not like this"));
+    settings_free(s);
 }
 
 static void hostile_files_are_refused(void **state)
@@ -236,6 +261,7 @@ int main(void)
         cmocka_unit_test(defaults_and_relative_paths), cmocka_unit_test(values_given_are_taken),
         cmocka_unit_test(errors_name_file_and_line),   cmocka_unit_test(what_is_needed_must_be_there),
         cmocka_unit_test(hostile_files_are_refused),   cmocka_unit_test(printing_is_reading),
+        cmocka_unit_test(a_message_about_a_file_says_where_it_is_named),
     };
 
     return cmocka_run_group_tests_name("settings", tests, make_file, remove_file);
