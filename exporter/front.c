@@ -205,12 +205,26 @@ static void give_memory_back(struct front *f)
     malloc_trim(0);
 }
 
+/* A keys role that missed its deadline is not asked again: only a new one helps. */
+static void watch_keys(struct front *f)
+{
+    if (remote_key_linked(f->key)) {
+        f->keys_away = 0;
+        f->keys_seen = true;
+    } else if (f->keys_seen && ++f->keys_away > 3) {
+        f->keys_away = 0;
+        role_kill_sibling(f->role, "keys", 0);
+    }
+}
+
 static void ticked(evutil_socket_t fd, short what, void *arg)
 {
     struct front *f = arg;
 
     (void)fd;
     (void)what;
+    if (!f->draining)
+        watch_keys(f);
     if (!f->draining && f->connected < f->slot_count)
         set_accepting(f, true);
     give_memory_back(f);

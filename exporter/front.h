@@ -83,6 +83,8 @@ struct front {
     struct role *role;
     struct event_base *base;
     struct remote_key *key;
+    unsigned keys_away; /* seconds without the keys role */
+    bool keys_seen;     /* it was linked once */
     SSL_CTX *context;
     STACK_OF(X509) *regulator_ca, *operator_ca; /* the second one may be NULL: not configured */
     struct roster *roster;                      /* NULL: not yet known */

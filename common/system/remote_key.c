@@ -83,8 +83,11 @@ static size_t ask(struct remote_key *k, enum remote_key_kind kind, struct slice 
         n = await_answer(k, out, max, &e);
     if (n == 0) {
         log_warning("keys-failed", "the keys role did not sign: %s", e.text);
-        /* What comes late or malformed has no place: the parent gives a new channel when the role starts again. */
-        if (e.code == ERR_FATAL || e.code == ERR_INPUT)
+        /*
+         * Whoever is late, gone or malformed is not asked again, or every handshake would hold its front for a whole
+         * deadline: the front has the role started again, and the parent gives a new channel.
+         */
+        if (e.code != ERR_DENIED)
             remote_key_link(k, NULL);
     }
     buf_free(&b);

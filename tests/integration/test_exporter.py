@@ -477,6 +477,19 @@ def test_killed_roles_come_back_and_say_503_meanwhile():
     assert http(segment_path)[0] == 200
 
 
+def test_a_keys_role_that_hangs_is_started_again():
+    hanging, = roles("keys")
+    os.kill(hanging, signal.SIGSTOP)
+
+    def answers():
+        try:
+            return http("/check")[0] == 200
+        except AssertionError:
+            return False # no TLS without keys
+    wait_until(answers, 30, "handshakes succeed again")
+    assert roles("keys") != [hanging]
+
+
 class Beside:
     """Another exporter on the same store, with small segments."""
     def __enter__(self):

@@ -517,6 +517,25 @@ def test_a_frozen_rabbitmq_means_back_pressure_then_an_error_then_recovery():
         wait_until(works, 60, "deposits are taken again, without a restart")
 
 
+def test_a_keys_role_that_hangs_is_started_again():
+    with Impatient() as vault:
+        hanging = vault.role("keys")
+        os.kill(hanging, signal.SIGSTOP)
+
+        def connects():
+            try:
+                Stomp(at=vault.port, timeout=20).close()
+                return True
+            except OSError:
+                return False
+        try:
+            wait_until(connects, 30, "handshakes succeed again")
+            assert vault.role("keys") != hanging
+        finally:
+            if vault.role("keys") == hanging:
+                os.kill(hanging, signal.SIGCONT)
+
+
 def test_a_lost_sibling_is_replaced_and_nothing_acknowledged_is_lost():
     with Impatient() as vault:
         for role in ("relay", "deliver", "keys", "roster", "front"):
