@@ -11,6 +11,7 @@ enum {
     OUT_MAX = 4 << 20,
     ANSWER_BODY_MAX = 256 << 10,
     RETRY_MS = 300,
+    FIRST_TRY_MS = 10000, /* for a first attempt that has not failed yet, whatever --retry says */
     SHAKING_AT_ONCE = 32, /* idle connections opening at the same time */
     SHOW_EVERY_MS = 500,
     GATHER_WINDOW = 64,   /* from this window on, receipts are let gather a little before they are read */
@@ -286,7 +287,8 @@ static enum exit_code hopeless(struct load *l)
     confirmed = l->confirmed;
     if (l->why.code == ERR_DENIED)
         return EXIT_CONNECTION;
-    if (l->began == 0 && now - l->moved_at > 1000ull * l->options->retry)
+    if (l->began == 0 && now - l->moved_at > 1000ull * l->options->retry &&
+        (l->why.code != ERR_NONE || now - l->moved_at > FIRST_TRY_MS))
         return EXIT_CONNECTION;
     return now - l->moved_at > 1000ull * l->options->timeout ? EXIT_LATE : EXIT_ALL;
 }

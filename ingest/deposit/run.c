@@ -12,6 +12,7 @@ enum {
     ACKS_MAX = 8 << 20,
     BACKOFF_FIRST_MS = 200,
     BACKOFF_MAX_MS = 5000,
+    FIRST_TRY_MS = 10000, /* for a first attempt that has not failed yet, whatever --retry says */
     LAST_WORDS_MS = 10000, /* after an interruption: for the receipts of what is on its way */
     REFUSALS_MAX = 4,      /* sessions in a row ended by the vault before any receipt */
 };
@@ -137,7 +138,8 @@ static enum exit_code hopeless(const struct run *r)
 
     if (r->why.code == ERR_DENIED || r->why.code == ERR_FATAL || r->refusals >= REFUSALS_MAX)
         return EXIT_CONNECTION;
-    if (r->down_since != 0 && now - r->down_since > 1000ull * r->options->retry)
+    if (r->down_since != 0 && now - r->down_since > 1000ull * r->options->retry &&
+        (r->attempts > 0 || now - r->down_since > FIRST_TRY_MS))
         return EXIT_CONNECTION;
     if (r->down_since == 0 && !r->waits_for_input && now - r->moved_at > 1000ull * r->options->timeout)
         return EXIT_LATE;
@@ -176,7 +178,7 @@ static void explain(const struct run *r, enum exit_code end, char *why, size_t s
 {
     why[0] = '\0';
     if (end == EXIT_CONNECTION)
-        snprintf(why, size, "gave up: %s", r->why.text);
+        snprintf(why, size, "gave up: %s", r->why.code != ERR_NONE ? r->why.text : "no answer");
     else if (end == EXIT_LATE)
         snprintf(why, size, "gave up: nothing moved for %u s (%zu without receipt, %zu without answer, %zu not archived)",
                  r->options->timeout, r->items.in_flight, r->items.in_state[ITEM_DEPOSITED], r->unsealed_new);

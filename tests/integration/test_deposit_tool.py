@@ -95,6 +95,10 @@ def test_exit_codes_of_usage_and_connection():
         done = deposit("--retry", "2", samples, sensor=who, check=False)
         assert done.returncode == 3 and "gave up" in done.stderr, (who, done.returncode, done.stderr)
     assert deposit("--retry", "0", samples, at=1, check=False).returncode == 3
+    # One try is one try: it succeeds when the vault is there, and says why not otherwise.
+    with folder_with(one=many(1)) as folder:
+        assert deposit("--retry", "0", folder, check=False).returncode == 0
+    assert "not bound to a depositor" in deposit("--retry", "0", samples, sensor="stranger", check=False).stderr
 
 
 def test_interruption_is_tidy_and_the_next_run_does_the_rest():
