@@ -2,7 +2,10 @@
  * Role seal: holds the sealing key and nothing else. What it signs it builds itself from the fields of a lot; work's
  * bytes are judged as a stranger's (succession.h). What it is about to say is remembered on disk before it is said.
  */
+#include <string.h>
 #include <unistd.h>
+
+#include <openssl/rsa.h>
 
 #include "common/formats/digest.h"
 #include "common/values/log.h"
@@ -21,12 +24,21 @@ static bool own_memory(const struct settings *s, struct memory *m, struct err *e
                    s->vault.operator_id, (unsigned long long)s->vault.number);
 }
 
+static enum xades_algorithm algorithm_of(const struct settings *s)
+{
+    return strcmp(s->sealer.algorithm, "rsa-pss-sha256") == 0 ? XADES_RSA_PSS_SHA256 : XADES_RSA_SHA256;
+}
+
 static bool sign_info(struct signer *s, struct slice info, uint8_t *signature, size_t *len, struct err *e)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx != NULL && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, s->key) == 1 &&
-              EVP_DigestSign(ctx, signature, len, info.at, info.len) == 1;
+    EVP_PKEY_CTX *params = NULL;
+    bool ok = ctx != NULL && EVP_DigestSignInit(ctx, &params, EVP_sha256(), NULL, s->key) == 1;
 
+    if (ok && algorithm_of(s->settings) == XADES_RSA_PSS_SHA256)
+        ok = EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING) == 1 &&
+             EVP_PKEY_CTX_set_rsa_pss_saltlen(params, RSA_PSS_SALTLEN_DIGEST) == 1;
+    ok = ok && EVP_DigestSign(ctx, signature, len, info.at, info.len) == 1;
     EVP_MD_CTX_free(ctx);
     if (!ok) {
         s->doubtful_key = true;
@@ -50,7 +62,7 @@ static bool sign_draft(struct signer *s, struct xades_draft *d, struct buf *sign
 static bool write_answer(struct signer *s, const struct succession_lot *l, struct slice lot_xml, int64_t now_ms,
                          struct slice signature, struct buf *out, struct err *e)
 {
-    struct message_sealed m = {.lot = l->lot.number, .signing_ms = now_ms, .algorithm = XADES_RSA_SHA256,
+    struct message_sealed m = {.lot = l->lot.number, .signing_ms = now_ms, .algorithm = algorithm_of(s->settings),
                                .lot_xml = lot_xml, .certificate_count = s->chain_count, .signature = signature};
 
     for (size_t i = 0; i < s->chain_count; i++)
@@ -71,7 +83,7 @@ static bool sign_lot(struct signer *s, struct succession_lot *l, int64_t now_ms,
     for (size_t i = 0; i < s->chain_count; i++)
         chain[i] = buf_slice(&s->chain[i]);
     ok = lot_write(&l->lot, &xml, e) && digest_sha256(buf_slice(&xml), l->files.lot, e) &&
-         (d = xades_begin(&l->files, chain, s->chain_count, now_ms, XADES_RSA_SHA256, e)) != NULL &&
+         (d = xades_begin(&l->files, chain, s->chain_count, now_ms, algorithm_of(s->settings), e)) != NULL &&
          sign_draft(s, d, &signature, e);
     xades_free(d);
     buf_reset(&m->answer);

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import *
@@ -62,6 +63,28 @@ def test_on_demand():
     wait_until(lambda: value("SELECT lot FROM head") > lot, 30, "the signal closes the lot")
     assert value("SELECT reason FROM lot WHERE lot = %s", lot) in ("demande", "age")
     wait_until(lambda: value("SELECT container IS NOT NULL FROM lot WHERE lot = %s", lot), 60, "it is sealed")
+
+
+def test_the_signature_algorithm_may_change_between_lots():
+    file = RUN / "coffre.yml"
+    before = file.read_bytes()
+    instance("stop", "coffre-sealer")
+    put(file, before.replace(b"sealer:\n", b"sealer:\n  algorithm: rsa-pss-sha256\n"))
+    try:
+        instance("start", "coffre-sealer")
+        serial = some_events()
+        wait_sealed(serial)
+    finally:
+        instance("stop", "coffre-sealer")
+        put(file, before)
+        instance("start", "coffre-sealer")
+    wait_sealed(some_events())
+    lot = value("SELECT lot FROM event WHERE serial = %s", serial)
+    signatures = bytes(value("SELECT signatures FROM lot WHERE lot = %s", lot))
+    assert b"xmldsig-more#sha256-rsa-MGF1" in signatures
+    with tempfile.TemporaryDirectory() as folder:
+        extract("--output", folder, "lots", f"{lot}-")
+        verify(*pathlib.Path(folder).glob("*.zip"))
 
 
 def test_a_missing_event_is_never_sealed_over():
