@@ -167,11 +167,12 @@ def settle(sensors):
             s.subscribe()
             for name in missing:
                 s.deposit(event(name), name, wait=False)
-            while missing - set(collector.answers):
+            while missing:
                 command, headers, _ = s.read()
                 assert command != "ERROR", headers
                 if command == "MESSAGE":
                     collector.note(headers)
+                    missing.discard(headers["ClientId"])
                     s.send("ACK", {"id": headers["ack"]})
             s.close()
         answers.update(collector.answers)
