@@ -89,7 +89,12 @@ static void refuse_lot(struct query *q, uint32_t request, unsigned unsealed_stat
 static void refuse_serial(struct query *q, uint32_t request, unsigned unsealed_status, uint64_t serial, uint64_t lot,
                           uint64_t last_serial)
 {
-    if (lot == 0)
+    struct err e = {0};
+
+    if (lot == 0 && serial <= last_serial) {
+        err_set(&e, ERR_DOUBT, "event %llu is sealed, and missing", (unsigned long long)serial);
+        query_fail(q, request, &e);
+    } else if (lot == 0)
         query_refuse(q, request, 404, "serial-unknown", "no event has the serial %llu; the last sealed one is %llu",
                      (unsigned long long)serial, (unsigned long long)last_serial);
     else

@@ -103,11 +103,26 @@ static enum exit_code forget(struct fetch *f, enum exit_code end)
     return end;
 }
 
+/* What the vault itself sends damaged would come so again: it is kept aside, for coffre-verify to name what is wrong in it. */
+static enum exit_code set_aside(struct fetch *f, struct err *e)
+{
+    char *name = mem_printf("%s.damaged", f->target);
+
+    if (f->d->resumed || rename(f->part, name) != 0) {
+        free(name);
+        return forget(f, EXIT_INTEGRITY);
+    }
+    unlink(f->tag);
+    err_prefix(e, "kept as %s, see what coffre-verify says of it", name);
+    free(name);
+    return EXIT_INTEGRITY;
+}
+
 /* Whole: verified, then given its name. */
 static enum exit_code finish(struct fetch *f, struct err *e)
 {
     if (!check_file(f->body.fd, f->part, f->d->kind, f->body.etag, e))
-        return e->code == ERR_INPUT ? forget(f, EXIT_INTEGRITY) : EXIT_FILE;
+        return e->code == ERR_INPUT ? set_aside(f, e) : EXIT_FILE;
     /* Never over a file that appeared meanwhile. */
     if (fsync(f->body.fd) != 0 || renameat2(AT_FDCWD, f->part, AT_FDCWD, f->target, RENAME_NOREPLACE) != 0 ||
         !sync_folder(f->o->output, e)) {

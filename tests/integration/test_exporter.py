@@ -15,7 +15,7 @@ import threading
 import time
 import zipfile
 
-from coffre import BIN, PKI, RUN, children, deposit, event, extract, http, identity, pid_of, port, program, query, run, tls, unique, value, \
+from coffre import BIN, DATABASE, PKI, ROOT, RUN, children, deposit, event, extract, http, identity, pid_of, port, program, query, run, tls, unique, value, \
     wait_sealed, wait_until
 
 EVERYONE = ["reader-1", "tech-admin-1", "func-admin-1", "sensor-1", "stranger", "foreign", None]
@@ -451,6 +451,33 @@ def test_a_part_damaged_on_disk_is_found_before_it_gets_its_name():
     assert extract("--output", place, "extraction", made["extraction"]["id"], check=False).returncode == 4
     assert os.listdir(place) == []
     extract("--output", place, "extraction", made["extraction"]["id"])
+    shutil.rmtree(place)
+
+
+def owner(statement):
+    done = subprocess.run([ROOT / "deploy/instance.sh", "psql", "-d", DATABASE, "-v", "ON_ERROR_STOP=1", "-c", statement],
+                          env={**os.environ, "RUN_DIR": str(RUN)}, capture_output=True, text=True)
+    assert done.returncode == 0, done
+
+
+def test_what_the_store_lost_or_bent_is_an_incident_and_what_came_is_kept():
+    place, serial, name = folder(), made["last"], f"event-{made['last']:012}.zip"
+    bend = f"UPDATE event SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE serial = {serial}"
+    owner(bend)
+    try:
+        done = extract("--output", place, "event", serial, check=False)
+        assert done.returncode == 4 and os.listdir(place) == [name + ".damaged"] and ".damaged" in done.stderr, done
+    finally:
+        owner(bend)
+    report = program("coffre-verify", "--ca", PKI / "regulator-ca.pem", "--partial", f"{place}/{name}.damaged", check=False)
+    assert report.returncode == 1 and "[event-altered]" in report.stdout, report
+    owner(f"UPDATE event SET serial = -serial WHERE serial = {serial}")
+    try:
+        status, _, body = http(f"/v1/events/{serial}")
+        assert status == 500 and json.loads(body)["code"] == "incident", (status, body)
+    finally:
+        owner(f"UPDATE event SET serial = -serial WHERE serial = {-serial}")
+    extract("--output", place, "event", serial)
     shutil.rmtree(place)
 
 
