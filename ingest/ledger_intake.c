@@ -5,6 +5,7 @@
 #include "ingest/ledger_internal.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 
@@ -130,6 +131,11 @@ static bool take_pack(struct ledger *l, struct ledger_batch *b, uint64_t tag, st
 
     if (!ok && e.code == ERR_RETRY && before != 0)
         return false;
+    if (!ok && e.code == ERR_FATAL) {
+        /* Not the pack's fault: unacknowledged, it comes to the next ledger. */
+        log_error("pack-failed", "%s", e.text);
+        _exit(1);
+    }
     if (ok && !count_records(b, before, &count, &e)) {
         OPENSSL_cleanse(b->records.data + b->records.start + before, b->records.len - before);
         b->records.len = before;

@@ -157,6 +157,26 @@ static bool check_vault(struct database *d, const struct settings *s, struct err
     return ok;
 }
 
+/*
+ * An answer promises that its COMMIT survives a crash. A server that does not flush at all is refused; one that is told to
+ * answer before flushing is told otherwise for this session (a stronger setting, such as remote_apply, stays).
+ */
+static bool check_durable(struct database *d, struct err *e)
+{
+    PGresult *r = database_query(d,
+                                 "SELECT current_setting('fsync')::boolean AND current_setting('full_page_writes')::boolean,"
+                                 " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+                                 " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)",
+                                 NULL, 0, e);
+    bool ok;
+
+    if (r == NULL)
+        return false;
+    ok = PQntuples(r) == 1 && database_get_bool(r, 0, 0);
+    PQclear(r);
+    return ok || err_set(e, ERR_INPUT, "PostgreSQL runs with fsync or full_page_writes off: what it commits is not durable");
+}
+
 struct database *database_open(const struct database_options *o, struct err *e)
 {
     char dbname[64], options[128], line[ERR_TEXT_MAX];
@@ -181,7 +201,7 @@ struct database *database_open(const struct database_options *o, struct err *e)
         return NULL;
     }
     PQsetNoticeReceiver(d->conn, ignore_notice, NULL);
-    if (check_vault(d, o->settings, e))
+    if (check_vault(d, o->settings, e) && check_durable(d, e))
         return d;
     database_close(d);
     return NULL;

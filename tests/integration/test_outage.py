@@ -87,6 +87,23 @@ def under_load(server):
     print(f"    {len(names)} acknowledged, errors told to the sensor: {sorted(set(e[:100] for e in load.errors))}")
 
 
+def test_a_postgresql_that_does_not_flush_is_refused():
+    def set_fsync(value):
+        instance("psql", "-c", f"ALTER SYSTEM SET fsync = {value}", "-c", "SELECT pg_reload_conf()")
+        wait_until(lambda: query("SHOW fsync") == [(value,)], 10, f"fsync is {value}")
+
+    set_fsync("off")
+    try:
+        instance("stop", "coffre-ingest")
+        done = instance("start", "coffre-ingest", check=False)
+        assert done.returncode != 0, done.stdout
+        assert "what it commits is not durable" in (RUN / "log/coffre-ingest.log").read_text()
+    finally:
+        set_fsync("on")
+        instance("psql", "-c", "ALTER SYSTEM RESET fsync", "-c", "SELECT pg_reload_conf()")
+        instance("start", "coffre-ingest")
+
+
 def test_rabbitmq_stopped_and_started_under_load():
     under_load("rabbitmq")
 
