@@ -1,6 +1,7 @@
 /* coffre-ingest: the table of its roles, and what --check-config checks beyond the settings themselves. */
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
 
 #include "common/system/remote_key.h"
 #include "common/system/secret.h"
@@ -58,8 +59,29 @@ static bool check_key(const char *path, struct err *e)
     return ok;
 }
 
+/*
+ * Events are encrypted for whoever this certificate belongs to: it must come from the regulator's CA. An expired one is no
+ * reason to refuse deposits, which could not be encrypted for anybody else.
+ */
+static bool comes_from(X509 *x, const char *ca, struct err *e)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    bool ok = store != NULL && ctx != NULL && X509_STORE_load_file(store, ca) == 1 &&
+              X509_STORE_set_flags(store, X509_V_FLAG_NO_CHECK_TIME) == 1 && X509_STORE_CTX_init(ctx, store, x, NULL) == 1;
+
+    if (!ok)
+        err_set_openssl(e, ERR_INPUT, "%s", ca);
+    else if (X509_verify_cert(ctx) != 1)
+        ok = err_set(e, ERR_INPUT, "not from the regulator's CA (%s): %s", ca,
+                     X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    return ok;
+}
+
 /* Lot keys are wrapped with RSAES-OAEP: a recipient without an RSA key of some strength could never decrypt, or anybody could. */
-static bool check_recipient(const char *path, struct err *e)
+static bool check_recipient(const char *path, const char *ca, struct err *e)
 {
     FILE *in = fopen(path, "re");
     X509 *x = NULL;
@@ -76,7 +98,7 @@ static bool check_recipient(const char *path, struct err *e)
     if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < 2048)
         err_set(e, ERR_INPUT, "%s: an encryption certificate needs an RSA key of 2048 bits or more", path);
     else
-        ok = true;
+        ok = comes_from(x, ca, e) || err_prefix(e, "%s", path);
     X509_free(x);
     return ok;
 }
@@ -86,15 +108,17 @@ static bool check(const struct settings *s, struct err *e)
     for (unsigned i = 0; i < s->ingest.pack_keys.count; i++)
         if (!check_key(s->ingest.pack_keys.items[i], e))
             return err_prefix(e, "ingest.pack_keys");
+    if (!tls_check_bundle(s->regulator.ca, e))
+        return err_prefix(e, "regulator.ca");
     for (unsigned i = 0; i < s->regulator.recipients.count; i++)
-        if (!check_recipient(s->regulator.recipients.items[i], e))
+        if (!check_recipient(s->regulator.recipients.items[i], s->regulator.ca, e))
             return err_prefix(e, "regulator.recipients");
     if (!check_key(s->ingest.dedup_key, e))
         return err_prefix(e, "ingest.dedup_key");
     if (!check_private(s->ingest.certificate, s->ingest.key, e))
-        return err_prefix(e, "ingest.certificate, ingest.key");
+        return err_prefix(e, "ingest.key");
     if (!check_private(s->ingest.rabbitmq_certificate, s->ingest.rabbitmq_key, e))
-        return err_prefix(e, "ingest.rabbitmq_certificate, ingest.rabbitmq_key");
+        return err_prefix(e, "ingest.rabbitmq_key");
     if (!tls_check_bundle(s->operator_pki.ca, e))
         return err_prefix(e, "operator.ca");
     return tls_check_bundle(s->rabbitmq.ca, e) || err_prefix(e, "rabbitmq.ca");

@@ -46,7 +46,7 @@ static const struct row table[] = {
     {"postgresql.conninfo", TEXT, AT(postgresql.conninfo), I | S | X, 0, 0, NULL, "libpq connection string, without user and dbname"},
 
     {"operator.ca", PATH, AT(operator_pki.ca), I, 0, 0, NULL, "CA certificates of the depositors"},
-    {"regulator.ca", PATH, AT(regulator.ca), S | X, 0, 0, NULL, "CA certificates of readers, administrators, seal and TSA"},
+    {"regulator.ca", PATH, AT(regulator.ca), I | S | X, 0, 0, NULL, "CA certificates of readers, administrators, seal and TSA"},
     {"regulator.recipients", PATHS, AT(regulator.recipients), I | S, 0, 0, NULL, "encryption certificates of the regulator, current and next"},
 
     {"lot.age", DURATION, AT(lot.age), 0, 1000, DAY_MS, "60s", "a lot closes this long after its first event"},

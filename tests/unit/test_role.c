@@ -333,7 +333,7 @@ static int make_folder(void **state)
     if (out == NULL)
         return -1;
     fputs("vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: h, ca: c}\n"
-          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {recipients: [r]}\n"
+          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\n"
           "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
           out);
     return fclose(out);

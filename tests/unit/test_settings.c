@@ -21,7 +21,7 @@ static const char minimal[] = "vault:\n"                                        
                               "operator:\n"                                     /* 10 */
                               "  ca: pki/op.pem\n"                              /* 11 */
                               "regulator:\n"                                    /* 12 */
-                              "  recipients: [pki/r1.pem, pki/r2.pem]\n"        /* 13 */
+                              "  {ca: pki/rca.pem, recipients: [pki/r1.pem, pki/r2.pem]}\n" /* 13 */
                               "ingest:\n"                                       /* 14 */
                               "  certificate: c\n  key: k\n"                    /* 15, 16 */
                               "  rabbitmq_certificate: rc\n  rabbitmq_key: rk\n"/* 17, 18 */
