@@ -23,9 +23,10 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
 {
     struct front *f = ctx;
 
-    if (strcmp(kind, "keys") == 0)
+    if (strcmp(kind, "keys") == 0) {
         remote_key_link(f->key, c);
-    else if (strcmp(kind, "query") == 0 && index < FRONT_QUERIES_MAX)
+        f->keys_seen = true;
+    } else if (strcmp(kind, "query") == 0 && index < FRONT_QUERIES_MAX)
         front_link_query(&f->queries[index], c);
     else
         channel_free(c);
@@ -210,7 +211,6 @@ static void watch_keys(struct front *f)
 {
     if (remote_key_linked(f->key)) {
         f->keys_away = 0;
-        f->keys_seen = true;
     } else if (f->keys_seen && ++f->keys_away > 3) {
         f->keys_away = 0;
         role_kill_sibling(f->role, "keys", 0);

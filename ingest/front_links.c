@@ -341,6 +341,8 @@ void front_linked(void *ctx, const char *kind, unsigned index, struct channel *c
         link_open(f, &f->roster_link, c, roster_readable);
     } else if (strcmp(kind, "keys") == 0 && f->credentials != NULL) {
         remote_key_link(f->credentials->key, c);
+        front_look_at_clock(f);
+        f->keys_lost_at = f->time.now;
     } else {
         channel_free(c);
     }
