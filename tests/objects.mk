@@ -3,11 +3,11 @@ UNIT_TESTS += test_pack
 test_pack_OBJS = tests/unit/test_pack.o
 test_pack_LIBS = -lcmocka
 # STOMP
-STOMP_OBJS = ingest/stomp.o ingest/stomp_names.o ingest/stomp_write.o
+STOMP_OBJS = ingest/front/stomp.o ingest/front/stomp_names.o ingest/front/stomp_write.o
 UNIT_TESTS += test_stomp
 test_stomp_OBJS = tests/unit/test_stomp.o $(STOMP_OBJS)
 test_stomp_LIBS = -lcmocka
-SESSION_OBJS = ingest/session.o ingest/session_send.o ingest/session_subscribe.o
+SESSION_OBJS = ingest/front/session.o ingest/front/session_send.o ingest/front/session_subscribe.o
 UNIT_TESTS += test_session
 test_session_OBJS = tests/unit/test_session.o $(SESSION_OBJS) $(STOMP_OBJS)
 test_session_LIBS = -lcmocka
@@ -17,23 +17,23 @@ FUZZERS += fuzz_session
 fuzz_session_OBJS = tests/fuzz/fuzz_session.o $(SESSION_OBJS) $(STOMP_OBJS)
 # the relay's packs
 UNIT_TESTS += test_packing
-test_packing_OBJS = tests/unit/test_packing.o ingest/packing.o
+test_packing_OBJS = tests/unit/test_packing.o ingest/queues/packing.o
 test_packing_LIBS = -lcmocka
 # ledger
 UNIT_TESTS += test_event
-EVENT_OBJS = ingest/event.o ingest/event_xml.o ingest/digest.o
+EVENT_OBJS = ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/digest.o
 test_event_OBJS = tests/unit/test_event.o $(EVENT_OBJS)
 test_event_LIBS = -lcmocka
 # values
 UNIT_TESTS += test_err test_buf test_wire test_log test_settings
 $(foreach t,err buf wire log settings,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_envelope
-ENVELOPE_OBJS = ingest/envelope.o ingest/envelope_key.o
+ENVELOPE_OBJS = ingest/ledger/envelope.o ingest/ledger/envelope_key.o
 test_envelope_OBJS = tests/unit/test_envelope.o $(ENVELOPE_OBJS)
 test_envelope_LIBS = -lcmocka
 # a depositor's queue
 UNIT_TESTS += test_mailbox
-test_mailbox_OBJS = tests/unit/test_mailbox.o ingest/mailbox.o
+test_mailbox_OBJS = tests/unit/test_mailbox.o ingest/queues/mailbox.o
 test_mailbox_LIBS = -lcmocka
 # lots, containers, seals
 UNIT_TESTS += test_merkle test_sums test_lot test_container test_xades
@@ -59,7 +59,7 @@ UNIT_TESTS += test_deposit
 test_deposit_OBJS = tests/unit/test_deposit.o $(DEPOSIT_PURE_OBJS)
 test_deposit_LIBS = -lcmocka
 UNIT_TESTS += test_batch
-test_batch_OBJS = tests/unit/test_batch.o ingest/batch.o $(EVENT_OBJS)
+test_batch_OBJS = tests/unit/test_batch.o ingest/ledger/batch.o $(EVENT_OBJS)
 test_batch_LIBS = -lcmocka
 # channels, role bindings, secrets
 UNIT_TESTS += test_channel test_roster test_secret

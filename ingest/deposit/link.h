@@ -8,7 +8,7 @@
 
 #include <openssl/ssl.h>
 
-#include "ingest/stomp.h"
+#include "ingest/front/stomp.h"
 
 struct link_target {
     const char *host, *port;  /* borrowed, as are all of these */

@@ -5,8 +5,8 @@
  */
 #include <stdlib.h>
 
-#include "ingest/digest.h"
-#include "ingest/event.h"
+#include "ingest/ledger/digest.h"
+#include "ingest/ledger/event.h"
 
 static const struct event_limits LIMITS = {"4512", 1, 16};
 

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "ingest/session.h"
+#include "ingest/front/session.h"
 
 struct owner {
     uint64_t tickets, subscriptions;

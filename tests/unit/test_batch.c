@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "ingest/batch.h"
+#include "ingest/ledger/batch.h"
 
 static const uint8_t KEY[32] = "thirty-two bytes of a dedup key.";
 

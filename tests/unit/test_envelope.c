@@ -11,7 +11,7 @@
 #include <openssl/cms.h>
 #include <openssl/err.h>
 
-#include "ingest/envelope.h"
+#include "ingest/ledger/envelope.h"
 
 static const uint8_t KEY[ENVELOPE_KEY_SIZE] = "the key of lot 42, 32 bytes long";
 static char folder[] = "/tmp/coffre-envelope-XXXXXX";

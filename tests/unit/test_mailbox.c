@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "ingest/mailbox.h"
+#include "ingest/queues/mailbox.h"
 
 struct taken {
     uint64_t subscription, delivery;

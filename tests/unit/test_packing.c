@@ -8,7 +8,7 @@
 
 #include <openssl/rand.h>
 
-#include "ingest/packing.h"
+#include "ingest/queues/packing.h"
 
 static const uint8_t key[PACK_KEY_SIZE] = {1, 2, 3};
 

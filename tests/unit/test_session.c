@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "ingest/session.h"
+#include "ingest/front/session.h"
 
 /* An owner that writes down what is asked of it. */
 struct owner {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "ingest/stomp.h"
+#include "ingest/front/stomp.h"
 
 static const struct stomp_limits limits = {.headers = 16, .header_bytes = 512, .body_bytes = 1000};
 

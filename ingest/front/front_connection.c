@@ -1,0 +1,327 @@
+/*
+ * The life of a sensor's connection: its states, its time limits, its end and why. What goes over it is in front_stream.c.
+ * See front_internal.h.
+ */
+#include "ingest/front/front_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/values/log.h"
+
+/* ---- states ------------------------------------------------------------------------------ */
+
+void connection_enter(struct connection *c, enum connection_state state)
+{
+    c->state = state;
+    c->since = c->front->time.now;
+}
+
+bool connection_reads(const struct connection *c)
+{
+    switch (c->state) {
+    case CONNECTION_HANDSHAKE:
+    case CONNECTION_OPENING:
+    case CONNECTION_LINGERING:
+        return true;
+    case CONNECTION_STOMP:
+        return c->waits_since == 0 && c->out.len < FRONT_OUT_PAUSE;
+    case CONNECTION_ROSTER:
+    case CONNECTION_FLUSHING:
+    case CONNECTION_GONE:
+        break;
+    }
+    return false;
+}
+
+/* Watches for what the state can deal with. */
+void connection_watch(struct connection *c)
+{
+    short wanted = (short)((connection_reads(c) ? EV_READ : 0) | (c->wants_write ? EV_WRITE : 0));
+
+    if (wanted == c->watching || c->state == CONNECTION_GONE)
+        return;
+    event_del(c->event);
+    if (wanted != 0) {
+        event_assign(c->event, c->front->base, tls_fd(c->tls), (short)(wanted | EV_PERSIST), connection_happened, c);
+        event_add(c->event, NULL);
+    }
+    c->watching = wanted;
+}
+
+void connection_touch(struct connection *c)
+{
+    if (c->dirty || c->state == CONNECTION_GONE)
+        return;
+    c->dirty = true;
+    c->next_dirty = c->front->dirty;
+    c->front->dirty = c;
+}
+
+void connection_wait_for_room(struct connection *c)
+{
+    struct front *f = c->front;
+
+    if (c->waits_since == 0)
+        c->waits_since = f->time.now;
+    if (c->waiting)
+        return;
+    c->waiting = true;
+    c->next_waiting = NULL;
+    *(f->waiting_last != NULL ? &f->waiting_last->next_waiting : &f->waiting) = c;
+    f->waiting_last = c;
+}
+
+void connection_read_again(struct connection *c)
+{
+    if (c->again)
+        return;
+    c->again = true;
+    c->next_again = c->front->again;
+    c->front->again = c;
+}
+
+void connection_count_held(struct connection *c)
+{
+    c->front->held += c->in.len - c->held;
+    c->held = c->in.len;
+}
+
+/* ---- ends -------------------------------------------------------------------------------- */
+
+const char *connection_end_text(unsigned why)
+{
+    static const char *const words[] = {"tls", "closed", "handshake"};
+
+    return why < SESSION_ENDS ? session_end_text((enum session_end)why) : words[why - SESSION_ENDS];
+}
+
+static enum log_level level_of(unsigned why)
+{
+    return why == SESSION_DISCONNECT || why == SESSION_SHUTDOWN || why == FRONT_END_CLOSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+}
+
+/* Every connection's end is told once, with its reason. */
+static void tell_end(struct connection *c, unsigned why, const char *text)
+{
+    char fields[900] = "", counts[160] = "";
+
+    log_field(fields, sizeof fields, "peer", slice_text(c->peer));
+    if (c->subject != NULL) {
+        log_field(fields, sizeof fields, "cn", slice_text(c->subject->cn));
+        log_field(fields, sizeof fields, "ou", slice_text(c->subject->ou));
+    }
+    log_field(fields, sizeof fields, "end", slice_text(connection_end_text(why)));
+    if (c->session != NULL) {
+        const struct session_counts *n = session_counts(c->session);
+
+        snprintf(counts, sizeof counts, " (%" PRIu64 " deposits, %" PRIu64 " receipts, %" PRIu64 " answers, %zu unconfirmed)",
+                 n->deposits, n->receipts, n->answers, session_pending(c->session));
+    }
+    c->front->counts.ends[why]++;
+    log_write(level_of(why), why == FRONT_END_TLS ? "tls-refused" : "connection-ended", fields, "%s%s", text, counts);
+}
+
+static void drop_session(struct connection *c)
+{
+    const struct session_counts *n = session_counts(c->session);
+    struct session_counts *sum = &c->front->counts.sessions;
+
+    sum->deposits += n->deposits;
+    sum->bytes += n->bytes;
+    sum->receipts += n->receipts;
+    sum->answers += n->answers;
+    sum->archives += n->archives;
+    sum->acks += n->acks;
+    sum->commits += n->commits;
+    session_free(c->session);
+    c->session = NULL;
+    buf_free(&c->in);
+    connection_count_held(c);
+}
+
+/* Closes the descriptor now; the struct waits for the end of the turn, and for its tickets. */
+void connection_discard(struct connection *c)
+{
+    struct front *f = c->front;
+
+    if (c->state == CONNECTION_GONE)
+        return;
+    if (c->session != NULL)
+        drop_session(c);
+    event_free(c->event);
+    tls_stream_free(c->tls);
+    credentials_release(c->credentials);
+    buf_free(&c->in);
+    buf_free(&c->out);
+    connection_count_held(c);
+    free(c->subject);
+    c->tls = NULL;
+    c->event = NULL;
+    c->subject = NULL;
+    if (c->previous != NULL)
+        c->previous->next = c->next;
+    else
+        f->connections = c->next;
+    if (c->next != NULL)
+        c->next->previous = c->previous;
+    f->connection_count--;
+    connection_enter(c, CONNECTION_GONE);
+    c->next_gone = f->gone;
+    f->gone = c;
+}
+
+void connection_free_gone(struct front *f)
+{
+    struct connection **at = &f->gone;
+
+    while (*at != NULL) {
+        struct connection *c = *at;
+
+        if (c->tickets != 0 || c->dirty || c->again || c->waiting) {
+            at = &c->next_gone;
+            continue;
+        }
+        *at = c->next_gone;
+        free(c);
+    }
+}
+
+void connection_end(struct connection *c, enum front_end why, const char *text)
+{
+    if (c->state == CONNECTION_GONE)
+        return;
+    if (c->state != CONNECTION_FLUSHING && c->state != CONNECTION_LINGERING)
+        tell_end(c, why, text);
+    connection_discard(c);
+}
+
+/* The last words are written: the peer has a moment to read them before the descriptor is closed under them. */
+void connection_linger(struct connection *c)
+{
+    tls_close(c->tls);
+    shutdown(tls_fd(c->tls), SHUT_WR);
+    connection_enter(c, CONNECTION_LINGERING);
+}
+
+/* A session that has ended: told, then what it said last is written. */
+void connection_check_session(struct connection *c)
+{
+    if (c->state != CONNECTION_STOMP || session_ended(c->session) == SESSION_OPEN)
+        return;
+    tell_end(c, session_ended(c->session), session_end_reason(c->session));
+    drop_session(c);
+    c->waits_since = 0;
+    connection_enter(c, CONNECTION_FLUSHING);
+}
+
+/* ---- time -------------------------------------------------------------------------------- */
+
+static bool timed_out(struct connection *c)
+{
+    const struct front *f = c->front;
+    uint64_t in_state = f->time.now - c->since;
+
+    if (c->state == CONNECTION_HANDSHAKE && in_state > f->handshake_ms)
+        connection_end(c, FRONT_END_HANDSHAKE, "the TLS handshake took too long");
+    else if (c->state == CONNECTION_LINGERING && in_state > FRONT_LINGER_MS)
+        connection_discard(c);
+    else if (c->blocked_since != 0 && f->time.now - c->blocked_since > f->write_ms)
+        connection_end(c, (enum front_end)SESSION_SLOW, "the peer does not read what is sent to it");
+    return c->state == CONNECTION_GONE;
+}
+
+/* Role bindings that do not come: the sensor is told, in STOMP, and tries again. */
+static void give_up_roster(struct connection *c)
+{
+    connection_open_session(c, NULL);
+    session_fail(c->session, SESSION_UNAVAILABLE, "role bindings are not known yet, try again later");
+    connection_enter(c, CONNECTION_STOMP);
+    connection_touch(c);
+}
+
+static void give_back_memory(struct connection *c)
+{
+    if (c->session != NULL)
+        session_trim(c->session);
+    if (c->in.len == 0)
+        buf_free(&c->in);
+    if (c->out.len == 0)
+        buf_free(&c->out);
+    c->trimmed = true;
+}
+
+void connection_tick(struct connection *c)
+{
+    struct front *f = c->front;
+
+    if (timed_out(c))
+        return;
+    if (c->state == CONNECTION_ROSTER && f->time.now - c->since > f->connect_ms)
+        give_up_roster(c);
+    if (c->session == NULL || (c->state != CONNECTION_STOMP && c->state != CONNECTION_OPENING))
+        return;
+    if ((c->watching & EV_READ) == 0)
+        session_heard(c->session, f->time); /* our choice: the peer is not silent */
+    if (c->waits_since != 0 && f->time.now - c->waits_since > f->stall_ms)
+        session_fail(c->session, SESSION_UNAVAILABLE, "queue unavailable, send again later: no room for more deposits");
+    session_tick(c->session, f->time, f->period);
+    if (session_ended(c->session) != SESSION_OPEN && c->state == CONNECTION_OPENING)
+        connection_enter(c, CONNECTION_STOMP);
+    if (session_ended(c->session) != SESSION_OPEN || (c->out.len != 0 && !c->wants_write))
+        connection_touch(c);
+    else if (!c->trimmed && f->time.now - c->active > FRONT_IDLE_MS)
+        give_back_memory(c);
+}
+
+void connection_drain(struct connection *c)
+{
+    if (c->state == CONNECTION_HANDSHAKE || c->state == CONNECTION_ROSTER) {
+        connection_end(c, (enum front_end)SESSION_SHUTDOWN, "the vault is shutting down");
+        return;
+    }
+    if (c->session == NULL)
+        return;
+    session_drain(c->session);
+    if (c->state == CONNECTION_OPENING)
+        connection_enter(c, CONNECTION_STOMP);
+    connection_touch(c);
+}
+
+/* ---- beginning --------------------------------------------------------------------------- */
+
+void connection_accept(struct front *f, int fd, const char *peer)
+{
+    struct connection *c = mem_zalloc(1, sizeof *c);
+    struct err e = {0};
+    int one = 1;
+
+    c->front = f;
+    c->tls = tls_stream_accept(f->credentials->context, fd, &e);
+    if (c->tls == NULL) {
+        log_error("connection-failed", "%s", e.text);
+        close(fd);
+        free(c);
+        return;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    snprintf(c->peer, sizeof c->peer, "%s", peer);
+    c->credentials = f->credentials;
+    c->credentials->users++;
+    buf_init_secret(&c->in, f->rules.stomp.header_bytes + f->rules.stomp.body_bytes + 2 * FRONT_READ_MAX);
+    buf_init(&c->out, FRONT_OUT_MAX);
+    c->number = ++f->connection_number;
+    c->active = f->time.now;
+    c->event = event_new(f->base, fd, EV_READ | EV_PERSIST, connection_happened, c);
+    c->watching = EV_READ;
+    event_add(c->event, NULL);
+    c->next = f->connections;
+    if (c->next != NULL)
+        c->next->previous = c;
+    f->connections = c;
+    f->connection_count++;
+    f->counts.accepted++;
+    connection_enter(c, CONNECTION_HANDSHAKE);
+}

@@ -1,0 +1,211 @@
+/*
+ * Role `front`: what its files share; nobody else includes it. front.c is the role and its loop, front_links.c its
+ * siblings, front_connection.c the life of a connection, front_stream.c what goes over it, front_tickets.c deposits not
+ * yet confirmed, front_routes.c subscriptions.
+ */
+#ifndef COFFRE_FRONT_INTERNAL_H
+#define COFFRE_FRONT_INTERNAL_H
+
+#include <event2/event.h>
+
+#include "common/system/remote_key.h"
+#include "common/system/role.h"
+#include "common/system/roster.h"
+#include "common/system/tls.h"
+#include "ingest/roles.h"
+#include "ingest/front/session.h"
+
+enum {
+    FRONT_READ_MAX = 64 * 1024,      /* bytes read from a connection in a turn */
+    FRONT_READ_FULL = 8 * 1024,      /* the same while deposits must wait */
+    FRONT_OUT_MAX = 4 << 20,         /* bytes that wait for a peer that does not read */
+    FRONT_OUT_PAUSE = 256 * 1024,    /* no more is read from a peer with so much waiting */
+    FRONT_ACCEPT_MAX = 64,           /* connections taken in a turn */
+    FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
+    FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
+    FRONT_LINK_MS = 15000,           /* the same of relay and deliver: longer than the parent waits between two starts */
+    FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
+    FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
+    FRONT_TICKET_COST = 160,         /* bytes a deposit not yet confirmed costs besides its own */
+    FRONT_IDLE_MS = 1000,            /* then memory is given back */
+};
+
+/* Where a connection is; connection_enter() alone changes it. */
+enum connection_state {
+    CONNECTION_HANDSHAKE, /* TLS */
+    CONNECTION_ROSTER,    /* its certificate is known, role bindings are not yet */
+    CONNECTION_OPENING,   /* which protocol? */
+    CONNECTION_STOMP,     /* has a session */
+    CONNECTION_FLUSHING,  /* its session has ended: the last words are being written */
+    CONNECTION_LINGERING, /* written; the peer may still read */
+    CONNECTION_GONE,      /* parked until the end of the turn, or until its tickets are settled */
+};
+
+/* Why connections end before or besides their session's reasons. */
+enum front_end { FRONT_END_TLS = SESSION_ENDS, FRONT_END_CLOSED, FRONT_END_HANDSHAKE, FRONT_ENDS };
+
+/* A certificate and what signs for it; replaced at reload, freed when no connection uses it any more. */
+struct credentials {
+    SSL_CTX *context;
+    struct remote_key *key;
+    unsigned users; /* connections, and the front itself */
+};
+
+struct connection {
+    struct front *front;
+    enum connection_state state;
+    struct tls_stream *tls;
+    struct credentials *credentials;
+    struct session *session;
+    struct event *event;     /* owned */
+    short watching;          /* EV_READ | EV_WRITE at present */
+    struct buf in;           /* what is not a whole frame yet, or must wait */
+    struct buf out;
+    struct tls_subject *subject; /* owned */
+    uint32_t depositor;
+    uint64_t written;        /* of all output */
+    uint64_t since;          /* when the state was entered, ms */
+    uint64_t active;         /* last time something happened */
+    uint64_t blocked_since;  /* the peer does not read; 0: it does */
+    uint64_t waits_since;    /* a deposit must wait; 0: none */
+    size_t held;             /* in.len as counted in the front's sum */
+    unsigned tickets;        /* not yet settled */
+    bool wants_write;        /* TLS cannot write now */
+    bool trimmed;            /* memory was given back since the last activity */
+    bool dirty, again, waiting; /* in these lists of the front */
+    struct connection *next, *previous;      /* all connections */
+    struct connection *next_dirty, *next_again, *next_waiting, *next_gone;
+    uint64_t number;         /* names the session */
+    char peer[64];           /* address and port */
+};
+
+/* A deposit or transaction handed to the relay. */
+struct ticket {
+    struct connection *connection; /* NULL: settled */
+    uint32_t bytes;                /* of its records, and what it costs besides */
+    uint64_t since;
+};
+
+struct tickets {
+    struct ticket *at; /* owned; capacity a power of two */
+    uint64_t first;    /* number of the oldest not settled */
+    uint64_t next;     /* number of the next one */
+    size_t capacity;
+    size_t bytes;      /* of all not settled */
+};
+
+/* A subscription as deliver knows it. */
+struct route {
+    uint64_t id;                   /* place in the table, and a serial above; 0: free */
+    struct connection *connection;
+    bool sent;                     /* the present deliver has been told */
+    uint32_t next_free;
+};
+
+struct routes {
+    struct route *at; /* owned */
+    uint32_t count, free; /* free: 1 + the first free place, or 0 */
+    uint64_t serial;
+};
+
+/* A channel to a sibling. */
+struct link {
+    struct channel *channel; /* NULL: the sibling is away */
+    struct event *readable, *writable;
+};
+
+struct front {
+    struct role *role;
+    struct event_base *base;
+    struct event *tick;
+    struct session_rules rules;
+    uint64_t limit_connections, limit_pending, limit_held;
+    uint64_t handshake_ms, connect_ms, stall_ms, write_ms;
+    struct credentials *credentials;
+    struct link relay, deliver, roster_link;
+    bool relay_up;
+    char relay_why[200];
+    char told[256];          /* what the parent was told last */
+    struct roster *roster; /* NULL: not known yet */
+    struct event *listeners[FRONT_LISTENERS_MAX];
+    int listener_fds[FRONT_LISTENERS_MAX];
+    unsigned listener_count;
+    uint64_t accept_again;   /* descriptors were out: accept again at this time; 0: accepting */
+    struct connection *connections, *dirty, *again, *gone;
+    struct connection *waiting, *waiting_last; /* whose next deposit must wait; first come, first served */
+    unsigned connection_count;
+    uint64_t connection_number;
+    struct tickets tickets;
+    struct routes routes;
+    struct buf scratch;      /* what is read from a connection that holds nothing */
+    size_t held;             /* bytes of frames not whole, of all connections */
+    int64_t transactions;    /* bytes that open transactions hold */
+    struct session_time time;
+    uint64_t period;         /* of the tick, ms */
+    uint64_t metrics_at;
+    uint64_t heap_at, heap_seen; /* when, and at what count of connections, unused memory was given back */
+    uint64_t relay_seen, deliver_seen; /* last time they were linked; 0: not yet */
+    uint64_t keys_lost_at;   /* last time the keys role was linked; 0: not yet */
+    bool draining;
+    struct {
+        uint64_t accepted, refused_full, ends[FRONT_ENDS];
+        struct session_counts sessions; /* of sessions that have ended */
+    } counts;
+};
+
+/* The time, once for everything that follows. */
+void front_look_at_clock(struct front *f);
+bool front_is_full(const struct front *f);
+void credentials_release(struct credentials *c);
+
+/* front_links.c */
+void front_say_ready(struct front *f);
+void front_linked(void *ctx, const char *kind, unsigned index, struct channel *c);
+void front_flush_relay(struct front *f);
+void front_flush_deliver(struct front *f);
+extern const struct session_ops front_session_ops;
+
+/* front_connection.c */
+void connection_accept(struct front *f, int fd, const char *peer);
+void connection_enter(struct connection *c, enum connection_state state);
+bool connection_reads(const struct connection *c); /* is anything read from it now? */
+void connection_watch(struct connection *c);       /* … and its descriptor watched accordingly */
+void connection_wait_for_room(struct connection *c);
+void connection_read_again(struct connection *c);  /* bytes wait inside TLS, which no poll tells */
+void connection_count_held(struct connection *c);
+void connection_check_session(struct connection *c); /* one that has ended is told and left */
+void connection_linger(struct connection *c);
+void connection_discard(struct connection *c);
+/* The end of a connection, for a reason that is not its session's. */
+void connection_end(struct connection *c, enum front_end why, const char *text);
+void connection_touch(struct connection *c); /* its output or session changed: looked at when the turn ends */
+void connection_tick(struct connection *c);
+void connection_drain(struct connection *c);
+void connection_free_gone(struct front *f);
+const char *connection_end_text(unsigned why); /* of enum session_end and enum front_end */
+
+/* front_stream.c */
+void connection_happened(evutil_socket_t fd, short what, void *arg);
+void connection_open_session(struct connection *c, const char *denied);
+void connection_admit(struct connection *c); /* role bindings are known now */
+void connection_check_binding(struct connection *c); /* … or have changed */
+void connection_resume(struct connection *c); /* a deposit that waited may go on */
+void connection_read(struct connection *c);
+void connection_flush(struct connection *c);
+
+/* front_tickets.c */
+uint64_t tickets_add(struct tickets *t, struct connection *c, size_t bytes, uint64_t now);
+/* The connection that waits for it, no longer counted; NULL when already settled. */
+struct connection *tickets_settle(struct tickets *t, uint64_t number);
+bool tickets_take_range(struct front *f, const struct channel_message *m, struct err *e);
+void tickets_relay_lost(struct front *f, const char *why);
+void tickets_check_stalled(struct front *f);
+
+/* front_routes.c */
+uint64_t routes_add(struct routes *r, struct connection *c);
+struct route *routes_find(struct routes *r, uint64_t id);
+void routes_remove(struct routes *r, uint64_t id);
+bool routes_take_delivery(struct front *f, const struct channel_message *m, struct err *e);
+bool routes_take_refusal(struct front *f, const struct channel_message *m, struct err *e);
+
+#endif

@@ -1,0 +1,378 @@
+/* The front's siblings: what sessions ask of them, and what they say. None of them is trusted with a length. See front_internal.h. */
+#include "ingest/front/front_internal.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "common/values/log.h"
+
+/* ---- what sessions ask for --------------------------------------------------------------- */
+
+bool front_is_full(const struct front *f)
+{
+    return f->relay.channel == NULL || f->tickets.bytes >= f->limit_pending ||
+           channel_room(f->relay.channel) < f->rules.transaction_bytes + f->rules.stomp.body_bytes + f->rules.stomp.header_bytes + 64;
+}
+
+static bool is_full(void *ctx)
+{
+    return front_is_full(((struct connection *)ctx)->front);
+}
+
+static bool deposit(void *ctx, const struct pack_deposit *d, size_t kept, uint64_t *ticket, struct err *e)
+{
+    struct connection *c = ctx;
+    struct front *f = c->front;
+    size_t size = PACK_DEPOSIT_HEAD + d->client_id.len + d->digest.len + d->digest_algo.len + d->body.len;
+    struct buf *body = f->relay.channel == NULL ? NULL : channel_begin(f->relay.channel, 8 + size, e);
+    struct wire_writer w;
+
+    if (body == NULL)
+        return err_set(e, ERR_RETRY, "queue unavailable, send again later");
+    *ticket = tickets_add(&f->tickets, c, size + kept, f->time.now);
+    w = wire_write(body);
+    wire_put_u64(&w, *ticket);
+    pack_put_deposit(&w, d);
+    channel_end(f->relay.channel, RELAY_DEPOSIT);
+    return wire_ok(&w, "deposit", e);
+}
+
+static bool deposit_all(void *ctx, struct slice records, size_t kept, uint64_t *ticket, struct err *e)
+{
+    struct connection *c = ctx;
+    struct front *f = c->front;
+    uint8_t head[8];
+
+    if (f->relay.channel == NULL)
+        return err_set(e, ERR_RETRY, "queue unavailable, send again later");
+    for (unsigned i = 0; i < 8; i++)
+        head[i] = (uint8_t)(f->tickets.next >> 8 * (7 - i));
+    if (!channel_send2(f->relay.channel, RELAY_DEPOSIT, slice_of(head, sizeof head), records, e))
+        return false;
+    *ticket = tickets_add(&f->tickets, c, records.len + kept, f->time.now);
+    return true;
+}
+
+static bool hold(void *ctx, int64_t bytes)
+{
+    struct front *f = ((struct connection *)ctx)->front;
+
+    if (bytes > 0 && f->transactions + bytes > (int64_t)f->limit_held)
+        return false;
+    f->transactions += bytes;
+    return true;
+}
+
+/* Small messages to deliver; when it is away they are pointless, and its return makes all subscriptions anew. */
+static void tell_deliver(struct front *f, enum deliver_message type, const uint64_t *numbers, unsigned count)
+{
+    uint8_t bytes[16];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+    struct err e = {0};
+
+    if (f->deliver.channel == NULL)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        wire_put_u64(&w, numbers[i]);
+    if (w.overflow || !channel_send(f->deliver.channel, (uint16_t)type, buf_slice(&b), &e))
+        role_kill_sibling(f->role, "deliver", 0); /* it has stopped reading: only a new one helps */
+}
+
+static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, uint32_t credit, uint64_t *subscription,
+                      struct err *e)
+{
+    struct connection *c = ctx;
+    struct front *f = c->front;
+    uint8_t bytes[17];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    *subscription = routes_add(&f->routes, c);
+    if (f->deliver.channel == NULL)
+        return true;
+    wire_put_u64(&w, *subscription);
+    wire_put_u32(&w, depositor);
+    wire_put_u8(&w, queue == SESSION_EVENTS ? DELIVER_EVENT : DELIVER_ARCHIVES);
+    wire_put_u32(&w, credit);
+    if (!wire_ok(&w, "subscription", e) || !channel_send(f->deliver.channel, DELIVER_SUBSCRIBE, buf_slice(&b), e)) {
+        routes_remove(&f->routes, *subscription);
+        return false;
+    }
+    routes_find(&f->routes, *subscription)->sent = true;
+    return true;
+}
+
+static void unsubscribe(void *ctx, uint64_t subscription)
+{
+    struct front *f = ((struct connection *)ctx)->front;
+    struct route *route = routes_find(&f->routes, subscription);
+
+    if (route != NULL && route->sent)
+        tell_deliver(f, DELIVER_UNSUBSCRIBE, &subscription, 1);
+    routes_remove(&f->routes, subscription);
+}
+
+static void acknowledge(void *ctx, uint64_t subscription, uint64_t delivery)
+{
+    tell_deliver(((struct connection *)ctx)->front, DELIVER_ACK, (uint64_t[]){subscription, delivery}, 2);
+}
+
+static void release(void *ctx, uint64_t subscription, uint64_t delivery)
+{
+    tell_deliver(((struct connection *)ctx)->front, DELIVER_RELEASE, (uint64_t[]){subscription, delivery}, 2);
+}
+
+const struct session_ops front_session_ops = {
+    .full = is_full, .deposit = deposit, .deposit_all = deposit_all, .hold = hold, .subscribe = subscribe,
+    .unsubscribe = unsubscribe, .ack = acknowledge, .release = release,
+};
+
+/* ---- siblings ---------------------------------------------------------------------------- */
+
+void front_say_ready(struct front *f)
+{
+    const char *lacking = f->credentials == NULL       ? "no certificate"
+                          : f->listener_count == 0     ? "not listening"
+                          : f->roster == NULL          ? "role bindings not known yet"
+                          : f->relay.channel == NULL   ? "the relay is away"
+                          : f->deliver.channel == NULL ? "deliver is away"
+                          : !remote_key_linked(f->credentials->key) ? "the keys role is away"
+                                                       : NULL;
+
+    bool ready = lacking == NULL && f->relay_up && !f->draining;
+    char text[sizeof f->told];
+
+    if (f->draining)
+        snprintf(text, sizeof text, "draining");
+    else if (lacking != NULL)
+        snprintf(text, sizeof text, "%s", lacking);
+    else
+        snprintf(text, sizeof text, "%s%s", ready ? "taking deposits" : "deposits wait: ", ready ? "" : f->relay_why);
+    if (strcmp(text, f->told) == 0)
+        return;
+    snprintf(f->told, sizeof f->told, "%s", text);
+    role_ready(f->role, ready, "%s", text);
+}
+
+static void link_drop(struct link *l)
+{
+    if (l->channel == NULL)
+        return;
+    event_free(l->readable);
+    event_free(l->writable);
+    channel_free(l->channel);
+    *l = (struct link){0};
+}
+
+static void lose_relay(struct front *f, const char *why)
+{
+    link_drop(&f->relay);
+    f->relay_up = false;
+    snprintf(f->relay_why, sizeof f->relay_why, "%.*s", (int)sizeof f->relay_why - 1, why);
+    tickets_relay_lost(f, "queue unavailable, send again later: the queue's writer has started again");
+    front_say_ready(f);
+}
+
+static bool take_broker_state(struct front *f, const struct channel_message *m, struct err *e)
+{
+    struct wire_reader r = wire_read(m->body);
+    bool up = wire_get_u8(&r) == 1;
+    struct slice why = wire_get_text(&r);
+
+    if (!wire_end(&r, "BROKER", e))
+        return false;
+    f->relay_up = up;
+    snprintf(f->relay_why, sizeof f->relay_why, "%.*s", (int)(why.len < 199 ? why.len : 199), why.len == 0 ? "" : (const char *)why.at);
+    front_say_ready(f);
+    return true;
+}
+
+static bool take_relay(struct front *f, const struct channel_message *m, struct err *e)
+{
+    switch (m->type) {
+    case RELAY_CONFIRMED:
+    case RELAY_REFUSED:
+        return tickets_take_range(f, m, e);
+    case RELAY_BROKER:
+        return take_broker_state(f, m, e);
+    default:
+        return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
+    }
+}
+
+static bool take_deliver(struct front *f, const struct channel_message *m, struct err *e)
+{
+    switch (m->type) {
+    case DELIVER_ANSWER:
+    case DELIVER_ARCHIVE:
+        return routes_take_delivery(f, m, e);
+    case DELIVER_REFUSED:
+        return routes_take_refusal(f, m, e);
+    default:
+        return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
+    }
+}
+
+static bool take_roster(struct front *f, const struct channel_message *m, struct err *e)
+{
+    struct roster *fresh = m->type == ROSTER_MESSAGE ? roster_decode(m->body, e) : NULL;
+    bool first = f->roster == NULL;
+
+    if (fresh == NULL)
+        return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
+    roster_free(f->roster);
+    f->roster = fresh;
+    log_info("roster", "%u role bindings in force", roster_count(fresh));
+    for (struct connection *c = f->connections, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->state == CONNECTION_ROSTER)
+            connection_admit(c);
+        else
+            connection_check_binding(c);
+    }
+    if (first)
+        front_say_ready(f);
+    return true;
+}
+
+/* Reads all a sibling has said. False: it is gone, or cannot be trusted any more. */
+static bool link_read(struct front *f, struct link *l, bool (*take)(struct front *, const struct channel_message *, struct err *),
+                      struct err *e)
+{
+    struct channel_message m;
+    enum channel_result r;
+
+    front_look_at_clock(f);
+    while ((r = channel_receive(l->channel, &m, e)) == CHANNEL_MESSAGE) {
+        if (m.fd >= 0) {
+            close(m.fd);
+            return err_set(e, ERR_INPUT, "a descriptor makes no sense");
+        }
+        if (!take(f, &m, e))
+            return false;
+    }
+    return r == CHANNEL_EMPTY;
+}
+
+static void relay_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    struct err e = {0};
+
+    (void)fd;
+    (void)what;
+    if (link_read(f, &f->relay, take_relay, &e))
+        return;
+    log_error("channel-bad", "relay: %s", e.text);
+    lose_relay(f, e.text);
+}
+
+static void deliver_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    struct err e = {0};
+
+    (void)fd;
+    (void)what;
+    if (link_read(f, &f->deliver, take_deliver, &e))
+        return;
+    log_error("channel-bad", "deliver: %s", e.text);
+    link_drop(&f->deliver);
+    front_say_ready(f);
+}
+
+/* Without the roster role the bindings in force stay in force. */
+static void roster_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    struct err e = {0};
+
+    (void)fd;
+    (void)what;
+    if (link_read(f, &f->roster_link, take_roster, &e))
+        return;
+    log_error("channel-bad", "roster: %s", e.text);
+    link_drop(&f->roster_link);
+}
+
+static void writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg; /* the turn ends with a flush */
+}
+
+static void link_open(struct front *f, struct link *l, struct channel *c, event_callback_fn readable)
+{
+    link_drop(l);
+    l->channel = c;
+    l->readable = event_new(f->base, channel_fd(c), EV_READ | EV_PERSIST, readable, f);
+    l->writable = event_new(f->base, channel_fd(c), EV_WRITE, writable, f);
+    event_add(l->readable, NULL);
+}
+
+/* Deliveries of a deliver that is gone mean nothing to the new one. */
+static void resubscribe_all(struct front *f)
+{
+    for (uint32_t i = 0; i < f->routes.count; i++)
+        f->routes.at[i].sent = false;
+    for (struct connection *c = f->connections; c != NULL; c = c->next)
+        if (c->session != NULL && session_ended(c->session) == SESSION_OPEN) {
+            session_resubscribe(c->session);
+            connection_touch(c);
+        }
+}
+
+void front_linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct front *f = ctx;
+
+    (void)index;
+    front_look_at_clock(f);
+    if (strcmp(kind, "relay") == 0) {
+        if (f->tickets.first != f->tickets.next)
+            lose_relay(f, "the relay has started again");
+        link_open(f, &f->relay, c, relay_readable);
+    } else if (strcmp(kind, "deliver") == 0) {
+        link_open(f, &f->deliver, c, deliver_readable);
+        resubscribe_all(f);
+    } else if (strcmp(kind, "roster") == 0) {
+        link_open(f, &f->roster_link, c, roster_readable);
+    } else if (strcmp(kind, "keys") == 0 && f->credentials != NULL) {
+        remote_key_link(f->credentials->key, c);
+        front_look_at_clock(f);
+        f->keys_lost_at = f->time.now;
+    } else {
+        channel_free(c);
+    }
+    front_say_ready(f);
+}
+
+static void link_flush(struct front *f, struct link *l, const char *name)
+{
+    struct err e = {0};
+
+    if (l->channel == NULL || channel_queued(l->channel) == 0)
+        return;
+    if (channel_flush(l->channel, &e)) {
+        if (channel_queued(l->channel) != 0)
+            event_add(l->writable, NULL);
+        return;
+    }
+    log_error("channel-bad", "%s: %s", name, e.text);
+    if (l == &f->relay)
+        lose_relay(f, e.text);
+    else
+        link_drop(l);
+}
+
+void front_flush_relay(struct front *f)
+{
+    link_flush(f, &f->relay, "relay");
+}
+
+void front_flush_deliver(struct front *f)
+{
+    link_flush(f, &f->deliver, "deliver");
+}

@@ -1,0 +1,248 @@
+/*
+ * What goes over a sensor's connection: handshake, certificate to depositor, protocol, input, output. See front_internal.h.
+ * Everything read here is a stranger's until the certificate is bound, and a depositor's afterwards.
+ */
+#include "ingest/front/front_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- certificate ------------------------------------------------------------------------- */
+
+void connection_open_session(struct connection *c, const char *denied)
+{
+    struct front *f = c->front;
+    char name[64];
+
+    snprintf(name, sizeof name, "%u-%ld-%" PRIu64, role_index(f->role), (long)getpid(), c->number);
+    c->session = session_new(&f->rules, &front_session_ops, c, &c->out, c->depositor, denied, name, f->time);
+}
+
+/* Second level of control: CN and OU must be bound to the depositor profile. */
+void connection_admit(struct connection *c)
+{
+    char denied[TLS_NAME_MAX * 2 + 100];
+    bool bound = c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &c->depositor);
+
+    if (c->subject != NULL)
+        snprintf(denied, sizeof denied, "the certificate (CN \"%s\", OU \"%s\") is not bound to a depositor", c->subject->cn,
+                 c->subject->ou);
+    else
+        snprintf(denied, sizeof denied, "the certificate's subject cannot be bound to a depositor: one CN, at most one OU");
+    connection_open_session(c, bound ? NULL : denied);
+    connection_enter(c, CONNECTION_OPENING);
+    connection_watch(c);
+    connection_read_again(c);
+}
+
+void connection_check_binding(struct connection *c)
+{
+    uint32_t id;
+
+    if (c->session == NULL || c->depositor == 0 || session_ended(c->session) != SESSION_OPEN)
+        return;
+    if (roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &id) && id == c->depositor)
+        return;
+    session_fail(c->session, SESSION_REVOKED, "the certificate is no longer bound to a depositor");
+    connection_enter(c, CONNECTION_STOMP);
+    connection_touch(c);
+}
+
+static void identify(struct connection *c)
+{
+    struct err e = {0};
+
+    if (!tls_peer_verified(c->tls, &e)) {
+        connection_end(c, FRONT_END_TLS, e.text);
+        return;
+    }
+    c->subject = mem_zalloc(1, sizeof *c->subject);
+    if (!tls_peer_subject(c->tls, c->subject, &e)) {
+        free(c->subject);
+        c->subject = NULL;
+    }
+    connection_enter(c, CONNECTION_ROSTER);
+    if (c->front->roster != NULL)
+        connection_admit(c);
+    else
+        connection_watch(c);
+}
+
+static void handshake(struct connection *c)
+{
+    struct err e = {0};
+    enum tls_result r = tls_handshake(c->tls, &e);
+
+    c->wants_write = r == TLS_WANT_WRITE;
+    if (r == TLS_OK)
+        identify(c);
+    else if (r == TLS_ERROR || r == TLS_CLOSED)
+        connection_end(c, FRONT_END_TLS, e.text);
+    else
+        connection_watch(c);
+}
+
+/* ---- input ------------------------------------------------------------------------------- */
+
+enum protocol { PROTOCOL_MORE, PROTOCOL_STOMP, PROTOCOL_UNKNOWN };
+
+/* Which protocol the first bytes are of: a STOMP client begins with CONNECT or STOMP, perhaps after line ends. */
+static enum protocol protocol_detect(struct slice in)
+{
+    static const char *const openings[] = {"CONNECT", "STOMP"};
+    enum protocol best = PROTOCOL_UNKNOWN;
+
+    while (in.len != 0 && (in.at[0] == '\n' || in.at[0] == '\r'))
+        in = slice_of(in.at + 1, in.len - 1);
+    for (unsigned i = 0; i < sizeof openings / sizeof *openings; i++) {
+        size_t len = strlen(openings[i]), n = in.len < len ? in.len : len;
+
+        if (n == 0 || memcmp(in.at, openings[i], n) == 0)
+            best = n == len ? PROTOCOL_STOMP : PROTOCOL_MORE;
+        if (best != PROTOCOL_UNKNOWN)
+            break;
+    }
+    return best;
+}
+
+/* Consumes what can be consumed of `in`, which is c->in or the shared scratch. */
+static void take_input(struct connection *c, struct buf *in)
+{
+    if (c->state == CONNECTION_OPENING) {
+        enum protocol p = protocol_detect(buf_slice(in));
+
+        if (p == PROTOCOL_UNKNOWN)
+            session_fail(c->session, SESSION_PROTOCOL, "this port speaks STOMP 1.0, 1.1 and 1.2: the first frame is CONNECT or STOMP");
+        if (p != PROTOCOL_MORE)
+            connection_enter(c, CONNECTION_STOMP);
+    }
+    if (c->state == CONNECTION_STOMP) {
+        buf_consume(in, session_input(c->session, buf_slice(in), c->front->time));
+        if (!session_blocked(c->session))
+            c->waits_since = 0;
+        else
+            connection_wait_for_room(c);
+    }
+    if (in != &c->in && in->len != 0) {
+        struct err e = {0};
+
+        if (!buf_add_slice(&c->in, buf_slice(in), &e))
+            session_fail(c->session, SESSION_LIMIT, e.text);
+        buf_reset(in);
+    }
+    connection_count_held(c);
+    if (c->front->held > c->front->limit_held && c->in.len != 0 && c->waits_since == 0)
+        session_fail(c->session, SESSION_UNAVAILABLE, "frames not yet whole hold too many bytes in all, send again later");
+    connection_touch(c);
+}
+
+/* What a peer still sends while it reads our last words: nobody's any more. */
+static void swallow(struct connection *c)
+{
+    uint8_t *room = buf_reserve(&c->front->scratch, FRONT_READ_MAX, NULL);
+    ssize_t n = room == NULL ? -1 : recv(tls_fd(c->tls), room, FRONT_READ_MAX, MSG_DONTWAIT);
+
+    if (n <= 0)
+        connection_discard(c);
+}
+
+void connection_read(struct connection *c)
+{
+    struct buf *in = c->in.len != 0 ? &c->in : &c->front->scratch;
+    struct err e = {0};
+    enum tls_result r;
+
+    if (c->state == CONNECTION_LINGERING) {
+        swallow(c);
+        return;
+    }
+    if ((c->state != CONNECTION_OPENING && c->state != CONNECTION_STOMP) || !connection_reads(c))
+        return;
+    c->active = c->front->time.now;
+    c->trimmed = false;
+    r = tls_read(c->tls, in, front_is_full(c->front) ? FRONT_READ_FULL : FRONT_READ_MAX, &e);
+    if (in->len != 0)
+        take_input(c, in);
+    if (r == TLS_CLOSED || r == TLS_ERROR) {
+        connection_check_session(c); /* it may have said DISCONNECT just before, and still read */
+        if (r == TLS_CLOSED && c->state == CONNECTION_FLUSHING)
+            return;
+        connection_end(c, FRONT_END_CLOSED, r == TLS_CLOSED ? "the peer closed the connection" : e.text);
+        return;
+    }
+    if (r == TLS_WANT_WRITE)
+        c->wants_write = true;
+    if (tls_buffered(c->tls))
+        connection_read_again(c);
+    if (c->state == CONNECTION_OPENING || r == TLS_WANT_WRITE)
+        connection_watch(c);
+}
+
+void connection_resume(struct connection *c)
+{
+    if (c->state != CONNECTION_STOMP || c->waits_since == 0)
+        return;
+    c->active = c->front->time.now;
+    take_input(c, &c->in);
+    if (c->waits_since == 0)
+        connection_read_again(c);
+}
+
+/* ---- output ------------------------------------------------------------------------------ */
+
+static void write_out(struct connection *c)
+{
+    size_t before = c->out.len;
+    struct err e = {0};
+    enum tls_result r = before == 0 ? TLS_OK : tls_write(c->tls, &c->out, &e);
+    size_t sent = before - c->out.len;
+
+    c->wants_write = r == TLS_WANT_WRITE;
+    if (r == TLS_ERROR || r == TLS_CLOSED) {
+        connection_end(c, FRONT_END_CLOSED, e.text);
+        return;
+    }
+    if (sent != 0) {
+        c->written += sent;
+        c->active = c->front->time.now;
+        c->trimmed = false;
+        if (c->session != NULL)
+            session_written(c->session, c->written, c->front->time);
+    }
+    if (c->out.len == 0)
+        c->blocked_since = 0;
+    else if (sent != 0 || c->blocked_since == 0)
+        c->blocked_since = c->front->time.now;
+}
+
+void connection_flush(struct connection *c)
+{
+    if (c->state == CONNECTION_GONE || c->state == CONNECTION_HANDSHAKE)
+        return;
+    connection_check_session(c);
+    if (!c->wants_write)
+        write_out(c);
+    if (c->state == CONNECTION_FLUSHING && c->out.len == 0)
+        connection_linger(c);
+    connection_watch(c);
+}
+
+void connection_happened(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *c = arg;
+
+    (void)fd;
+    front_look_at_clock(c->front);
+    if (c->state == CONNECTION_HANDSHAKE) {
+        handshake(c);
+        return;
+    }
+    if ((what & EV_WRITE) != 0) {
+        c->wants_write = false;
+        connection_touch(c);
+    }
+    if ((what & EV_READ) != 0)
+        connection_read(c);
+}

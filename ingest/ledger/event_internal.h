@@ -1,0 +1,43 @@
+/* What event.c and event_xml.c share; nobody else includes it. */
+#ifndef COFFRE_INGEST_EVENT_INTERNAL_H
+#define COFFRE_INGEST_EVENT_INTERNAL_H
+
+#include <libxml/parser.h>
+
+#include "ingest/ledger/event.h"
+
+/* The header's elements that matter, long or short name. */
+enum event_field { EVENT_NO_FIELD, EVENT_OPERATOR, EVENT_VAULT, EVENT_ID, EVENT_FIELDS };
+
+enum { EVENT_VALUE_MAX = 64 /* bytes kept of a header field's text */ };
+
+struct event_checker {
+    struct event_limits limits;
+    struct digester *digester; /* owned */
+    xmlParserCtxtPtr xml;      /* owned; reused, renewed when its dictionary has grown */
+    struct buf text;           /* the event being read, and a zero byte */
+    /* Of the event being read: */
+    struct event_verdict *verdict;
+    unsigned depth;
+    enum event_field field; /* the header element the parser is in, directly under the root */
+    unsigned seen[EVENT_FIELDS];
+    char value[EVENT_VALUE_MAX];
+    size_t value_len;       /* may be more than fits: then it cannot match */
+    bool has_element;       /* the field has an element inside */
+    unsigned placeholders;  /* comments SAFE_ID, anywhere */
+    unsigned name_spaces;   /* declared so far */
+    size_t placeholder_end; /* offset behind the one in its place; 0: none */
+};
+
+/* Records the first reason; returns false. */
+bool event_refuse(struct event_verdict *v, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Bytes from the start that are UTF-8: s.len when all are. */
+size_t event_utf8_length(struct slice s);
+
+MUST_CHECK bool event_xml_open(struct event_checker *c, struct err *e);
+void event_xml_close(struct event_checker *c);
+/* Judges the body; false and ERR_FATAL only when the library failed. */
+MUST_CHECK bool event_xml_check(struct event_checker *c, struct slice body, struct event_verdict *v, struct err *e);
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside, depositors'
+ * queues, acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
+ */
+#include "ingest/ledger/ledger_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/values/log.h"
+
+enum { PARKED_RETRY_MS = 5000, PARKED = 0 };
+
+static const int64_t QUEUE_BYTES_MAX = 1 << 30; /* PROTOCOL.md: x-max-length-bytes */
+
+bool ledger_answer_open(struct ledger *l, struct err *e)
+{
+    const struct broker_options o = {.settings = l->settings,
+                                     .certificate = l->settings->ingest.rabbitmq_certificate,
+                                     .key = l->settings->ingest.rabbitmq_key,
+                                     .name = "coffre-ingest ledger, answers"};
+
+    l->publisher = broker_open(&o, e);
+    return l->publisher != NULL && broker_channel_open(l->publisher, CHANNEL_PUBLISH, e) &&
+           broker_confirms(l->publisher, CHANNEL_PUBLISH, e);
+}
+
+/* --- depositors' queues
+ * ----------------------------------------------------------------------------------------------------- */
+
+static bool declare_one(struct ledger *l, const char *exchange, uint32_t depositor, bool keyed, struct err *e)
+{
+    const struct broker_argument argument = {.name = "x-max-length-bytes", .number = QUEUE_BYTES_MAX};
+    char *queue = mem_printf("%s.%" PRIu32, exchange, depositor);
+    char key[16] = "";
+    bool ok;
+
+    if (keyed)
+        snprintf(key, sizeof(key), "%" PRIu32, depositor);
+    ok = broker_declare_queue(l->publisher, queue, &argument, 1, e) &&
+         broker_bind_queue(l->publisher, queue, exchange, key, e);
+    free(queue);
+    return ok;
+}
+
+/* False only when the connection is lost; a queue that RabbitMQ refuses is an operator's matter and is logged. */
+static bool declare(struct ledger *l, uint32_t depositor, struct err *e)
+{
+    struct err why = {0};
+
+    if (!broker_channel_is_open(l->publisher, CHANNEL_DECLARE) &&
+        !broker_channel_open(l->publisher, CHANNEL_DECLARE, e))
+        return false;
+    if (declare_one(l, l->exchange_out, depositor, true, &why) &&
+        declare_one(l, l->exchange_archive, depositor, false, &why))
+        return true;
+    if (why.code == ERR_RETRY)
+        return err_set(e, ERR_RETRY, "%s", why.text);
+    log_error("depositor-queue", "the queues of depositor %" PRIu32 " cannot be declared: %s", depositor, why.text);
+    return true;
+}
+
+static bool is_declared(const struct ledger *l, uint32_t depositor)
+{
+    for (unsigned i = 0; i < l->declared_count; i++)
+        if (l->declared[i] == depositor)
+            return true;
+    return false;
+}
+
+bool ledger_roster(struct ledger *l, struct err *e)
+{
+    uint64_t now = ledger_now();
+    PGresult *r;
+    bool ok = true;
+
+    if (now < l->roster_next || l->looking != NULL)
+        return true;
+    l->roster_next = now + LEDGER_ROSTER_MS;
+    r = database_query(l->look, "SELECT id FROM role WHERE profile = 'depositor' AND revoked_at IS NULL ORDER BY id",
+                       NULL, 0, e);
+    if (r == NULL)
+        return false;
+    for (int i = 0; ok && i < PQntuples(r); i++) {
+        uint32_t depositor = (uint32_t)database_get_i64(r, i, 0);
+
+        if (is_declared(l, depositor))
+            continue;
+        ok = declare(l, depositor, e);
+        l->declared = mem_realloc(l->declared, (l->declared_count + 1) * sizeof(*l->declared));
+        l->declared[l->declared_count++] = depositor;
+    }
+    PQclear(r);
+    return ok;
+}
+
+/* --- answers
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static void put_answer(struct wire_writer *w, const struct batch_entry *entry)
+{
+    char hex[DIGEST_HEX_MAX];
+    struct pack_answer a = {.client_id = entry->d.client_id, .digest_algo = entry->d.digest_algo};
+
+    if (entry->kind == BATCH_INVALID) {
+        a.status = PACK_INVALID;
+        a.reason = slice_text(entry->reason);
+    } else {
+        a.status = entry->kind == BATCH_DUPLICATE ? PACK_DUPLICATE : PACK_OK;
+        a.serial = entry->serial;
+        a.lot = entry->lot;
+        digest_to_hex(entry->digest, entry->digest_len, hex);
+        a.digest = slice_of(hex, 2 * entry->digest_len);
+    }
+    pack_put_answer(w, &a);
+}
+
+static struct ledger_message *new_message(struct ledger *l, struct ledger_batch *b, uint32_t depositor)
+{
+    if (l->message_count == l->message_capacity) {
+        l->message_capacity = l->message_capacity == 0 ? 16 : l->message_capacity * 2;
+        l->messages = mem_realloc(l->messages, l->message_capacity * sizeof(*l->messages));
+    }
+    l->messages[l->message_count] = (struct ledger_message){.batch = b, .depositor = depositor};
+    b->outgoing++;
+    return &l->messages[l->message_count++];
+}
+
+/* One pack with every answer of the batch for the depositor of entries[first]. */
+static bool answer_depositor(struct ledger *l, struct ledger_batch *b, size_t first, struct err *e)
+{
+    uint32_t depositor = b->entries[first].d.depositor;
+    struct ledger_message *m = new_message(l, b, depositor);
+    struct buf plain;
+    struct wire_writer w = wire_write(&plain);
+    bool ok;
+
+    buf_init_secret(&plain, LEDGER_RECORDS_MAX);
+    buf_init(&m->body, LEDGER_RECORDS_MAX + PACK_OVERHEAD);
+    for (size_t i = first; i < b->count; i++) {
+        if (b->entries[i].d.depositor != depositor || b->entries[i].answered)
+            continue;
+        put_answer(&w, &b->entries[i]);
+        b->entries[i].answered = true;
+    }
+    ok = wire_ok(&w, "answers", e) && pack_seal(l->writer, PACK_ANSWERS, buf_slice(&plain), &m->body, e);
+    buf_free(&plain);
+    return ok;
+}
+
+bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (!b->entries[i].answered && !answer_depositor(l, b, i, e))
+            return false;
+    for (unsigned i = 0; i < b->parked_count; i++) {
+        struct ledger_message *m = new_message(l, b, PARKED);
+
+        m->body = b->parked[i];
+        b->parked[i] = (struct buf){0};
+    }
+    return true;
+}
+
+/* --- publishing
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static bool publish_one(struct ledger *l, struct ledger_message *m, struct err *e)
+{
+    char key[16];
+
+    snprintf(key, sizeof(key), "%" PRIu32, m->depositor);
+    m->attempts++;
+    m->returned = false;
+    return broker_publish(l->publisher, CHANNEL_PUBLISH, m->depositor == PARKED ? l->exchange_in : l->exchange_out,
+                          m->depositor == PARKED ? "parked" : key, PACK_CONTENT_TYPE, buf_slice(&m->body), &m->tag, e);
+}
+
+static bool publish_due(struct ledger *l, struct err *e)
+{
+    uint64_t now = ledger_now();
+
+    for (unsigned i = 0; i < l->message_count; i++) {
+        struct ledger_message *m = &l->messages[i];
+
+        if (m->tag != 0 || now < m->send_at)
+            continue;
+        if (!broker_can_publish(l->publisher, m->body.len))
+            return true;
+        if (!publish_one(l, m, e))
+            return false;
+    }
+    return true;
+}
+
+static void message_done(struct ledger *l, unsigned index)
+{
+    struct ledger_message *m = &l->messages[index];
+
+    m->batch->outgoing--;
+    buf_free(&m->body);
+    memmove(m, m + 1, (--l->message_count - index) * sizeof(*m));
+}
+
+/* Stored, or not: then again later, but an answer not for ever: its sensor sends again and is told again. */
+static bool settle(struct ledger *l, unsigned index, bool stored, struct err *e)
+{
+    struct ledger_message *m = &l->messages[index];
+
+    if (stored || (m->depositor != PARKED && m->attempts >= LEDGER_REPUBLISH_MAX)) {
+        if (!stored)
+            log_error("answer-dropped",
+                      "answers for depositor %" PRIu32 " could not be queued %u times and are dropped", m->depositor,
+                      m->attempts);
+        message_done(l, index);
+        return true;
+    }
+    m->tag = 0;
+    m->send_at = ledger_now() + (m->depositor == PARKED ? PARKED_RETRY_MS : m->attempts > 1 ? LEDGER_REPUBLISH_MS : 0);
+    if (m->depositor != PARKED)
+        return !m->returned || declare(l, m->depositor, e);
+    log_error("parked-queue", "a pack cannot be set aside: no queue %s.Parked, or it refuses", l->exchange_in);
+    role_ready(l->self, false, "a pack cannot be set aside: there must be a queue bound to %s with key parked",
+               l->exchange_in);
+    return true;
+}
+
+static bool on_confirm(struct ledger *l, const struct broker_event *ev, struct err *e)
+{
+    for (unsigned i = l->message_count; i-- > 0;) {
+        const struct ledger_message *m = &l->messages[i];
+
+        if (m->tag == 0 || (ev->multiple ? m->tag > ev->tag : m->tag != ev->tag))
+            continue;
+        if (!settle(l, i, ev->positive && !m->returned, e))
+            return false;
+    }
+    return true;
+}
+
+static void on_return(struct ledger *l, const struct broker_event *ev)
+{
+    for (unsigned i = 0; i < l->message_count; i++)
+        if (l->messages[i].tag == ev->tag)
+            l->messages[i].returned = true;
+}
+
+static bool take_events(struct ledger *l, struct err *e)
+{
+    for (;;) {
+        struct broker_event ev;
+
+        if (!broker_poll(l->publisher, 0, &ev, e))
+            return false;
+        switch (ev.kind) {
+        case BROKER_NOTHING:
+            return true;
+        case BROKER_CONFIRM:
+            if (!on_confirm(l, &ev, e))
+                return false;
+            break;
+        case BROKER_RETURN:
+            on_return(l, &ev);
+            break;
+        case BROKER_CHANNEL_CLOSED:
+            if (ev.channel == CHANNEL_PUBLISH)
+                return err_set(e, ERR_RETRY, "RabbitMQ closed the channel of answers: %s", ev.text);
+            break;
+        case BROKER_BLOCKED:
+            log_warning("answers-blocked", "RabbitMQ takes no answers: %s", ev.text);
+            break;
+        case BROKER_UNBLOCKED:
+            log_info("answers-unblocked", "RabbitMQ takes answers again");
+            break;
+        case BROKER_DELIVERY:
+        case BROKER_CANCELLED:
+            break;
+        }
+    }
+}
+
+/* Batches about which everything is said leave, oldest first; RabbitMQ may forget their packs. */
+static bool acknowledge(struct ledger *l, struct err *e)
+{
+    while (l->used != 0) {
+        struct ledger_batch *b = ledger_batch_at(l, 0);
+
+        if (b->state != LEDGER_WRITTEN || b->outgoing != 0)
+            return true;
+        if (!broker_ack(l->consumer, CHANNEL_CONSUME, b->last_tag, true, e))
+            return false;
+        ledger_batch_reset(b);
+        l->first = (l->first + 1) % LEDGER_BATCHES;
+        l->used--;
+    }
+    return true;
+}
+
+bool ledger_publish(struct ledger *l, struct err *e)
+{
+    return publish_due(l, e) && take_events(l, e) && acknowledge(l, e);
+}
+
+void ledger_messages_drop(struct ledger *l)
+{
+    for (unsigned i = 0; i < l->message_count; i++)
+        buf_free(&l->messages[i].body);
+    free(l->messages);
+    l->messages = NULL;
+    l->message_count = l->message_capacity = 0;
+}
