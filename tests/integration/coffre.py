@@ -211,6 +211,7 @@ class Stomp:
         self.socket = (context or tls(who)).wrap_socket(raw, server_hostname="localhost")
         self.received, self.at = b"", 0
         self.receipts = 0
+        self.kept = [] # frames that came while another was awaited
         if connect:
             self.send("CONNECT", {"accept-version": "1.2", "host": "localhost", "heart-beat": "0,0"})
             self.connected = self.expect("CONNECTED")
@@ -231,6 +232,10 @@ class Stomp:
 
     def read(self):
         """The next frame: (command, headers, body). EOFError when the vault has closed."""
+        return self.kept.pop(0) if self.kept else self.fresh()
+
+    def fresh(self):
+        """The next frame to arrive."""
         while True:
             frame = self.parse()
             if frame:
@@ -276,8 +281,15 @@ class Stomp:
                    "Digest": digest(body) if digest_of is None else digest_of, "DigestAlgo": "SHA-256",
                    "Timestamp": int(time.time() * 1000), **extra}
         self.send("SEND", {k: v for k, v in headers.items() if v is not None}, body)
-        if wait:
-            assert self.expect("RECEIPT")["receipt-id"] == name
+        while wait:
+            command, got, text = self.fresh()
+            if command == "MESSAGE": # an answer of earlier days: for whoever reads next
+                self.kept.append((command, got, text))
+                continue
+            if command == "ERROR":
+                raise Refused(got.get("message", "") + " " + text.decode(errors="replace"))
+            assert (command, got.get("receipt-id")) == ("RECEIPT", name), (command, got)
+            wait = False
         return name
 
     def subscribe(self, queue="Event", ack="client-individual", name="s1"):
