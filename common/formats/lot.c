@@ -40,7 +40,7 @@ void lot_free(struct lot *l)
     l->type_count = 0;
 }
 
-static bool lot_type_valid(struct slice name)
+bool lot_type_is_valid(struct slice name)
 {
     if (name.len == 0 || name.len > LOT_TYPE_MAX)
         return false;
@@ -75,7 +75,7 @@ bool lot_add_type(struct lot *l, struct slice type, uint64_t count, struct err *
     struct lot_type fresh = {{0}, count};
     size_t at;
 
-    if (!lot_type_valid(type))
+    if (!lot_type_is_valid(type))
         return err_set(e, ERR_INPUT, "lot: not a name of an event type");
     memcpy(fresh.name, type.at, type.len);
     at = lot_find_type(l, fresh.name);

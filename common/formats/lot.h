@@ -45,6 +45,12 @@ struct lot {
     uint8_t root[32];         /* Racine */
 };
 
+/*
+ * The one rule for an event type's name: ^[A-Za-z_][A-Za-z0-9_.-]{0,63}$. The ledger stores no other, or its lot could never be
+ * written.
+ */
+bool lot_type_is_valid(struct slice name);
+
 void lot_free(struct lot *l); /* the types; safe on a zeroed struct */
 
 /* Adds `count` events of `type`, keeping the order. ERR_INPUT on a bad name or too many types. */

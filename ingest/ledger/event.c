@@ -112,20 +112,6 @@ static bool check_digest(struct event_checker *c, const struct pack_deposit *d, 
     return true;
 }
 
-bool event_type_is_valid(struct slice name)
-{
-    if (name.len == 0 || name.len > EVENT_TYPE_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.at[i];
-        bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
-
-        if (!letter && (i == 0 || !((c >= '0' && c <= '9') || c == '.' || c == '-')))
-            return false;
-    }
-    return true;
-}
-
 static bool surrounded(struct slice body, size_t offset, struct slice before, struct slice after)
 {
     size_t end = offset + EVENT_PLACEHOLDER_SIZE;
@@ -155,7 +141,7 @@ bool event_check(struct event_checker *c, const struct pack_deposit *d, struct e
         return false;
     if (!v->valid) {
         v->placeholder = 0;
-        if (!event_type_is_valid(slice_text(v->type)))
+        if (!lot_type_is_valid(slice_text(v->type)))
             v->type[0] = '\0';
     }
     return true;

@@ -6,9 +6,10 @@
 #ifndef COFFRE_INGEST_EVENT_H
 #define COFFRE_INGEST_EVENT_H
 
+#include "common/formats/lot.h"
 #include "common/formats/pack.h"
 
-enum { EVENT_TYPE_MAX = 64, EVENT_REASON_MAX = 200, EVENT_CLIENT_ID_MAX = 1024 };
+enum { EVENT_TYPE_MAX = LOT_TYPE_MAX, EVENT_REASON_MAX = 200, EVENT_CLIENT_ID_MAX = 1024 };
 
 /* What the vault replaces by the serial, inside <IDEvt> or <d>. */
 #define EVENT_PLACEHOLDER "<!--SAFE_ID-->"
@@ -41,9 +42,6 @@ void event_checker_free(struct event_checker *c);
  */
 MUST_CHECK bool event_check(struct event_checker *c, const struct pack_deposit *d, struct event_verdict *v,
                             struct err *e);
-
-/* Whether these bytes are a type's name. */
-bool event_type_is_valid(struct slice name);
 
 /* Whether the placeholder, with its element around it, stands at `offset`: what the ledger checks again before it cuts.
  */

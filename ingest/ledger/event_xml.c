@@ -90,7 +90,7 @@ static void on_root(struct event_checker *c, const char *name, bool prefixed)
 {
     struct slice s = slice_text(name);
 
-    if (prefixed || !event_type_is_valid(s)) {
+    if (prefixed || !lot_type_is_valid(s)) {
         refuse_and_stop(c, "type: the root element's name is not an event's type");
         return;
     }

@@ -269,7 +269,7 @@ static bool take_verdict(struct wire_reader *r, struct batch_entry *entry, struc
     uint32_t placeholder = wire_get_u32(r);
     struct slice type = wire_get_text(r), reason = wire_get_text(r);
 
-    if (r->short_read || verdict > 1 || (type.len != 0 && !event_type_is_valid(type)))
+    if (r->short_read || verdict > 1 || (type.len != 0 && !lot_type_is_valid(type)))
         return err_set(e, ERR_INPUT, "inspect: a verdict that makes no sense");
     if (verdict == 0 && (type.len == 0 || reason.len != 0 || !event_placeholder_is_at(entry->d.body, placeholder) ||
                          digest_parse_algorithm(entry->d.digest_algo) == DIGEST_NONE))

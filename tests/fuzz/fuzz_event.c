@@ -29,7 +29,7 @@ static void judge(struct event_checker *c, const struct pack_deposit *d)
             check(*at >= 0x20 && *at < 0x7f);
         return;
     }
-    check(v.reason[0] == '\0' && event_type_is_valid(slice_text(v.type)));
+    check(v.reason[0] == '\0' && lot_type_is_valid(slice_text(v.type)));
     check(event_placeholder_is_at(d->body, v.placeholder));
     /* The two things no valid event may hold. */
     check(memchr(d->body.at, 0, d->body.len) == NULL);
