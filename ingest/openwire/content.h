@@ -1,0 +1,17 @@
+/*
+ * The content of a text or bytes message, compressed or not: what the application meant. Pure; hostile: what is inflated has a limit, given by
+ * the caller, that is checked while inflating.
+ */
+#ifndef COFFRE_OPENWIRE_CONTENT_H
+#define COFFRE_OPENWIRE_CONTENT_H
+
+#include "ingest/openwire/openwire.h"
+
+/*
+ * The body of `message` (TEXT_MESSAGE: UTF-8; BYTES_MESSAGE; empty when null), at most `max` bytes. It is a part of the content itself where that is possible,
+ * else it is made in `scratch` (emptied first, wiped by its owner). ERR_INPUT malformed; ERR_DENIED over `max`.
+ */
+MUST_CHECK bool openwire_content(const struct openwire_object *message, size_t max, struct buf *scratch, struct slice *body,
+                                 struct err *e);
+
+#endif
