@@ -16,7 +16,7 @@ enum {
     PACK_TAG_SIZE = 16,
     PACK_OVERHEAD = PACK_HEADER_SIZE + PACK_TAG_SIZE, /* a pack is at most that much longer than its records */
     PACK_KEYS_MAX = 16,
-    PACK_DEPOSIT_HEAD = 35, /* bytes of a framed deposit record besides its three texts and its body */
+    PACK_DEPOSIT_HEAD = 35, /* least size of a framed deposit record: all its texts and its body empty (pack_deposit_size) */
 };
 
 #define PACK_CONTENT_TYPE "application/vnd.coffre.pack"
@@ -65,6 +65,9 @@ struct pack_deposit {
     bool bytes_message;                          /* a BytesMessage, not a TextMessage */
     struct slice client_id, digest, digest_algo; /* headers, as received; empty when absent */
     struct slice body;                           /* the event's XML */
+    bool asks_reply;                             /* answer in a temporary queue as well; else the next two are empty */
+    struct slice reply;                          /* that queue's name, as its owner gave it */
+    struct slice correlation;                    /* to be given back with the answer; may be empty */
 };
 
 enum pack_status { PACK_OK = 0, PACK_DUPLICATE = 1, PACK_INVALID = 2 };
@@ -78,6 +81,8 @@ struct pack_answer {
     struct slice client_id;
     struct slice digest, digest_algo; /* of the event with its serial */
     struct slice reason;              /* empty but on PACK_INVALID */
+    bool has_correlation;             /* a reply to a temporary queue */
+    struct slice correlation;         /* of the deposit; empty without has_correlation */
 };
 
 /* A sealed lot, as the sealer tells depositors. */
@@ -99,7 +104,10 @@ MUST_CHECK bool pack_next(struct wire_reader *records, struct slice *record);
 MUST_CHECK bool pack_get_deposit(struct slice record, struct pack_deposit *d, struct err *e);
 MUST_CHECK bool pack_get_answer(struct slice record, struct pack_answer *a, struct err *e);
 
-/* Appends one framed record; an overflow is found by wire_ok(). */
+/* Bytes that pack_put_deposit() appends for this deposit, its frame's length included. */
+size_t pack_deposit_size(const struct pack_deposit *d);
+
+/* Appends one framed record; an overflow is found by wire_ok(). Reply and correlation are written only where they are asked for. */
 void pack_put_deposit(struct wire_writer *w, const struct pack_deposit *d);
 void pack_put_answer(struct wire_writer *w, const struct pack_answer *a);
 

@@ -4,7 +4,13 @@
  */
 #include "common/formats/pack.h"
 
-enum { FLAG_TIMESTAMP = 1, FLAG_BYTES = 2 };
+enum {
+    FLAG_TIMESTAMP = 1,
+    FLAG_BYTES = 2,
+    FLAG_REPLY = 4,
+    FLAG_CORRELATION = 128, /* in an answer's status */
+    TEXT_HEAD = 2,          /* bytes of a text's length */
+};
 
 const char *pack_status_name(enum pack_status status)
 {
@@ -41,10 +47,13 @@ bool pack_get_deposit(struct slice record, struct pack_deposit *d, struct err *e
     d->client_id = wire_get_text(&r);
     d->digest = wire_get_text(&r);
     d->digest_algo = wire_get_text(&r);
+    d->asks_reply = (flags & FLAG_REPLY) != 0;
+    d->reply = d->asks_reply ? wire_get_text(&r) : slice_of(NULL, 0);
+    d->correlation = d->asks_reply ? wire_get_text(&r) : slice_of(NULL, 0);
     d->body = wire_get_bytes(&r);
     if (!wire_end(&r, "deposit record", e))
         return false;
-    if ((flags & ~(FLAG_TIMESTAMP | FLAG_BYTES)) != 0)
+    if ((flags & ~(FLAG_TIMESTAMP | FLAG_BYTES | FLAG_REPLY)) != 0)
         return err_set(e, ERR_INPUT, "deposit record: flags %u are not known", flags);
     return true;
 }
@@ -61,8 +70,11 @@ bool pack_get_answer(struct slice record, struct pack_answer *a, struct err *e)
     a->digest = wire_get_text(&r);
     a->digest_algo = wire_get_text(&r);
     a->reason = wire_get_text(&r);
+    a->has_correlation = (status & FLAG_CORRELATION) != 0;
+    a->correlation = a->has_correlation ? wire_get_text(&r) : slice_of(NULL, 0);
     if (!wire_end(&r, "answer record", e))
         return false;
+    status &= (uint8_t)~FLAG_CORRELATION;
     if (status > PACK_INVALID)
         return err_set(e, ERR_INPUT, "answer record: status %u is not known", status);
     a->status = (enum pack_status)status;
@@ -74,15 +86,27 @@ static void put_deposit_fields(struct wire_writer *w, const struct pack_deposit 
     wire_put_u32(w, d->depositor);
     wire_put_u64(w, d->received);
     wire_put_u64(w, d->timestamp);
-    wire_put_u8(w, (uint8_t)((d->has_timestamp ? FLAG_TIMESTAMP : 0) | (d->bytes_message ? FLAG_BYTES : 0)));
+    wire_put_u8(w, (uint8_t)((d->has_timestamp ? FLAG_TIMESTAMP : 0) | (d->bytes_message ? FLAG_BYTES : 0) |
+                             (d->asks_reply ? FLAG_REPLY : 0)));
     wire_put_text(w, d->client_id);
     wire_put_text(w, d->digest);
     wire_put_text(w, d->digest_algo);
+    if (d->asks_reply) {
+        wire_put_text(w, d->reply);
+        wire_put_text(w, d->correlation);
+    }
+}
+
+size_t pack_deposit_size(const struct pack_deposit *d)
+{
+    size_t reply = d->asks_reply ? TEXT_HEAD + d->reply.len + TEXT_HEAD + d->correlation.len : 0;
+
+    return PACK_DEPOSIT_HEAD + d->client_id.len + d->digest.len + d->digest_algo.len + reply + d->body.len;
 }
 
 void pack_put_deposit_head(struct wire_writer *w, const struct pack_deposit *d)
 {
-    size_t len = PACK_DEPOSIT_HEAD - 4 + d->client_id.len + d->digest.len + d->digest_algo.len + d->body.len;
+    size_t len = pack_deposit_size(d) - 4;
 
     if (len > UINT32_MAX) {
         w->overflow = true;
@@ -103,7 +127,7 @@ void pack_put_answer(struct wire_writer *w, const struct pack_answer *a)
 {
     size_t place = wire_open_u32(w);
 
-    wire_put_u8(w, (uint8_t)a->status);
+    wire_put_u8(w, (uint8_t)(a->status | (a->has_correlation ? FLAG_CORRELATION : 0)));
     wire_put_u8(w, a->redeliveries);
     wire_put_u64(w, a->serial);
     wire_put_u64(w, a->lot);
@@ -111,6 +135,8 @@ void pack_put_answer(struct wire_writer *w, const struct pack_answer *a)
     wire_put_text(w, a->digest);
     wire_put_text(w, a->digest_algo);
     wire_put_text(w, a->reason);
+    if (a->has_correlation)
+        wire_put_text(w, a->correlation);
     wire_close_u32(w, place);
 }
 

@@ -287,15 +287,14 @@ static void malformed_compression_is_refused(void **state)
 static void deposits_are_read_as_written(void **state)
 {
     struct fixture *f = *state;
-    struct pack_deposit in = {7,
-                              1700000000123,
-                              1700000000001,
-                              true,
-                              false,
-                              SLICE_LITERAL("C-1"),
-                              SLICE_LITERAL("abcd"),
-                              SLICE_LITERAL("SHA-1"),
-                              SLICE_LITERAL("<A/>")};
+    struct pack_deposit in = {.depositor = 7,
+                              .received = 1700000000123,
+                              .timestamp = 1700000000001,
+                              .has_timestamp = true,
+                              .client_id = SLICE_LITERAL("C-1"),
+                              .digest = SLICE_LITERAL("abcd"),
+                              .digest_algo = SLICE_LITERAL("SHA-1"),
+                              .body = SLICE_LITERAL("<A/>")};
     struct pack_deposit out;
     struct wire_writer w = wire_write(&f->plain);
     struct wire_reader r;
@@ -303,6 +302,7 @@ static void deposits_are_read_as_written(void **state)
 
     pack_put_deposit(&w, &in);
     assert_int_equal(f->plain.len, PACK_DEPOSIT_HEAD + 3 + 4 + 5 + 4);
+    assert_int_equal(f->plain.len, pack_deposit_size(&in));
     in.has_timestamp = false;
     in.bytes_message = true;
     in.client_id.len = 0;
@@ -318,6 +318,7 @@ static void deposits_are_read_as_written(void **state)
     assert_true(out.has_timestamp && !out.bytes_message);
     assert_true(slice_is(out.client_id, "C-1") && slice_is(out.digest, "abcd"));
     assert_true(slice_is(out.digest_algo, "SHA-1") && slice_is(out.body, "<A/>"));
+    assert_true(!out.asks_reply && out.reply.len == 0 && out.correlation.len == 0);
     for (size_t len = 0; len < record.len; len++)
         assert_false(pack_get_deposit(slice_of(record.at, len), &out, NULL));
     assert_true(pack_next(&r, &record));
@@ -325,6 +326,38 @@ static void deposits_are_read_as_written(void **state)
     assert_true(!out.has_timestamp && out.bytes_message && out.client_id.len == 0);
     assert_false(pack_next(&r, &record));
     assert_true(wire_end(&r, "test", NULL));
+}
+
+/* The name and what is to come back with the answer, either of which may be empty. */
+static void replies_are_asked_for_as_written(void **state)
+{
+    struct fixture *f = *state;
+    struct pack_deposit in = {.depositor = 7, .client_id = SLICE_LITERAL("C-1"), .body = SLICE_LITERAL("<A/>")}, out;
+    struct wire_writer w = wire_write(&f->plain);
+    struct slice record;
+
+    in.reply = SLICE_LITERAL("not asked for: not written");
+    pack_put_deposit(&w, &in);
+    assert_int_equal(f->plain.len, PACK_DEPOSIT_HEAD + 3 + 4);
+    assert_int_equal(f->plain.len, pack_deposit_size(&in));
+    buf_reset(&f->plain);
+    in.asks_reply = true;
+    in.reply = SLICE_LITERAL("ID:a-1:1:1");
+    for (unsigned correlated = 0; correlated < 2; correlated++) {
+        in.correlation = correlated ? SLICE_LITERAL("42") : slice_of(NULL, 0);
+        buf_reset(&f->plain);
+        pack_put_deposit(&w, &in);
+        assert_int_equal(f->plain.len, PACK_DEPOSIT_HEAD + 3 + 2 + 10 + 2 + in.correlation.len + 4);
+        assert_int_equal(f->plain.len, pack_deposit_size(&in));
+        assert_int_equal(f->plain.data[4 + 20], 4);
+        record = slice_of(f->plain.data + 4, f->plain.len - 4);
+        assert_true(pack_get_deposit(record, &out, NULL));
+        assert_true(out.asks_reply && slice_is(out.reply, "ID:a-1:1:1") && slice_equal(out.correlation, in.correlation));
+        assert_true(slice_is(out.client_id, "C-1") && slice_is(out.body, "<A/>"));
+        for (size_t len = 0; len < record.len; len++)
+            assert_false(pack_get_deposit(slice_of(record.at, len), &out, NULL));
+    }
+    assert_true(wire_ok(&w, "test", NULL));
 }
 
 static void hostile_records_are_refused(void **state)
@@ -336,7 +369,7 @@ static void hostile_records_are_refused(void **state)
     struct slice record;
 
     pack_put_deposit(&w, &d);
-    f->plain.data[4 + 20] = 4;
+    f->plain.data[4 + 20] = 8;
     assert_false(pack_get_deposit(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
     f->plain.data[4 + 20] = 3;
     assert_true(pack_get_deposit(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
@@ -354,14 +387,13 @@ static void hostile_records_are_refused(void **state)
 static void answers_and_notices_are_read_as_written(void **state)
 {
     struct fixture *f = *state;
-    struct pack_answer in = {PACK_INVALID,
-                             0,
-                             12,
-                             3,
-                             SLICE_LITERAL("C-1"),
-                             SLICE_LITERAL("ff"),
-                             SLICE_LITERAL("SHA-256"),
-                             SLICE_LITERAL("digest-mismatch")};
+    struct pack_answer in = {.status = PACK_INVALID,
+                             .serial = 12,
+                             .lot = 3,
+                             .client_id = SLICE_LITERAL("C-1"),
+                             .digest = SLICE_LITERAL("ff"),
+                             .digest_algo = SLICE_LITERAL("SHA-256"),
+                             .reason = SLICE_LITERAL("digest-mismatch")};
     struct pack_answer out;
     struct pack_archive notice = {1, 2, 3, 4}, read;
     struct wire_writer w = wire_write(&f->plain);
@@ -373,7 +405,19 @@ static void answers_and_notices_are_read_as_written(void **state)
     assert_int_equal(out.redeliveries, 9);
     assert_true(out.serial == 12 && out.lot == 3);
     assert_true(slice_is(out.reason, "digest-mismatch") && slice_is(out.digest_algo, "SHA-256"));
+    assert_true(!out.has_correlation && out.correlation.len == 0);
     f->plain.data[4] = 3;
+    assert_false(pack_get_answer(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
+    f->plain.data[4] = 128 + PACK_INVALID; /* a correlation, which is not there */
+    assert_false(pack_get_answer(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
+    buf_reset(&f->plain);
+    in.has_correlation = true;
+    in.correlation = SLICE_LITERAL("42");
+    pack_put_answer(&w, &in);
+    assert_int_equal(f->plain.data[4], 128 + PACK_INVALID);
+    assert_true(pack_get_answer(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
+    assert_true(out.status == PACK_INVALID && out.has_correlation && slice_is(out.correlation, "42"));
+    f->plain.data[4] = 128 + 3;
     assert_false(pack_get_answer(slice_of(f->plain.data + 4, f->plain.len - 4), &out, NULL));
     buf_reset(&f->plain);
     pack_put_archive(&w, &notice);
@@ -403,6 +447,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_writers_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_buffer_is_said_so, setup, teardown),
         cmocka_unit_test_setup_teardown(deposits_are_read_as_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(replies_are_asked_for_as_written, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_records_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_and_notices_are_read_as_written, setup, teardown),
     };
