@@ -22,3 +22,5 @@ COMMON_OBJS += \
 	common/formats/xades_verify.o common/formats/xades_xmlsec.o
 # CRC-32 of ZIP entries
 COMMON_OBJS += common/values/crc.o
+# pointers by number
+COMMON_OBJS += common/values/map.o
