@@ -1,3 +1,6 @@
+# OpenWire: frames, texts, properties
+OPENWIRE_CODEC_OBJS = ingest/openwire/table.o ingest/openwire/read.o ingest/openwire/write.o ingest/openwire/text.o \
+	ingest/openwire/properties.o ingest/openwire/content.o ingest/openwire/preamble.o
 # The daemon: each role adds its objects to coffre-ingest_OBJS.
 PROGRAMS += coffre-ingest
 coffre-ingest_OBJS += ingest/main.o ingest/queues/relay.o ingest/queues/packing.o ingest/queues/deliver.o ingest/queues/deliver_queue.o ingest/queues/deliver_front.o ingest/queues/mailbox.o ingest/roster_role.o

@@ -17,6 +17,7 @@ enum {
     OPENWIRE_HEAD = 10,       /* bytes of a command's frame up to its first field: size, type, command id, response required */
     OPENWIRE_ARENA = 6144,    /* bytes of all values of one frame together */
     OPENWIRE_DEPTH_MAX = 6,   /* values within values */
+    OPENWIRE_MAGIC = 8,       /* bytes of a MAGIC field */
 };
 
 /* Data types as numbered on the wire: OPENWIRE_TEXT_MESSAGE is 28. */
@@ -78,7 +79,10 @@ struct openwire_row {
 /* The row of a type, any byte; OPENWIRE_THROWABLE has one too. Never NULL. */
 const struct openwire_row *openwire_row(unsigned type);
 /* True when the version has this field. */
-bool openwire_has(const struct openwire_field *f, unsigned version);
+static inline bool openwire_has(const struct openwire_field *f, unsigned version)
+{
+    return version >= f->since && (f->until == 0 || version < f->until);
+}
 
 /* ---- values ------------------------------------------------------------------------------ */
 
@@ -139,7 +143,7 @@ static inline const struct openwire_object *openwire_get_object(const struct ope
 
 /* ---- frames ------------------------------------------------------------------------------ */
 
-/* Where the values of a frame live: one frame's at a time. */
+/* Where the values of a frame live: one frame's at a time. Need not be zeroed; kept, not put on the stack, where speed matters. */
 struct openwire_arena {
     size_t used;
     _Alignas(16) uint8_t bytes[OPENWIRE_ARENA];

@@ -15,7 +15,7 @@ enum {
 
 struct openwire_format {
     unsigned version;          /* the lower of both; below OPENWIRE_VERSION_MIN: not served */
-    uint64_t max_frame;        /* bytes, the lower of both */
+    uint64_t max_frame;        /* bytes, the lower of both; ours, when the peer names none */
     uint64_t inactivity;       /* ms, the lower of both; 0: neither side watches */
     uint64_t inactivity_delay; /* ms, before the first look */
 };

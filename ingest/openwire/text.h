@@ -13,7 +13,10 @@ bool openwire_text_is_plain(struct slice modified);
 /* Appends as UTF-8: never longer than `modified`. A lone surrogate keeps its three bytes. ERR_INPUT when `out` is full. */
 MUST_CHECK bool openwire_text_decode(struct slice modified, struct buf *out, struct err *e);
 
-/* Appends UTF-8 as modified UTF-8. Malformed bytes become '?'. ERR_INPUT when `out` is full. */
+/* As decode, to `out`, which has room for `modified.len` bytes and may be where it begins; returns the bytes of UTF-8. */
+size_t openwire_text_decode_into(struct slice modified, uint8_t *out);
+
+/* Appends UTF-8 as modified UTF-8. Malformed bytes become '?'. ERR_INPUT when `out` is full: nothing is appended then. */
 MUST_CHECK bool openwire_text_encode(struct slice text, struct buf *out, struct err *e);
 
 #endif
