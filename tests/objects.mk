@@ -3,18 +3,16 @@ UNIT_TESTS += test_pack
 test_pack_OBJS = tests/unit/test_pack.o
 test_pack_LIBS = -lcmocka
 # STOMP
-STOMP_OBJS = ingest/front/stomp.o ingest/front/stomp_names.o ingest/front/stomp_write.o
 UNIT_TESTS += test_stomp
 test_stomp_OBJS = tests/unit/test_stomp.o $(STOMP_OBJS)
 test_stomp_LIBS = -lcmocka
-SESSION_OBJS = ingest/front/session.o ingest/front/session_send.o ingest/front/session_subscribe.o
-UNIT_TESTS += test_session
-test_session_OBJS = tests/unit/test_session.o $(SESSION_OBJS) $(STOMP_OBJS)
-test_session_LIBS = -lcmocka
+UNIT_TESTS += test_stomp_session
+test_stomp_session_OBJS = tests/unit/test_stomp_session.o tests/unit/session_owner.o $(SESSION_OBJS) $(STOMP_OBJS)
+test_stomp_session_LIBS = -lcmocka
 FUZZERS += fuzz_stomp
 fuzz_stomp_OBJS = tests/fuzz/fuzz_stomp.o $(STOMP_OBJS)
-FUZZERS += fuzz_session
-fuzz_session_OBJS = tests/fuzz/fuzz_session.o $(SESSION_OBJS) $(STOMP_OBJS)
+FUZZERS += fuzz_stomp_session
+fuzz_stomp_session_OBJS = tests/fuzz/fuzz_stomp_session.o $(SESSION_OBJS) $(STOMP_OBJS)
 # the relay's packs
 UNIT_TESTS += test_packing
 test_packing_OBJS = tests/unit/test_packing.o ingest/queues/packing.o
@@ -25,8 +23,8 @@ EVENT_OBJS = ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/diges
 test_event_OBJS = tests/unit/test_event.o $(EVENT_OBJS)
 test_event_LIBS = -lcmocka
 # values
-UNIT_TESTS += test_err test_buf test_wire test_log test_settings
-$(foreach t,err buf wire log settings,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
+$(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_envelope
 ENVELOPE_OBJS = ingest/ledger/envelope.o ingest/ledger/envelope_key.o
 test_envelope_OBJS = tests/unit/test_envelope.o $(ENVELOPE_OBJS)

@@ -75,6 +75,7 @@ static const struct row table[] = {
     {"ingest.timeouts.connect", DURATION, AT(ingest.timeouts.connect), 0, 100, 600000, "10s", "from handshake to CONNECT, and the longest time a frame may take to arrive"},
     {"ingest.timeouts.stall", DURATION, AT(ingest.timeouts.stall), 0, 1000, DAY_MS, "30s", "a deposit the broker does not confirm for so long is answered ERROR"},
     {"ingest.timeouts.write", DURATION, AT(ingest.timeouts.write), 0, 1000, 600000, "30s", "a peer that does not read"},
+    {"ingest.timeouts.inactivity", DURATION, AT(ingest.timeouts.inactivity), 0, 500, 3600000, "30s", "OpenWire: silence after which a connection is dead, offered to clients"},
     {"ingest.timeouts.heartbeat_min", DURATION, AT(ingest.timeouts.heartbeat_min), 0, 100, 600000, "1s", "shortest heart-beat granted"},
     {"ingest.timeouts.drain", DURATION, AT(ingest.timeouts.drain), 0, 100, 600000, "20s", "time to finish at shutdown"},
     {"ingest.timeouts.takeover", DURATION, AT(ingest.timeouts.takeover), 0, 100, 600000, "10s", "a standby ledger ends the session of a silent one after this"},

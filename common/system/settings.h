@@ -60,7 +60,7 @@ struct settings {
                 subscriptions, pending_bytes;
         } limits;
         struct {
-            uint64_t handshake, connect, stall, write, heartbeat_min, drain, takeover;
+            uint64_t handshake, connect, stall, write, inactivity, heartbeat_min, drain, takeover;
         } timeouts;
         uint64_t pack_bytes, pack_window, batch_events, event_depth;
     } ingest;

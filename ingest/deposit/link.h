@@ -8,7 +8,7 @@
 
 #include <openssl/ssl.h>
 
-#include "ingest/front/stomp.h"
+#include "ingest/stomp/stomp.h"
 
 struct link_target {
     const char *host, *port;  /* borrowed, as are all of these */

@@ -1,5 +1,5 @@
 /*
- * Role `front` of coffre-ingest: sensors' connections (TLS, STOMP) on one side, its siblings on the other. Holds no key and no
+ * Role `front` of coffre-ingest: sensors' connections (TLS, STOMP, OpenWire) on one side, its siblings on the other. Holds no key and no
  * database. Deposits of all connections decoded in one turn of the loop go to the relay with one write, and what a turn
  * has for a connection leaves in one record.
  */
@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <openssl/rand.h>
 
 #include "common/values/log.h"
 
@@ -170,6 +172,7 @@ static void take_limits(struct front *f, const struct settings *s)
     f->rules.transactions = (unsigned)s->ingest.limits.transactions;
     f->rules.subscriptions = (unsigned)s->ingest.limits.subscriptions;
     f->rules.heartbeat_min = s->ingest.timeouts.heartbeat_min;
+    f->rules.inactivity = s->ingest.timeouts.inactivity;
     f->rules.frame_time = s->ingest.timeouts.connect;
     f->rules.stomp = (struct stomp_limits){s->ingest.limits.frame_headers, s->ingest.limits.header_bytes, s->ingest.limits.body_bytes};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < f->limit_connections + 64) {
@@ -214,6 +217,7 @@ static void report(struct front *f)
             n.archives += more->archives;
             n.acks += more->acks;
             n.commits += more->commits;
+            n.refusals += more->refusals;
         }
     buf_init(&b, 8192);
     ok = buf_printf(&b, NULL,
@@ -221,10 +225,10 @@ static void report(struct front *f)
                     "\ncoffre_front_deposits_total %" PRIu64 "\ncoffre_front_deposit_bytes_total %" PRIu64
                     "\ncoffre_front_receipts_total %" PRIu64 "\ncoffre_front_commits_total %" PRIu64
                     "\ncoffre_front_answers_total %" PRIu64 "\ncoffre_front_archives_total %" PRIu64
-                    "\ncoffre_front_acknowledgements_total %" PRIu64 "\ncoffre_front_pending_bytes %zu\ncoffre_front_pending_deposits %" PRIu64
+                    "\ncoffre_front_acknowledgements_total %" PRIu64 "\ncoffre_front_refusals_total %" PRIu64 "\ncoffre_front_pending_bytes %zu\ncoffre_front_pending_deposits %" PRIu64
                     "\ncoffre_front_partial_bytes %zu\ncoffre_front_transaction_bytes %" PRId64 "\ncoffre_front_broker_up %d\n",
                     f->connection_count, f->counts.accepted, f->counts.refused_full, n.deposits, n.bytes, n.receipts, n.commits,
-                    n.answers, n.archives, n.acks, f->tickets.bytes, f->tickets.next - f->tickets.first, f->held, f->transactions,
+                    n.answers, n.archives, n.acks, n.refusals, f->tickets.bytes, f->tickets.next - f->tickets.first, f->held, f->transactions,
                     f->relay_up);
     for (unsigned i = SESSION_DISCONNECT; i < FRONT_ENDS && ok; i++)
         ok = buf_printf(&b, NULL, "coffre_front_ends_total{reason=\"%s\"} %" PRIu64 "\n", connection_end_text(i), f->counts.ends[i]);
@@ -354,6 +358,18 @@ static bool serve(struct front *f)
     return false;
 }
 
+/* Message ids of this run are nobody else's: a client that connects again, here or elsewhere, never takes one for a duplicate. */
+static bool name_instance(struct front *f, struct err *e)
+{
+    uint8_t random[8];
+
+    if (RAND_bytes(random, sizeof random) != 1)
+        return err_set_openssl(e, ERR_FATAL, "no random bytes");
+    for (unsigned i = 0; i < sizeof random; i++)
+        snprintf(f->rules.instance + 2 * i, 3, "%02x", random[i]);
+    return true;
+}
+
 int front_run(struct role *self)
 {
     static const struct role_events events = {.linked = front_linked, .listener = listener, .drain = drain, .reload = reload};
@@ -372,6 +388,10 @@ int front_run(struct role *self)
     }
     take_limits(f, s);
     session_rules_vault(&f->rules, s->vault.number);
+    if (!name_instance(f, &e)) {
+        log_error("random-failed", "%s", e.text);
+        return 1;
+    }
     buf_init_secret(&f->scratch, 2 * FRONT_READ_MAX);
     f->tickets.first = f->tickets.next = 1;
     front_look_at_clock(f);

@@ -26,7 +26,7 @@ bool connection_reads(const struct connection *c)
     case CONNECTION_OPENING:
     case CONNECTION_LINGERING:
         return true;
-    case CONNECTION_STOMP:
+    case CONNECTION_SESSION:
         return c->waits_since == 0 && c->out.len < FRONT_OUT_PAUSE;
     case CONNECTION_ROSTER:
     case CONNECTION_FLUSHING:
@@ -114,11 +114,14 @@ static void tell_end(struct connection *c, unsigned why, const char *text)
         log_field(fields, sizeof fields, "ou", slice_text(c->subject->ou));
     }
     log_field(fields, sizeof fields, "end", slice_text(connection_end_text(why)));
+    if (c->session != NULL)
+        log_field(fields, sizeof fields, "protocol", slice_text(session_protocol_text(c->session)));
     if (c->session != NULL) {
         const struct session_counts *n = session_counts(c->session);
 
-        snprintf(counts, sizeof counts, " (%" PRIu64 " deposits, %" PRIu64 " receipts, %" PRIu64 " answers, %zu unconfirmed)",
-                 n->deposits, n->receipts, n->answers, session_pending(c->session));
+        snprintf(counts, sizeof counts,
+                 " (%" PRIu64 " deposits, %" PRIu64 " receipts, %" PRIu64 " answers, %" PRIu64 " refusals, %zu unconfirmed)", n->deposits,
+                 n->receipts, n->answers, n->refusals, session_pending(c->session));
     }
     c->front->counts.ends[why]++;
     log_write(level_of(why), why == FRONT_END_TLS ? "tls-refused" : "connection-ended", fields, "%s%s", text, counts);
@@ -136,6 +139,7 @@ static void drop_session(struct connection *c)
     sum->archives += n->archives;
     sum->acks += n->acks;
     sum->commits += n->commits;
+    sum->refusals += n->refusals;
     session_free(c->session);
     c->session = NULL;
     buf_free(&c->in);
@@ -158,6 +162,8 @@ void connection_discard(struct connection *c)
     buf_free(&c->out);
     connection_count_held(c);
     free(c->subject);
+    free(c->refusal_text);
+    c->refusal_text = NULL;
     c->tls = NULL;
     c->event = NULL;
     c->subject = NULL;
@@ -209,7 +215,7 @@ void connection_linger(struct connection *c)
 /* A session that has ended: told, then what it said last is written. */
 void connection_check_session(struct connection *c)
 {
-    if (c->state != CONNECTION_STOMP || session_ended(c->session) == SESSION_OPEN)
+    if (c->state != CONNECTION_SESSION || session_ended(c->session) == SESSION_OPEN)
         return;
     tell_end(c, session_ended(c->session), session_end_reason(c->session));
     drop_session(c);
@@ -233,15 +239,6 @@ static bool timed_out(struct connection *c)
     return c->state == CONNECTION_GONE;
 }
 
-/* Role bindings that do not come: the sensor is told, in STOMP, and tries again. */
-static void give_up_roster(struct connection *c)
-{
-    connection_open_session(c, NULL);
-    session_fail(c->session, SESSION_UNAVAILABLE, "role bindings are not known yet, try again later");
-    connection_enter(c, CONNECTION_STOMP);
-    connection_touch(c);
-}
-
 static void give_back_memory(struct connection *c)
 {
     if (c->session != NULL)
@@ -260,16 +257,19 @@ void connection_tick(struct connection *c)
     if (timed_out(c))
         return;
     if (c->state == CONNECTION_ROSTER && f->time.now - c->since > f->connect_ms)
-        give_up_roster(c);
-    if (c->session == NULL || (c->state != CONNECTION_STOMP && c->state != CONNECTION_OPENING))
+        connection_refuse(c, SESSION_UNAVAILABLE, "role bindings are not known yet, try again later");
+    else if (c->state == CONNECTION_OPENING && f->time.now - c->since > f->connect_ms)
+        connection_fail_opening(c, SESSION_SLOW, "the first frame took too long to arrive");
+    if (c->state != CONNECTION_SESSION)
         return;
     if ((c->watching & EV_READ) == 0)
         session_heard(c->session, f->time); /* our choice: the peer is not silent */
-    if (c->waits_since != 0 && f->time.now - c->waits_since > f->stall_ms)
-        session_fail(c->session, SESSION_UNAVAILABLE, "queue unavailable, send again later: no room for more deposits");
+    if (c->waits_since != 0 && f->time.now - c->waits_since > f->stall_ms) {
+        session_stalled(c->session, "queue unavailable, send again later: no room for more deposits");
+        if (session_ended(c->session) == SESSION_OPEN)
+            connection_resume(c);
+    }
     session_tick(c->session, f->time, f->period);
-    if (session_ended(c->session) != SESSION_OPEN && c->state == CONNECTION_OPENING)
-        connection_enter(c, CONNECTION_STOMP);
     if (session_ended(c->session) != SESSION_OPEN || (c->out.len != 0 && !c->wants_write))
         connection_touch(c);
     else if (!c->trimmed && f->time.now - c->active > FRONT_IDLE_MS)
@@ -282,11 +282,13 @@ void connection_drain(struct connection *c)
         connection_end(c, (enum front_end)SESSION_SHUTDOWN, "the vault is shutting down");
         return;
     }
+    if (c->state == CONNECTION_OPENING) {
+        connection_fail_opening(c, SESSION_SHUTDOWN, "the vault is shutting down");
+        return;
+    }
     if (c->session == NULL)
         return;
     session_drain(c->session);
-    if (c->state == CONNECTION_OPENING)
-        connection_enter(c, CONNECTION_STOMP);
     connection_touch(c);
 }
 

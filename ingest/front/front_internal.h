@@ -13,7 +13,7 @@
 #include "common/system/roster.h"
 #include "common/system/tls.h"
 #include "ingest/roles.h"
-#include "ingest/front/session.h"
+#include "ingest/session/session.h"
 
 enum {
     FRONT_READ_MAX = 64 * 1024,      /* bytes read from a connection in a turn */
@@ -25,6 +25,7 @@ enum {
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
     FRONT_LINK_MS = 15000,           /* the same of relay and deliver: longer than the parent waits between two starts */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
+    FRONT_NAME_MAX = SESSION_NAME_MAX,
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
     FRONT_TICKET_COST = 160,         /* bytes a deposit not yet confirmed costs besides its own */
     FRONT_IDLE_MS = 1000,            /* then memory is given back */
@@ -35,7 +36,7 @@ enum connection_state {
     CONNECTION_HANDSHAKE, /* TLS */
     CONNECTION_ROSTER,    /* its certificate is known, role bindings are not yet */
     CONNECTION_OPENING,   /* which protocol? */
-    CONNECTION_STOMP,     /* has a session */
+    CONNECTION_SESSION,   /* has one */
     CONNECTION_FLUSHING,  /* its session has ended: the last words are being written */
     CONNECTION_LINGERING, /* written; the peer may still read */
     CONNECTION_GONE,      /* parked until the end of the turn, or until its tickets are settled */
@@ -56,7 +57,9 @@ struct connection {
     enum connection_state state;
     struct tls_stream *tls;
     struct credentials *credentials;
-    struct session *session;
+    struct session *session; /* NULL until the protocol is known */
+    enum session_end refusal; /* what the session begins with: SESSION_OPEN, or the reason why there may be none */
+    char *refusal_text;      /* owned */
     struct event *event;     /* owned */
     short watching;          /* EV_READ | EV_WRITE at present */
     struct buf in;           /* what is not a whole frame yet, or must wait */
@@ -75,7 +78,7 @@ struct connection {
     bool dirty, again, waiting; /* in these lists of the front */
     struct connection *next, *previous;      /* all connections */
     struct connection *next_dirty, *next_again, *next_waiting, *next_gone;
-    uint64_t number;         /* names the session */
+    uint64_t number;         /* names the session, and the connection towards deliver */
     char peer[64];           /* address and port */
 };
 
@@ -186,8 +189,10 @@ const char *connection_end_text(unsigned why); /* of enum session_end and enum f
 
 /* front_stream.c */
 void connection_happened(evutil_socket_t fd, short what, void *arg);
-void connection_open_session(struct connection *c, const char *denied);
 void connection_admit(struct connection *c); /* role bindings are known now */
+void connection_refuse(struct connection *c, enum session_end end, const char *text); /* … or will not be: told once the protocol is known */
+/* The peer has not said which protocol it speaks, and will not be waited for. */
+void connection_fail_opening(struct connection *c, enum session_end end, const char *text);
 void connection_check_binding(struct connection *c); /* … or have changed */
 void connection_resume(struct connection *c); /* a deposit that waited may go on */
 void connection_read(struct connection *c);
@@ -204,6 +209,8 @@ void tickets_check_stalled(struct front *f);
 /* front_routes.c */
 uint64_t routes_add(struct routes *r, struct connection *c);
 struct route *routes_find(struct routes *r, uint64_t id);
+bool routes_take_subscribed(struct front *f, const struct channel_message *m, struct err *e);
+bool routes_take_taken(struct front *f, const struct channel_message *m, struct err *e);
 void routes_remove(struct routes *r, uint64_t id);
 bool routes_take_delivery(struct front *f, const struct channel_message *m, struct err *e);
 bool routes_take_refusal(struct front *f, const struct channel_message *m, struct err *e);

@@ -2,6 +2,7 @@
 #include "ingest/front/front_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/values/log.h"
@@ -23,7 +24,7 @@ static bool deposit(void *ctx, const struct pack_deposit *d, size_t kept, uint64
 {
     struct connection *c = ctx;
     struct front *f = c->front;
-    size_t size = PACK_DEPOSIT_HEAD + d->client_id.len + d->digest.len + d->digest_algo.len + d->body.len;
+    size_t size = pack_deposit_size(d);
     struct buf *body = f->relay.channel == NULL ? NULL : channel_begin(f->relay.channel, 8 + size, e);
     struct wire_writer w;
 
@@ -63,28 +64,23 @@ static bool hold(void *ctx, int64_t bytes)
     return true;
 }
 
-/* Small messages to deliver; when it is away they are pointless, and its return makes all subscriptions anew. */
-static void tell_deliver(struct front *f, enum deliver_message type, const uint64_t *numbers, unsigned count)
+/* To deliver; when it is away it is pointless, and its return makes all subscriptions and claims anew. */
+static void tell_deliver(struct front *f, enum deliver_message type, const struct wire_writer *w)
 {
-    uint8_t bytes[16];
-    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
-    struct wire_writer w = wire_write(&b);
-    struct err e = {0};
-
     if (f->deliver.channel == NULL)
         return;
-    for (unsigned i = 0; i < count; i++)
-        wire_put_u64(&w, numbers[i]);
-    if (w.overflow || !channel_send(f->deliver.channel, (uint16_t)type, buf_slice(&b), &e))
+    if (!wire_ok(w, "message", NULL) || !channel_send(f->deliver.channel, (uint16_t)type, buf_slice(w->out), NULL))
         role_kill_sibling(f->role, "deliver", 0); /* it has stopped reading: only a new one helps */
 }
 
-static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, uint32_t credit, uint64_t *subscription,
-                      struct err *e)
+static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, struct slice name, uint32_t credit,
+                      uint64_t *subscription, struct err *e)
 {
+    static const uint8_t kinds[] = {[SESSION_EVENTS] = DELIVER_EVENT, [SESSION_ARCHIVES] = DELIVER_ARCHIVES,
+                                    [SESSION_REPLIES] = DELIVER_REPLIES};
     struct connection *c = ctx;
     struct front *f = c->front;
-    uint8_t bytes[17];
+    uint8_t bytes[FRONT_NAME_MAX + 32];
     struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
     struct wire_writer w = wire_write(&b);
 
@@ -93,8 +89,9 @@ static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, u
         return true;
     wire_put_u64(&w, *subscription);
     wire_put_u32(&w, depositor);
-    wire_put_u8(&w, queue == SESSION_EVENTS ? DELIVER_EVENT : DELIVER_ARCHIVES);
+    wire_put_u8(&w, kinds[queue]);
     wire_put_u32(&w, credit);
+    wire_put_text(&w, name);
     if (!wire_ok(&w, "subscription", e) || !channel_send(f->deliver.channel, DELIVER_SUBSCRIBE, buf_slice(&b), e)) {
         routes_remove(&f->routes, *subscription);
         return false;
@@ -107,25 +104,72 @@ static void unsubscribe(void *ctx, uint64_t subscription)
 {
     struct front *f = ((struct connection *)ctx)->front;
     struct route *route = routes_find(&f->routes, subscription);
+    uint8_t bytes[8];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
 
+    wire_put_u64(&w, subscription);
     if (route != NULL && route->sent)
-        tell_deliver(f, DELIVER_UNSUBSCRIBE, &subscription, 1);
+        tell_deliver(f, DELIVER_UNSUBSCRIBE, &w);
     routes_remove(&f->routes, subscription);
 }
 
-static void acknowledge(void *ctx, uint64_t subscription, uint64_t delivery)
+static void settle(void *ctx, uint64_t subscription, uint64_t delivery, enum session_outcome outcome, bool credit)
 {
-    tell_deliver(((struct connection *)ctx)->front, DELIVER_ACK, (uint64_t[]){subscription, delivery}, 2);
+    static const uint8_t outcomes[] = {[SESSION_DONE] = DELIVER_DONE, [SESSION_REJECTED] = DELIVER_REJECTED,
+                                       [SESSION_UNSEEN] = DELIVER_UNSEEN};
+    uint8_t bytes[18];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_u64(&w, subscription);
+    wire_put_u64(&w, delivery);
+    wire_put_u8(&w, outcomes[outcome]);
+    wire_put_u8(&w, credit);
+    tell_deliver(((struct connection *)ctx)->front, DELIVER_SETTLE, &w);
 }
 
-static void release(void *ctx, uint64_t subscription, uint64_t delivery)
+static void credit(void *ctx, uint64_t subscription, int32_t change)
 {
-    tell_deliver(((struct connection *)ctx)->front, DELIVER_RELEASE, (uint64_t[]){subscription, delivery}, 2);
+    uint8_t bytes[12];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_u64(&w, subscription);
+    wire_put_u32(&w, (uint32_t)change);
+    tell_deliver(((struct connection *)ctx)->front, DELIVER_CREDIT, &w);
+}
+
+static void claim(void *ctx, uint32_t depositor, struct slice name)
+{
+    struct connection *c = ctx;
+    uint8_t bytes[FRONT_NAME_MAX + TLS_NAME_MAX * 2 + 64];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+    char subject[TLS_NAME_MAX * 2 + 16];
+    int n = snprintf(subject, sizeof subject, "CN=%s, OU=%s", c->subject->cn, c->subject->ou);
+
+    wire_put_u64(&w, c->number);
+    wire_put_u32(&w, depositor);
+    wire_put_text(&w, slice_of(subject, (size_t)n));
+    wire_put_text(&w, name);
+    tell_deliver(c->front, DELIVER_CLAIM, &w);
+}
+
+static void unclaim(void *ctx)
+{
+    struct connection *c = ctx;
+    uint8_t bytes[8];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_u64(&w, c->number);
+    tell_deliver(c->front, DELIVER_UNCLAIM, &w);
 }
 
 const struct session_ops front_session_ops = {
     .full = is_full, .deposit = deposit, .deposit_all = deposit_all, .hold = hold, .subscribe = subscribe,
-    .unsubscribe = unsubscribe, .ack = acknowledge, .release = release,
+    .unsubscribe = unsubscribe, .settle = settle, .credit = credit, .claim = claim, .unclaim = unclaim,
 };
 
 /* ---- siblings ---------------------------------------------------------------------------- */
@@ -209,6 +253,10 @@ static bool take_deliver(struct front *f, const struct channel_message *m, struc
         return routes_take_delivery(f, m, e);
     case DELIVER_REFUSED:
         return routes_take_refusal(f, m, e);
+    case DELIVER_SUBSCRIBED:
+        return routes_take_subscribed(f, m, e);
+    case DELIVER_TAKEN:
+        return routes_take_taken(f, m, e);
     default:
         return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
     }

@@ -60,18 +60,19 @@ bool routes_take_delivery(struct front *f, const struct channel_message *m, stru
     if (route == NULL || route->connection->session == NULL)
         return true;
     if (m->type == DELIVER_ANSWER)
-        session_answer(route->connection->session, id, delivery, &answer);
+        session_answer(route->connection->session, id, delivery, &answer, f->time);
     else
-        session_archive(route->connection->session, id, delivery, redeliveries, &archive);
+        session_archive(route->connection->session, id, delivery, redeliveries, &archive, f->time);
     connection_touch(route->connection);
     return true;
 }
 
-/* A subscription that deliver does not take: its session ends with the reason. */
+/* A subscription that deliver does not take: its session is told the reason. */
 bool routes_take_refusal(struct front *f, const struct channel_message *m, struct err *e)
 {
     struct wire_reader r = wire_read(m->body);
-    struct route *route = routes_find(&f->routes, wire_get_u64(&r));
+    uint64_t id = wire_get_u64(&r);
+    struct route *route = routes_find(&f->routes, id);
     struct slice text = wire_get_text(&r);
     char reason[256];
 
@@ -82,6 +83,37 @@ bool routes_take_refusal(struct front *f, const struct channel_message *m, struc
     snprintf(reason, sizeof reason, "%.*s", (int)(text.len < 255 ? text.len : 255), text.len == 0 ? "" : (const char *)text.at);
     route->sent = false; /* there is nothing to unsubscribe from */
     connection_touch(route->connection);
-    session_fail(route->connection->session, SESSION_LIMIT, reason);
+    session_not_subscribed(route->connection->session, id, reason);
+    return true;
+}
+
+bool routes_take_subscribed(struct front *f, const struct channel_message *m, struct err *e)
+{
+    struct wire_reader r = wire_read(m->body);
+    uint64_t id = wire_get_u64(&r);
+    struct route *route = routes_find(&f->routes, id);
+
+    if (!wire_end(&r, "subscribed", e))
+        return false;
+    if (route == NULL || route->connection->session == NULL)
+        return true;
+    session_subscribed(route->connection->session, id);
+    connection_touch(route->connection);
+    return true;
+}
+
+/* Rare enough to look through all connections. */
+bool routes_take_taken(struct front *f, const struct channel_message *m, struct err *e)
+{
+    struct wire_reader r = wire_read(m->body);
+    uint64_t number = wire_get_u64(&r);
+
+    if (!wire_end(&r, "taken", e))
+        return false;
+    for (struct connection *c = f->connections; c != NULL; c = c->next)
+        if (c->number == number && c->session != NULL) {
+            session_taken(c->session);
+            connection_touch(c);
+        }
     return true;
 }

@@ -9,44 +9,51 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ingest/openwire/preamble.h"
+
 /* ---- certificate ------------------------------------------------------------------------- */
 
-void connection_open_session(struct connection *c, const char *denied)
+void connection_refuse(struct connection *c, enum session_end end, const char *text)
 {
-    struct front *f = c->front;
-    char name[64];
-
-    snprintf(name, sizeof name, "%u-%ld-%" PRIu64, role_index(f->role), (long)getpid(), c->number);
-    c->session = session_new(&f->rules, &front_session_ops, c, &c->out, c->depositor, denied, name, f->time);
+    c->refusal = end;
+    c->refusal_text = mem_strdup(text);
+    connection_enter(c, CONNECTION_OPENING);
+    connection_watch(c);
+    connection_read_again(c);
 }
 
 /* Second level of control: CN and OU must be bound to the depositor profile. */
 void connection_admit(struct connection *c)
 {
     char denied[TLS_NAME_MAX * 2 + 100];
-    bool bound = c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &c->depositor);
 
+    if (c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &c->depositor)) {
+        connection_enter(c, CONNECTION_OPENING);
+        connection_watch(c);
+        connection_read_again(c);
+        return;
+    }
     if (c->subject != NULL)
         snprintf(denied, sizeof denied, "the certificate (CN \"%s\", OU \"%s\") is not bound to a depositor", c->subject->cn,
                  c->subject->ou);
     else
         snprintf(denied, sizeof denied, "the certificate's subject cannot be bound to a depositor: one CN, at most one OU");
-    connection_open_session(c, bound ? NULL : denied);
-    connection_enter(c, CONNECTION_OPENING);
-    connection_watch(c);
-    connection_read_again(c);
+    connection_refuse(c, SESSION_DENIED, denied);
 }
 
 void connection_check_binding(struct connection *c)
 {
+    static const char revoked[] = "the certificate is no longer bound to a depositor";
     uint32_t id;
 
-    if (c->session == NULL || c->depositor == 0 || session_ended(c->session) != SESSION_OPEN)
+    if (c->depositor == 0 || c->refusal != SESSION_OPEN)
         return;
     if (roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &id) && id == c->depositor)
         return;
-    session_fail(c->session, SESSION_REVOKED, "the certificate is no longer bound to a depositor");
-    connection_enter(c, CONNECTION_STOMP);
+    if (c->session != NULL)
+        session_fail(c->session, SESSION_REVOKED, revoked);
+    else if (c->state == CONNECTION_OPENING)
+        connection_refuse(c, SESSION_REVOKED, revoked);
     connection_touch(c);
 }
 
@@ -86,39 +93,77 @@ static void handshake(struct connection *c)
 
 /* ---- input ------------------------------------------------------------------------------- */
 
-enum protocol { PROTOCOL_MORE, PROTOCOL_STOMP, PROTOCOL_UNKNOWN };
+enum opening { OPENING_MORE, OPENING_STOMP, OPENING_OPENWIRE, OPENING_UNKNOWN };
 
-/* Which protocol the first bytes are of: a STOMP client begins with CONNECT or STOMP, perhaps after line ends. */
-static enum protocol protocol_detect(struct slice in)
+/* Which protocol the first bytes are of: an OpenWire client begins with a WireFormatInfo, a STOMP client with CONNECT or STOMP. */
+static enum opening detect(struct slice in)
 {
-    static const char *const openings[] = {"CONNECT", "STOMP"};
-    enum protocol best = PROTOCOL_UNKNOWN;
+    static const char *const words[] = {"CONNECT", "STOMP"};
+    enum opening best = OPENING_UNKNOWN;
 
-    while (in.len != 0 && (in.at[0] == '\n' || in.at[0] == '\r'))
-        in = slice_of(in.at + 1, in.len - 1);
-    for (unsigned i = 0; i < sizeof openings / sizeof *openings; i++) {
-        size_t len = strlen(openings[i]), n = in.len < len ? in.len : len;
+    switch (openwire_detect(in)) {
+    case OPENWIRE_OPENING_YES:
+        return OPENING_OPENWIRE;
+    case OPENWIRE_OPENING_MORE:
+        best = OPENING_MORE;
+        break;
+    case OPENWIRE_OPENING_NO:
+        break;
+    }
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t len = strlen(words[i]), n = in.len < len ? in.len : len;
 
-        if (n == 0 || memcmp(in.at, openings[i], n) == 0)
-            best = n == len ? PROTOCOL_STOMP : PROTOCOL_MORE;
-        if (best != PROTOCOL_UNKNOWN)
-            break;
+        if (n == 0 || memcmp(in.at, words[i], n) == 0)
+            return n == len ? OPENING_STOMP : OPENING_MORE;
     }
     return best;
+}
+
+static void open_session(struct connection *c, const struct session_protocol *protocol)
+{
+    struct session_refusal refusal = {c->refusal, c->refusal_text};
+    struct front *f = c->front;
+    char name[64];
+
+    snprintf(name, sizeof name, "%u-%ld-%" PRIu64, role_index(f->role), (long)getpid(), c->number);
+    c->session = session_new(protocol, &f->rules, &front_session_ops, c, &c->out, c->depositor, &refusal, name, f->time);
+    connection_enter(c, CONNECTION_SESSION);
+}
+
+/* In words, as a STOMP error: what comes next to plain text. */
+void connection_fail_opening(struct connection *c, enum session_end end, const char *text)
+{
+    open_session(c, &stomp_protocol);
+    session_fail(c->session, end, text);
+    connection_touch(c);
+}
+
+static void take_opening(struct connection *c, struct slice in)
+{
+    switch (detect(in)) {
+    case OPENING_MORE:
+        break;
+    case OPENING_STOMP:
+        open_session(c, &stomp_protocol);
+        break;
+    case OPENING_OPENWIRE:
+        open_session(c, &openwire_protocol);
+        break;
+    case OPENING_UNKNOWN:
+        connection_fail_opening(c, SESSION_PROTOCOL, "this port speaks STOMP 1.0 to 1.2 (the first frame is CONNECT or STOMP) and OpenWire 6 to 12");
+        break;
+    }
 }
 
 /* Consumes what can be consumed of `in`, which is c->in or the shared scratch. */
 static void take_input(struct connection *c, struct buf *in)
 {
     if (c->state == CONNECTION_OPENING) {
-        enum protocol p = protocol_detect(buf_slice(in));
-
-        if (p == PROTOCOL_UNKNOWN)
-            session_fail(c->session, SESSION_PROTOCOL, "this port speaks STOMP 1.0, 1.1 and 1.2: the first frame is CONNECT or STOMP");
-        if (p != PROTOCOL_MORE)
-            connection_enter(c, CONNECTION_STOMP);
+        while (in->len != 0 && (buf_slice(in).at[0] == '\n' || buf_slice(in).at[0] == '\r'))
+            buf_consume(in, 1); /* heart-beats of a STOMP client that is early */
+        take_opening(c, buf_slice(in));
     }
-    if (c->state == CONNECTION_STOMP) {
+    if (c->state == CONNECTION_SESSION) {
         buf_consume(in, session_input(c->session, buf_slice(in), c->front->time));
         if (!session_blocked(c->session))
             c->waits_since = 0;
@@ -128,12 +173,12 @@ static void take_input(struct connection *c, struct buf *in)
     if (in != &c->in && in->len != 0) {
         struct err e = {0};
 
-        if (!buf_add_slice(&c->in, buf_slice(in), &e))
+        if (!buf_add_slice(&c->in, buf_slice(in), &e) && c->session != NULL)
             session_fail(c->session, SESSION_LIMIT, e.text);
         buf_reset(in);
     }
     connection_count_held(c);
-    if (c->front->held > c->front->limit_held && c->in.len != 0 && c->waits_since == 0)
+    if (c->front->held > c->front->limit_held && c->in.len != 0 && c->waits_since == 0 && c->session != NULL)
         session_fail(c->session, SESSION_UNAVAILABLE, "frames not yet whole hold too many bytes in all, send again later");
     connection_touch(c);
 }
@@ -158,7 +203,7 @@ void connection_read(struct connection *c)
         swallow(c);
         return;
     }
-    if ((c->state != CONNECTION_OPENING && c->state != CONNECTION_STOMP) || !connection_reads(c))
+    if ((c->state != CONNECTION_OPENING && c->state != CONNECTION_SESSION) || !connection_reads(c))
         return;
     c->active = c->front->time.now;
     c->trimmed = false;
@@ -182,7 +227,7 @@ void connection_read(struct connection *c)
 
 void connection_resume(struct connection *c)
 {
-    if (c->state != CONNECTION_STOMP || c->waits_since == 0)
+    if (c->state != CONNECTION_SESSION || c->waits_since == 0)
         return;
     c->active = c->front->time.now;
     take_input(c, &c->in);

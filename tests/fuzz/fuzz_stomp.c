@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "ingest/front/stomp.h"
+#include "ingest/stomp/stomp.h"
 
 static const struct stomp_limits limits = {.headers = 16, .header_bytes = 512, .body_bytes = 1000};
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "ingest/front/stomp.h"
+#include "ingest/stomp/stomp.h"
 
 static const struct stomp_limits limits = {.headers = 16, .header_bytes = 512, .body_bytes = 1000};
 
@@ -172,20 +172,6 @@ static void takes_one_frame_after_the_other(void **state)
     }
     assert_int_equal(stomp_parse(&p, slice_of(in.at + at, in.len - at), &consumed, &f, &e), STOMP_MORE);
     assert_int_equal(consumed, 1); /* the line feed; "SEN" is kept */
-    stomp_parser_free(&p);
-}
-
-static void knows_what_is_missing(void **state)
-{
-    static const struct slice in = S("SEND\ncontent-length:100\n\nabc");
-    struct stomp_parser p = parser(STOMP_1_2, false);
-    struct stomp_frame f;
-    struct err e = {0};
-
-    (void)state;
-    assert_int_equal(stomp_missing(&p, 0), 1);
-    assert_int_equal(parse(&p, in, &f, &e), STOMP_MORE);
-    assert_int_equal(stomp_missing(&p, in.len), 98);
     stomp_parser_free(&p);
 }
 
@@ -396,7 +382,6 @@ int main(void)
         cmocka_unit_test(takes_every_frame_of_every_version),
         cmocka_unit_test(takes_frames_split_at_every_byte),
         cmocka_unit_test(takes_one_frame_after_the_other),
-        cmocka_unit_test(knows_what_is_missing),
         cmocka_unit_test(refuses_with_reason),
         cmocka_unit_test(bounds_what_it_waits_for),
         cmocka_unit_test(finds_every_name),

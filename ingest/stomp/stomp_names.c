@@ -1,5 +1,5 @@
 /* Commands, header names and values of STOMP: tables and small readers shared by parser and encoder. */
-#include "ingest/front/stomp_internal.h"
+#include "ingest/stomp/stomp_internal.h"
 
 #define TEXT(t) {t, sizeof(t) - 1}
 

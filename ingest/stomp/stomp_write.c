@@ -1,5 +1,5 @@
 /* Writing STOMP frames: see stomp.h. */
-#include "ingest/front/stomp_internal.h"
+#include "ingest/stomp/stomp_internal.h"
 
 void stomp_open(struct stomp_writer *w, struct buf *out, enum stomp_version version, enum stomp_command command)
 {

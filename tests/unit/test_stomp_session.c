@@ -9,122 +9,18 @@
 
 #include <cmocka.h>
 
-#include "ingest/front/session.h"
-
-/* An owner that writes down what is asked of it. */
-struct owner {
-    struct session_rules rules;
-    struct session *s;
-    struct buf out;
-    struct session_time t;
-    char log[4096];       /* "deposit 1 c1 <a/>\n" and so on */
-    uint64_t next_ticket, next_subscription, written;
-    int64_t held, held_max;
-    size_t kept;
-    bool full, refuses;
-};
-
-static void note(struct owner *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void note(struct owner *o, const char *fmt, ...)
-{
-    size_t len = strlen(o->log);
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(o->log + len, sizeof o->log - len, fmt, ap);
-    va_end(ap);
-}
-
-static bool is_full(void *ctx)
-{
-    return ((struct owner *)ctx)->full;
-}
-
-static bool deposit(void *ctx, const struct pack_deposit *d, size_t kept, uint64_t *ticket, struct err *e)
-{
-    struct owner *o = ctx;
-
-    o->kept += kept;
-    if (o->refuses)
-        return err_set(e, ERR_RETRY, "no room");
-    *ticket = ++o->next_ticket;
-    note(o, "deposit %llu by %u %.*s %.*s %.*s", (unsigned long long)*ticket, d->depositor, SLICE_ARGS(d->client_id),
-         SLICE_ARGS(d->digest), SLICE_ARGS(d->digest_algo));
-    if (d->has_timestamp)
-        note(o, " at %llu", (unsigned long long)d->timestamp);
-    note(o, ": %.*s\n", SLICE_ARGS(d->body));
-    return true;
-}
-
-static bool deposit_all(void *ctx, struct slice records, size_t kept, uint64_t *ticket, struct err *e)
-{
-    struct owner *o = ctx;
-    struct wire_reader r = wire_read(records);
-    struct slice record;
-
-    o->kept += kept;
-    if (o->refuses)
-        return err_set(e, ERR_RETRY, "no room");
-    *ticket = ++o->next_ticket;
-    note(o, "all %llu", (unsigned long long)*ticket);
-    while (pack_next(&r, &record)) {
-        struct pack_deposit d;
-
-        assert_true(pack_get_deposit(record, &d, e));
-        note(o, " %.*s", SLICE_ARGS(d.body));
-    }
-    assert_true(wire_end(&r, "records", e));
-    note(o, "\n");
-    return true;
-}
-
-static bool hold(void *ctx, int64_t bytes)
-{
-    struct owner *o = ctx;
-
-    if (bytes > 0 && o->held + bytes > o->held_max)
-        return false;
-    o->held += bytes;
-    return true;
-}
-
-static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, uint32_t credit, uint64_t *subscription,
-                      struct err *e)
-{
-    struct owner *o = ctx;
-
-    if (o->refuses)
-        return err_set(e, ERR_RETRY, "no room");
-    *subscription = ++o->next_subscription;
-    note(o, "subscribe %llu depositor %u queue %d credit %u\n", (unsigned long long)*subscription, depositor, (int)queue, credit);
-    return true;
-}
-
-static void unsubscribe(void *ctx, uint64_t subscription)
-{
-    note(ctx, "unsubscribe %llu\n", (unsigned long long)subscription);
-}
-
-static void ack(void *ctx, uint64_t subscription, uint64_t delivery)
-{
-    note(ctx, "ack %llu %llu\n", (unsigned long long)subscription, (unsigned long long)delivery);
-}
-
-static void release(void *ctx, uint64_t subscription, uint64_t delivery)
-{
-    note(ctx, "release %llu %llu\n", (unsigned long long)subscription, (unsigned long long)delivery);
-}
-
-static const struct session_ops ops = {is_full, deposit, deposit_all, hold, subscribe, unsubscribe, ack, release};
+#include "tests/unit/session_owner.h"
 
 static void open_as(struct owner *o, const char *denied)
 {
+    struct session_refusal refusal = {SESSION_DENIED, denied};
+
     *o = (struct owner){.rules = {.stomp = {32, 4096, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
                                   .heartbeat_min = 1000, .frame_time = 10000},
                         .held_max = 100000, .t = {1000, 1700000000000}};
     session_rules_vault(&o->rules, 1);
     buf_init(&o->out, 8192);
-    o->s = session_new(&o->rules, &ops, o, &o->out, 7, denied, "test-1", o->t);
+    o->s = session_new(&stomp_protocol, &o->rules, &owner_ops, o, &o->out, 7, denied == NULL ? NULL : &refusal, "test-1", o->t);
 }
 
 static void close_owner(struct owner *o)
@@ -287,7 +183,7 @@ static void times_out_what_trickles(void **state)
     open_as(&o, NULL);
     o.t.now += 10001;
     session_tick(o.s, o.t, 250);
-    assert_error(&o, SESSION_SLOW, "too slow", "no CONNECT within 10000 ms");
+    assert_error(&o, SESSION_SLOW, "too slow", "no connection opened within 10000 ms");
     close_owner(&o);
     connect_as(&o, "1.2");
     assert_int_equal(session_input(o.s, SLICE_LITERAL("\n\nSE"), o.t), 2);
@@ -534,18 +430,18 @@ static void answers_carry_every_header(void **state)
              "SUBSCRIBE\nid:z\ndestination:/queue/Archive.1.Out\nprefetch-count:99999999\nreceipt:s\n\n^");
     assert_asked(&o, "subscribe 1 depositor 7 queue 1 credit 5\nsubscribe 2 depositor 7 queue 2 credit 10000\n");
     assert_sent(&o, "RECEIPT\nreceipt-id:s\n\n^");
-    session_answer(o.s, 1, 100, &a);
+    session_answer(o.s, 1, 100, &a, o.t);
     assert_sent(&o, "MESSAGE\nsubscription:e\\c0\\c\nmessage-id:1-1\ndestination:/queue/Event.1.Out\nack:1-1\nCFJLStatus:CFJL_OK\n"
                     "CFJLJELSerial:12\nCFJLDigest:ab\nCFJLDigestAlgo:SHA-256\nClientId:c\\c1\nCFJLLotId:3\n\n^");
     a = (struct pack_answer){.status = PACK_INVALID, .redeliveries = 2, .reason = {(const uint8_t *)"digest: wrong", 13}};
-    session_answer(o.s, 1, 101, &a);
+    session_answer(o.s, 1, 101, &a, o.t);
     assert_sent(&o, "MESSAGE\nsubscription:e\\c0\\c\nmessage-id:1-2\ndestination:/queue/Event.1.Out\nack:1-2\nredelivered:true\nCFJLStatus:CFJL_INVALID_MESSAGE\n"
                     "CFJLJELSerial:0\nCFJLDigest:\nCFJLDigestAlgo:\nClientId:\nCFJLLotId:0\nCFJLReason:digest\\c wrong\n\n^");
-    session_archive(o.s, 2, 7, 0, &archive);
+    session_archive(o.s, 2, 7, 0, &archive, o.t);
     assert_sent(&o, "MESSAGE\nsubscription:z\nmessage-id:2-1\ndestination:/queue/Archive.1.Out\nCFJLArchId:3\nCFJLArchDate:1700000000000\n"
                     "CFJLFirstSerial:1\nCFJLLastSerial:12\n\n^");
     assert_asked(&o, "ack 2 7\n"); /* automatic, once written */
-    session_answer(o.s, 9, 1, &a);
+    session_answer(o.s, 9, 1, &a, o.t);
     assert_sent(&o, "");
     close_owner(&o);
 }
@@ -553,7 +449,7 @@ static void answers_carry_every_header(void **state)
 static void deliver(struct owner *o, uint64_t subscription, uint64_t first, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        session_answer(o->s, subscription, first + i, &ok_answer);
+        session_answer(o->s, subscription, first + i, &ok_answer, o->t);
     sent(o);
 }
 
@@ -565,7 +461,7 @@ static void acknowledges_as_the_version_says(void **state)
     connect_as(&o, "1.0"); /* no id: the destination names the subscription */
     give(&o, "SUBSCRIBE\ndestination:/queue/Event.1.Out\nack:client\n\n^");
     o.log[0] = '\0';
-    session_answer(o.s, 1, 50, &ok_answer);
+    session_answer(o.s, 1, 50, &ok_answer, o.t);
     assert_null(strstr((const char *)buf_slice(&o.out).at, "subscription:"));
     assert_null(strstr((const char *)buf_slice(&o.out).at, "\nack:"));
     deliver(&o, 1, 51, 2);
@@ -668,7 +564,7 @@ static void takes_no_more_than_its_credit(void **state)
     give(&o, "SUBSCRIBE\nid:a\ndestination:/queue/Event.1.Out\nack:client\nprefetch-count:2\n\n^");
     o.log[0] = '\0';
     deliver(&o, 1, 50, 3);
-    assert_asked(&o, "release 1 52\n");
+    assert_asked(&o, "unseen 1 52 no credit\n");
     close_owner(&o);
 }
 
@@ -685,7 +581,7 @@ static void asks_again_when_who_delivers_starts_again(void **state)
     assert_asked(&o, "unsubscribe 1\nsubscribe 2 depositor 7 queue 1 credit 1000\n");
     give(&o, "ACK\nid:1-1\n\n^"); /* of the old life: means nothing now */
     assert_asked(&o, "");
-    session_answer(o.s, 2, 50, &ok_answer);
+    session_answer(o.s, 2, 50, &ok_answer, o.t);
     assert_non_null(strstr(sent(&o), "message-id:2-2\n"));
     close_owner(&o);
 }
@@ -698,7 +594,7 @@ static void a_peer_that_does_not_read_is_left(void **state)
     connect_as(&o, "1.2");
     give(&o, "SUBSCRIBE\nid:a\ndestination:/queue/Event.1.Out\nack:client\n\n^");
     for (uint64_t i = 1; i < 100; i++)
-        session_answer(o.s, 1, i, &ok_answer);
+        session_answer(o.s, 1, i, &ok_answer, o.t);
     assert_int_equal(session_ended(o.s), SESSION_SLOW);
     assert_true(o.out.len <= 8192);
     close_owner(&o);

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "ingest/front/session.h"
+#include "ingest/session/session.h"
 
 struct owner {
     uint64_t tickets, subscriptions;
@@ -59,13 +59,12 @@ static bool hold(void *ctx, int64_t bytes)
     return true;
 }
 
-static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, uint32_t credit, uint64_t *subscription,
-                      struct err *e)
+static bool subscribe(void *ctx, uint32_t depositor, enum session_queue queue, struct slice name, uint32_t credit,
+                      uint64_t *subscription, struct err *e)
 {
     struct owner *o = ctx;
 
-    (void)queue;
-    check(depositor == 7 && credit != 0);
+    check(depositor == 7 && credit != 0 && name.len == 0 && queue != SESSION_REPLIES);
     if (o->subscriptions == 20)
         return err_set(e, ERR_RETRY, "no room");
     *subscription = ++o->subscriptions;
@@ -81,12 +80,15 @@ static void unsubscribe(void *ctx, uint64_t subscription)
     o->subscribed--;
 }
 
-static void ack(void *ctx, uint64_t subscription, uint64_t delivery)
+static void settle(void *ctx, uint64_t subscription, uint64_t delivery, enum session_outcome outcome, bool credit)
 {
+    (void)outcome;
+    (void)credit;
     check(subscription <= ((struct owner *)ctx)->subscriptions && delivery != 0);
 }
 
-static const struct session_ops ops = {is_full, deposit, deposit_all, hold, subscribe, unsubscribe, ack, ack};
+static const struct session_ops ops = {.full = is_full, .deposit = deposit, .deposit_all = deposit_all, .hold = hold,
+                                       .subscribe = subscribe, .unsubscribe = unsubscribe, .settle = settle};
 
 /* What siblings do, chosen by a byte. */
 static void act(struct session *s, struct owner *o, struct buf *out, struct session_time *t, uint64_t *written, uint8_t what)
@@ -103,10 +105,10 @@ static void act(struct session *s, struct owner *o, struct buf *out, struct sess
         session_refused(s, n, "gone");
         break;
     case 2:
-        session_answer(s, n, o->tickets + 1, &answer);
+        session_answer(s, n, o->tickets + 1, &answer, *t);
         break;
     case 3:
-        session_archive(s, n, 1, (unsigned)n & 1, &archive);
+        session_archive(s, n, 1, (unsigned)n & 1, &archive, *t);
         break;
     case 4:
         t->now += n * 1000;
@@ -130,6 +132,9 @@ static void act(struct session *s, struct owner *o, struct buf *out, struct sess
         session_trim(s);
         break;
     case 10:
+        session_stalled(s, "no room");
+        break;
+    case 12:
         session_fail(s, SESSION_UNAVAILABLE, "away");
         break;
     case 11:
@@ -159,6 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct session_rules rules = {.stomp = {16, 512, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
                                   .heartbeat_min = 100, .frame_time = 10000};
+    const struct session_refusal no = {SESSION_DENIED, "no"};
     struct session_time t = {1, 1};
     struct owner o = {0};
     struct buf in, out;
@@ -172,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_init(&in, 1 << 20);
     buf_init(&out, 4096);
     step = data[0] % 64 + 1u;
-    s = session_new(&rules, &ops, &o, &out, 7, data[0] == 255 ? "no" : NULL, "fuzz", t);
+    s = session_new(&stomp_protocol, &rules, &ops, &o, &out, 7, data[0] == 255 ? &no : NULL, "fuzz", t);
     data++;
     size--;
     while (size != 0) {

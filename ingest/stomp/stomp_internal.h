@@ -2,7 +2,7 @@
 #ifndef COFFRE_STOMP_INTERNAL_H
 #define COFFRE_STOMP_INTERNAL_H
 
-#include "ingest/front/stomp.h"
+#include "ingest/stomp/stomp.h"
 
 struct stomp_word {
     const char *text;

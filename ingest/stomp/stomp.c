@@ -1,5 +1,5 @@
 /* The STOMP push parser: see stomp.h. Its input is whatever a stranger wrote. */
-#include "ingest/front/stomp_internal.h"
+#include "ingest/stomp/stomp_internal.h"
 
 #include <stdio.h>
 
@@ -23,11 +23,6 @@ void stomp_parser_init(struct stomp_parser *p, bool from_server, const struct st
 void stomp_parser_free(struct stomp_parser *p)
 {
     buf_free(&p->unescaped);
-}
-
-size_t stomp_missing(const struct stomp_parser *p, size_t held)
-{
-    return p->need > held ? p->need - held : 1;
 }
 
 /* What a peer wrote, cut short and printable, for error texts. */

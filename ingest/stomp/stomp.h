@@ -77,9 +77,6 @@ void stomp_parser_free(struct stomp_parser *p);
 enum stomp_result stomp_parse(struct stomp_parser *p, struct slice in, size_t *consumed, struct stomp_frame *f,
                               struct err *e);
 
-/* Bytes known to be missing from the frame begun (at least 1 when unknown): what is worth reserving. */
-size_t stomp_missing(const struct stomp_parser *p, size_t held);
-
 static inline bool stomp_has(const struct stomp_frame *f, enum stomp_name name)
 {
     return (f->present >> name & 1) != 0;

@@ -1,0 +1,197 @@
+/* Subscriptions of a session and what was delivered to them but not yet acknowledged. See session_internal.h. */
+#include <stdlib.h>
+
+#include "ingest/session/session_internal.h"
+
+/* ---- unacknowledged deliveries ----------------------------------------------------------- */
+
+struct delivery *deliveries_nth(const struct subscription *sub, size_t i)
+{
+    return &sub->at[sub->first + i];
+}
+
+struct delivery *deliveries_add(struct session *s, struct subscription *sub, uint64_t delivery, uint64_t n)
+{
+    struct delivery *d;
+
+    if (sub->count >= sub->most) {
+        /* More than was asked for: not taken, so that memory stays bounded whatever the sibling does. */
+        s->ops->settle(s->ctx, sub->key, delivery, SESSION_UNSEEN, false);
+        return NULL;
+    }
+    if (sub->first + sub->count == sub->capacity && sub->first != 0) {
+        memmove(sub->at, sub->at + sub->first, sub->count * sizeof *sub->at);
+        sub->first = 0;
+    }
+    if (sub->count == sub->capacity) {
+        sub->capacity = sub->capacity == 0 ? 16 : sub->capacity * 2;
+        sub->at = mem_realloc(sub->at, sub->capacity * sizeof *sub->at);
+    }
+    d = deliveries_nth(sub, sub->count++);
+    *d = (struct delivery){.n = n, .delivery = delivery};
+    return d;
+}
+
+size_t deliveries_up_to(const struct subscription *sub, uint64_t n)
+{
+    size_t low = 0, high = sub->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (deliveries_nth(sub, middle)->n <= n)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Acknowledging in order costs nothing: only the beginning moves. */
+static void take_away(struct subscription *sub, size_t i)
+{
+    if (i == 0)
+        sub->first++;
+    else
+        memmove(deliveries_nth(sub, i), deliveries_nth(sub, i + 1), (sub->count - i - 1) * sizeof *sub->at);
+    if (--sub->count == 0)
+        sub->first = 0;
+}
+
+static void give_back(struct session *s, const struct subscription *sub, const struct delivery *d, enum session_outcome outcome)
+{
+    s->ops->settle(s->ctx, sub->key, d->delivery, outcome, !d->credited);
+    s->counts.acks++;
+}
+
+void deliveries_settle(struct session *s, struct subscription *sub, size_t i, enum session_outcome outcome)
+{
+    give_back(s, sub, deliveries_nth(sub, i), outcome);
+    take_away(sub, i);
+}
+
+bool deliveries_acknowledge(struct session *s, struct subscription *sub, size_t i, const struct transaction *tx,
+                            enum session_outcome outcome)
+{
+    struct delivery *d = deliveries_nth(sub, i);
+
+    if (d->held != NULL)
+        return false;
+    d->held = tx;
+    d->outcome = (uint8_t)outcome;
+    if (tx == NULL)
+        deliveries_settle(s, sub, i, outcome);
+    return tx == NULL;
+}
+
+/* One pass whatever the number: a transaction of minutes holds thousands. */
+void deliveries_apply(struct session *s, const struct transaction *tx)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++) {
+        struct subscription *sub = s->subscriptions[k];
+        size_t kept = 0;
+
+        for (size_t i = 0; i < sub->count; i++) {
+            const struct delivery *d = deliveries_nth(sub, i);
+
+            if (d->held == tx)
+                give_back(s, sub, d, (enum session_outcome)d->outcome);
+            else if (kept++ != i)
+                *deliveries_nth(sub, kept - 1) = *d;
+        }
+        sub->count = kept;
+        if (kept == 0)
+            sub->first = 0;
+    }
+}
+
+void deliveries_forget(struct session *s, const struct transaction *tx)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++)
+        for (size_t i = 0; i < s->subscriptions[k]->count; i++)
+            if (deliveries_nth(s->subscriptions[k], i)->held == tx)
+                deliveries_nth(s->subscriptions[k], i)->held = NULL;
+}
+
+/* ---- subscriptions ----------------------------------------------------------------------- */
+
+static bool ask(struct session *s, struct subscription *sub, struct err *e)
+{
+    return s->ops->subscribe(s->ctx, s->depositor, sub->queue, label_slice(&sub->name), sub->credit, &sub->key, e);
+}
+
+bool session_subscribe(struct session *s, struct subscription *sub, struct err *e)
+{
+    if (s->subscription_count >= s->rules->subscriptions)
+        return err_set(e, ERR_INPUT, "more than %u subscriptions", s->rules->subscriptions);
+    if (!ask(s, sub, e))
+        return false;
+    s->subscriptions = mem_realloc(s->subscriptions, (s->subscription_count + 1) * sizeof(struct subscription *));
+    s->subscriptions[s->subscription_count++] = sub;
+    return true;
+}
+
+static void subscription_free(struct session *s, struct subscription *sub)
+{
+    s->ops->unsubscribe(s->ctx, sub->key);
+    label_free(&sub->name);
+    free(sub->at);
+    s->protocol->free_subscription(sub);
+}
+
+void session_unsubscribe(struct session *s, struct subscription *sub)
+{
+    unsigned i = 0;
+
+    while (s->subscriptions[i] != sub)
+        i++;
+    s->subscriptions[i] = s->subscriptions[--s->subscription_count];
+    subscription_free(s, sub);
+}
+
+void session_free_subscriptions(struct session *s)
+{
+    while (s->subscription_count != 0)
+        session_unsubscribe(s, s->subscriptions[s->subscription_count - 1]);
+    free(s->subscriptions);
+    s->subscriptions = NULL;
+}
+
+void session_trim_subscriptions(struct session *s)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++)
+        if (s->subscriptions[k]->count == 0) {
+            free(s->subscriptions[k]->at);
+            s->subscriptions[k]->at = NULL;
+            s->subscriptions[k]->first = s->subscriptions[k]->capacity = 0;
+        }
+}
+
+struct subscription *session_find_subscription(const struct session *s, uint64_t key)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++)
+        if (s->subscriptions[k]->key == key)
+            return s->subscriptions[k];
+    return NULL;
+}
+
+void session_resubscribe(struct session *s)
+{
+    if (s->end != SESSION_OPEN)
+        return;
+    for (unsigned k = 0; k < s->subscription_count; k++) {
+        struct subscription *sub = s->subscriptions[k];
+        struct err e = {0};
+
+        s->ops->unsubscribe(s->ctx, sub->key);
+        sub->first = sub->count = 0;
+        if (!ask(s, sub, &e)) {
+            session_fail(s, SESSION_UNAVAILABLE, e.text);
+            return;
+        }
+        if (s->protocol->resubscribed != NULL)
+            s->protocol->resubscribed(s, sub);
+    }
+    if (s->protocol->resubscribed != NULL)
+        s->protocol->resubscribed(s, NULL);
+}
