@@ -16,6 +16,7 @@ enum {
     PACK_TAG_SIZE = 16,
     PACK_OVERHEAD = PACK_HEADER_SIZE + PACK_TAG_SIZE, /* a pack is at most that much longer than its records */
     PACK_KEYS_MAX = 16,
+    PACK_REPLY_KEY_SIZE = 33, /* 32 hexadecimal digits and a NUL */
     PACK_DEPOSIT_HEAD = 35, /* least size of a framed deposit record: all its texts and its body empty (pack_deposit_size) */
 };
 
@@ -116,6 +117,12 @@ void pack_put_deposit_head(struct wire_writer *w, const struct pack_deposit *d);
 
 /* An answer record's bytes with another count of redeliveries: the byte to set, from the record's beginning. */
 enum { PACK_ANSWER_REDELIVERIES = 1 };
+
+/*
+ * What a temporary queue is called towards the broker (PROTOCOL.md, "Pack"): the same in whoever publishes to it and whoever reads it,
+ * of no two depositors. ERR_FATAL when OpenSSL fails.
+ */
+MUST_CHECK bool pack_reply_key(uint32_t depositor, struct slice name, char key[PACK_REPLY_KEY_SIZE], struct err *e);
 
 /* The archive notice: a whole AMQP body, in clear. */
 void pack_put_archive(struct wire_writer *w, const struct pack_archive *a);

@@ -4,6 +4,10 @@
  */
 #include "common/formats/pack.h"
 
+#include <stdio.h>
+
+#include <openssl/evp.h>
+
 enum {
     FLAG_TIMESTAMP = 1,
     FLAG_BYTES = 2,
@@ -138,6 +142,22 @@ void pack_put_answer(struct wire_writer *w, const struct pack_answer *a)
     if (a->has_correlation)
         wire_put_text(w, a->correlation);
     wire_close_u32(w, place);
+}
+
+bool pack_reply_key(uint32_t depositor, struct slice name, char key[PACK_REPLY_KEY_SIZE], struct err *e)
+{
+    const uint8_t head[4] = {(uint8_t)(depositor >> 24), (uint8_t)(depositor >> 16), (uint8_t)(depositor >> 8), (uint8_t)depositor};
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx != NULL && EVP_DigestInit_ex2(ctx, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(ctx, head, sizeof head) == 1 &&
+              EVP_DigestUpdate(ctx, name.at, name.len) == 1 && EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    if (!ok)
+        return err_set_openssl(e, ERR_FATAL, "reply key: SHA-256");
+    for (unsigned i = 0; i < (PACK_REPLY_KEY_SIZE - 1) / 2; i++)
+        snprintf(key + (size_t)2 * i, 3, "%02x", digest[i]);
+    return true;
 }
 
 void pack_put_archive(struct wire_writer *w, const struct pack_archive *a)

@@ -34,6 +34,7 @@ enum err_code broker_code(uint16_t reply_code)
         return ERR_DENIED;
     case AMQP_NOT_FOUND:
     case AMQP_PRECONDITION_FAILED:
+    case AMQP_RESOURCE_LOCKED:
         return ERR_INPUT;
     default:
         return ERR_RETRY;

@@ -1,6 +1,6 @@
 /*
  * RabbitMQ over TLS with a client certificate (AMQP 0-9-1, EXTERNAL), on librabbitmq: one connection for one thread.
- * Publishes are persistent, mandatory and confirmed. Errors: ERR_RETRY when connecting again helps; anything else does not get
+ * Publishes are persistent, mandatory and confirmed, but for one kind. Errors: ERR_RETRY when connecting again helps; anything else does not get
  * better by itself. The broker's messages are bounded; their bodies are judged by whoever reads them.
  * Publish and consume on separate connections where a blocked publisher must not stop a consumer.
  */
@@ -54,6 +54,12 @@ struct broker_argument {
 /* A durable quorum queue: x-queue-type is added. ERR_INPUT when it exists with other arguments. */
 MUST_CHECK bool broker_declare_queue(struct broker *b, const char *queue, const struct broker_argument *arguments,
                                      unsigned count, struct err *e);
+/*
+ * A classic queue that only this connection may use and that goes with it, or with its last consumer; not durable. ERR_INPUT when another
+ * connection has one of that name (try again: that connection may be ending) or it exists with other arguments.
+ */
+MUST_CHECK bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
+                                         struct err *e);
 MUST_CHECK bool broker_bind_queue(struct broker *b, const char *queue, const char *exchange, const char *key, struct err *e);
 /* A durable exchange; `type`: "direct", "fanout". */
 MUST_CHECK bool broker_declare_exchange(struct broker *b, const char *exchange, const char *type, struct err *e);
@@ -71,6 +77,9 @@ MUST_CHECK bool broker_confirms(struct broker *b, uint16_t channel, struct err *
  */
 MUST_CHECK bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, const char *key,
                                const char *content_type, struct slice body, uint64_t *tag, struct err *e);
+/* Neither persistent nor mandatory: nobody there, nothing said. On a channel without confirms, which would count it. Blocks as broker_publish(). */
+MUST_CHECK bool broker_publish_transient(struct broker *b, uint16_t channel, const char *exchange, const char *key,
+                                         const char *content_type, struct slice body, struct err *e);
 /* False while blocked by the broker, or when `len` bytes would have to wait for the socket. */
 bool broker_can_publish(const struct broker *b, size_t len);
 /* The broker has said connection.blocked; `reason` (may be NULL) is borrowed. */

@@ -52,6 +52,21 @@ bool broker_declare_queue(struct broker *b, const char *queue, const struct brok
     return object_call(b, "declaring a queue", e);
 }
 
+bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
+                              struct err *e)
+{
+    amqp_table_entry_t entries[ARGUMENTS_MAX];
+    amqp_table_t table = {0, entries};
+
+    if (count > ARGUMENTS_MAX)
+        return err_set(e, ERR_FATAL, "RabbitMQ: %u arguments", count);
+    if (!broker_channel_open(b, OBJECT_CHANNEL, e))
+        return false;
+    table.num_entries = (int)fill_table(entries, arguments, count);
+    amqp_queue_declare(b->state, OBJECT_CHANNEL, text(queue), 0, 0, 1, 1, table);
+    return object_call(b, "declaring a temporary queue", e);
+}
+
 bool broker_bind_queue(struct broker *b, const char *queue, const char *exchange, const char *key, struct err *e)
 {
     if (!broker_channel_open(b, OBJECT_CHANNEL, e))
@@ -103,6 +118,18 @@ bool broker_confirms(struct broker *b, uint16_t channel, struct err *e)
     return true;
 }
 
+static bool publish(struct broker *b, uint16_t channel, const char *exchange, const char *key, const amqp_basic_properties_t *p,
+                    bool mandatory, struct slice body, struct err *e)
+{
+    amqp_bytes_t bytes;
+    int status;
+
+    memcpy(&bytes.bytes, &body.at, sizeof bytes.bytes); /* librabbitmq only reads it */
+    bytes.len = body.len;
+    status = amqp_basic_publish(b->state, channel, text(exchange), text(key), mandatory, 0, p, bytes);
+    return status == AMQP_STATUS_OK || broker_lost(b, status, "publishing", e);
+}
+
 bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, const char *key, const char *content_type,
                     struct slice body, uint64_t *tag, struct err *e)
 {
@@ -111,20 +138,23 @@ bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, co
     amqp_basic_properties_t p = {._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG,
                                  .content_type = text(content_type),
                                  .delivery_mode = AMQP_DELIVERY_PERSISTENT};
-    amqp_bytes_t bytes;
-    int status;
 
     if (!broker_usable(b, channel, e))
         return false;
     snprintf(id, sizeof id, "%" PRIu64, b->channels[channel]->published + 1);
     p.message_id = text(id);
-    memcpy(&bytes.bytes, &body.at, sizeof bytes.bytes); /* librabbitmq only reads it */
-    bytes.len = body.len;
-    status = amqp_basic_publish(b->state, channel, text(exchange), text(key), 1, 0, &p, bytes);
-    if (status != AMQP_STATUS_OK)
-        return broker_lost(b, status, "publishing", e);
+    if (!publish(b, channel, exchange, key, &p, true, body, e))
+        return false;
     *tag = ++b->channels[channel]->published;
     return true;
+}
+
+bool broker_publish_transient(struct broker *b, uint16_t channel, const char *exchange, const char *key, const char *content_type,
+                              struct slice body, struct err *e)
+{
+    const amqp_basic_properties_t p = {._flags = AMQP_BASIC_CONTENT_TYPE_FLAG, .content_type = text(content_type)};
+
+    return broker_usable(b, channel, e) && publish(b, channel, exchange, key, &p, false, body, e);
 }
 
 bool broker_consume(struct broker *b, uint16_t channel, const char *queue, const char *consumer_tag, uint16_t prefetch,

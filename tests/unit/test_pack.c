@@ -360,6 +360,18 @@ static void replies_are_asked_for_as_written(void **state)
     assert_true(wire_ok(&w, "test", NULL));
 }
 
+/* printf '\0\0\0\7ID:a-1:1:1' | sha256sum */
+static void a_temporary_queue_has_one_name_for_all(void **state)
+{
+    char key[PACK_REPLY_KEY_SIZE], other[PACK_REPLY_KEY_SIZE];
+
+    (void)state;
+    assert_true(pack_reply_key(7, SLICE_LITERAL("ID:a-1:1:1"), key, NULL));
+    assert_string_equal(key, "bbaac9e745504e91dd84c6d50baf6f9f");
+    assert_true(pack_reply_key(8, SLICE_LITERAL("ID:a-1:1:1"), other, NULL));
+    assert_string_not_equal(key, other);
+}
+
 static void hostile_records_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -448,6 +460,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_buffer_is_said_so, setup, teardown),
         cmocka_unit_test_setup_teardown(deposits_are_read_as_written, setup, teardown),
         cmocka_unit_test_setup_teardown(replies_are_asked_for_as_written, setup, teardown),
+        cmocka_unit_test(a_temporary_queue_has_one_name_for_all),
         cmocka_unit_test_setup_teardown(hostile_records_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_and_notices_are_read_as_written, setup, teardown),
     };
