@@ -1,10 +1,16 @@
 #!/bin/sh
-# Installs what deploy/packages.txt lists and this Debian lacks; does nothing, quickly, when all is there.
+# Installs what deploy/packages.txt lists and this Debian lacks, or the packages named as arguments; does nothing, quickly, when all is there.
 # Needs root or sudo only when something is missing. Starts no system-wide server.
 set -eu
 
-list=$(dirname "$0")/packages.txt
-wanted=$(sed -E 's/#.*//; s/^[[:space:]]*([^[:space:]]*).*/\1/; /^$/d' "$list")
+# The first word of each line; lines whose second word is unless:COMMAND only where that command is not there, from wherever it came.
+listed() {
+    sed -E 's/#.*//; /^[[:space:]]*$/d' "$(dirname "$0")/packages.txt" | while read -r package condition _; do
+        case $condition in unless:*) ! command -v "${condition#unless:}" >/dev/null || continue ;; esac
+        echo "$package"
+    done
+}
+wanted=${*:-$(listed)}
 
 # One query for all: a package that dpkg never heard of is simply not in the answer.
 # shellcheck disable=SC2086
@@ -18,7 +24,9 @@ done
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { echo "packages are missing and there is no sudo; as root: apt-get install$missing" >&2; exit 1; }
     echo "installing packages with sudo:$missing"
-    exec sudo "$0"
+    # By name: what commands there are was looked up as the user who will need them.
+    # shellcheck disable=SC2086
+    exec sudo "$0" $missing
 fi
 
 echo "installing packages:$missing"
