@@ -61,7 +61,8 @@ static void write_error(struct stomp_session *s, struct slice receipt, enum sess
     stomp_add(&w, STOMP_MESSAGE_TEXT, slice_text(messages[end]));
     if (receipt.at != NULL)
         stomp_add(&w, STOMP_RECEIPT_ID, receipt);
-    stomp_add(&w, STOMP_CONTENT_TYPE, SLICE_LITERAL("text/plain"));
+    /* With its charset: npm stompit 1.0.0 ends the whole application when an ERROR says text/plain and its length. */
+    stomp_add(&w, STOMP_CONTENT_TYPE, SLICE_LITERAL("text/plain;charset=utf-8"));
     /* No room means that the peer does not read: it will not miss this frame. */
     if (!stomp_close(&w, slice_of(body, n < (int)sizeof body ? (size_t)n : sizeof body - 1), NULL))
         return;
