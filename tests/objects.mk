@@ -105,3 +105,9 @@ FUZZERS += fuzz_split
 fuzz_split_OBJS = tests/fuzz/fuzz_split.o $(DEPOSIT_PURE_OBJS)
 FUZZERS += fuzz_seal
 fuzz_seal_OBJS = tests/fuzz/fuzz_seal.o $(SEALER_RULES_OBJS)
+# OpenWire: frames; texts, properties, contents and the preamble
+UNIT_TESTS += test_openwire test_openwire_parts
+test_openwire_OBJS = tests/unit/test_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)
+test_openwire_LIBS = -lcmocka
+test_openwire_parts_OBJS = tests/unit/test_openwire_parts.o $(OPENWIRE_CODEC_OBJS)
+test_openwire_parts_LIBS = -lcmocka

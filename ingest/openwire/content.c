@@ -55,9 +55,9 @@ static bool pour(z_stream *z, uint8_t *out, size_t room, size_t *made, bool *end
 /* Exactly `len` bytes and the end of the stream, which is the end of the content. What is made room for follows what was made. */
 static bool inflate_exactly(z_stream *z, size_t len, struct buf *out, struct err *e)
 {
-    uint8_t beyond;
+    size_t made = 0, more = 0;
     bool ended = false;
-    size_t made = 0;
+    uint8_t beyond;
 
     while (out->len < len && !ended) {
         size_t left = len - out->len, piece = out->len < PIECE_MIN ? PIECE_MIN : out->len;
@@ -71,9 +71,9 @@ static bool inflate_exactly(z_stream *z, size_t len, struct buf *out, struct err
             return false;
         buf_commit(out, made);
     }
-    if (!ended && !pour(z, &beyond, 1, &made, &ended, e))
+    if (!ended && !pour(z, &beyond, 1, &more, &ended, e))
         return false;
-    if (out->len != len || !ended)
+    if (out->len != len || more != 0)
         return err_set(e, ERR_INPUT, "OpenWire content: %s than the %zu bytes announced", out->len < len ? "less" : "more", len);
     if (z->avail_in != 0)
         return err_set(e, ERR_INPUT, "OpenWire content: %u bytes follow the compressed stream", z->avail_in);
