@@ -11,7 +11,7 @@ test: packages  ## the whole proof: unit, fuzz, manuals, stock tools, damage, in
 test-programs: $(TEST_PROGRAMS:%=$(BUILD)/%)
 fuzz-programs: $(FUZZERS:%=$(BUILD)/fuzz/%)  # FUZZ_BUILD is not yet known where this is read
 
-# Measurements: a vault and RabbitMQ's own STOMP plugin side by side, under BENCH_DIR. BENCH_SECONDS, BENCH_ROUNDS: see the script.
+# Measurements: a vault, RabbitMQ's own STOMP plugin and ActiveMQ side by side, under BENCH_DIR. BENCH_SECONDS, BENCH_ROUNDS, BENCH_PARTS: see the script.
 .PHONY: bench
-bench: packages  ## deposits, latency, processor time and memory against RabbitMQ's own STOMP; events a second through to sealed
+bench: packages  ## deposits, latency, processor time and memory against RabbitMQ's own STOMP and ActiveMQ's JMS; events a second through to sealed
 	$(Q)$(MAKE) --no-print-directory build && BUILD='$(abspath $(BUILD))' python3 tests/bench/bench.py
