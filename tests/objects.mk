@@ -33,6 +33,9 @@ test_envelope_LIBS = -lcmocka
 UNIT_TESTS += test_mailbox
 test_mailbox_OBJS = tests/unit/test_mailbox.o ingest/queues/mailbox.o
 test_mailbox_LIBS = -lcmocka
+UNIT_TESTS += test_claims
+test_claims_OBJS = tests/unit/test_claims.o ingest/queues/claims.o
+test_claims_LIBS = -lcmocka
 # lots, containers, seals
 UNIT_TESTS += test_merkle test_sums test_lot test_container test_xades
 test_merkle_OBJS = tests/unit/test_merkle.o

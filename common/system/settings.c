@@ -71,6 +71,7 @@ static const struct row table[] = {
     {"ingest.limits.transactions", NUMBER, AT(ingest.limits.transactions), 0, 1, 1000, "16", "open transactions per connection"},
     {"ingest.limits.subscriptions", NUMBER, AT(ingest.limits.subscriptions), 0, 1, 1000, "16", "subscriptions per connection"},
     {"ingest.limits.pending_bytes", SIZE, AT(ingest.limits.pending_bytes), 0, 1 << 20, GIB, "16MiB", "deposits a front holds unconfirmed before it stops reading"},
+    {"ingest.limits.unacknowledged_bytes", SIZE, AT(ingest.limits.unacknowledged_bytes), 0, 1 << 20, 16 * GIB, "128MiB", "memory for answers that all sensors have fetched and not yet acknowledged"},
     {"ingest.timeouts.handshake", DURATION, AT(ingest.timeouts.handshake), 0, 100, 600000, "10s", "TLS handshake"},
     {"ingest.timeouts.connect", DURATION, AT(ingest.timeouts.connect), 0, 100, 600000, "10s", "from handshake to CONNECT, and the longest time a frame may take to arrive"},
     {"ingest.timeouts.stall", DURATION, AT(ingest.timeouts.stall), 0, 1000, DAY_MS, "30s", "a deposit the broker does not confirm for so long is answered ERROR"},

@@ -57,7 +57,7 @@ struct settings {
         char *dedup_key;
         struct {
             uint64_t connections, frame_headers, header_bytes, body_bytes, transaction_bytes, transactions,
-                subscriptions, pending_bytes;
+                subscriptions, pending_bytes, unacknowledged_bytes;
         } limits;
         struct {
             uint64_t handshake, connect, stall, write, inactivity, heartbeat_min, drain, takeover;

@@ -1,7 +1,7 @@
 /*
  * Role `deliver`: answers and archive notices from the depositors' queues to the fronts' subscriptions. Holds the pack keys
  * and the broker's certificate. A message is acknowledged to the broker when every entry in it was acknowledged by sensors; what a
- * leaving sensor did not acknowledge goes back to its queue.
+ * leaving sensor did not acknowledge goes back to its queue. Also knows which connection of a sensor has which name.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -54,35 +54,6 @@ static bool open_keys(struct deliver *d, const struct settings *s, struct err *e
 
 /* ---- from the broker --------------------------------------------------------------------- */
 
-static bool take_delivery(struct deliver *d, struct queue *q, const struct broker_event *ev, struct err *e)
-{
-    uint64_t ordinal = ++d->ordinal;
-    struct err why = {0};
-    struct buf plain;
-    bool ok;
-
-    if (q->kind == DELIVER_ARCHIVES) {
-        struct pack_archive notice;
-
-        ok = pack_get_archive(ev->body, &notice, &why) &&
-             mailbox_add_single(&q->mailbox, ev->tag, ordinal, ev->body, ev->deliveries, &why);
-    } else {
-        buf_init_secret(&plain, PLAIN_MAX);
-        ok = pack_open(d->reader, ev->body, PACK_ANSWERS, &plain, &why) &&
-             mailbox_add(&q->mailbox, ev->tag, ordinal, &plain, ev->deliveries, &why);
-        buf_free(&plain);
-    }
-    if (ok) {
-        q->mailbox.last->consumer = deliver_fetch_of(ev->text);
-        q->fetches[q->mailbox.last->consumer].out++;
-        return true;
-    }
-    /* Not ours or altered: out of the way, said loudly. The sensor sends again what it has no answer for. */
-    log_error("answer-undecipherable", "%s: %s", q->name, why.text);
-    d->counts.undecipherable++;
-    return broker_nack(d->broker, q->channel, ev->tag, false, false, e);
-}
-
 static bool handle_broker(struct deliver *d, const struct broker_event *ev, struct err *e)
 {
     struct queue *q = ev->channel >= FIRST_QUEUE_CHANNEL && ev->channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX
@@ -91,10 +62,7 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
 
     switch (ev->kind) {
     case BROKER_DELIVERY:
-        /* After the cancel: the channel's closing sends it back. */
-        if (q == NULL || q->leaving)
-            return true;
-        return take_delivery(d, q, ev, e);
+        return q == NULL || deliver_take(d, q, ev, e);
     case BROKER_CONFIRM:
         return deliver_put_back_confirmed(d, ev, e);
     case BROKER_RETURN:
@@ -115,7 +83,7 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
         for (unsigned i = 0; i < PUT_BACKS_MAX; i++)
             if (d->put_backs[i].channel == ev->channel)
                 d->put_backs[i].tag = 0;
-        deliver_forget_deliveries(q);
+        deliver_forget_deliveries(d, q);
         q->retry_at = deliver_now_ms() + RETRY_MS;
         return true;
     case BROKER_NOTHING:
@@ -172,7 +140,8 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         return;
     }
     deliver_front_gone(d, &d->fronts[index]);
-    d->fronts[index] = (struct front){c, ++d->generation};
+    d->fronts[index].channel = c;
+    d->fronts[index].generation = ++d->generation;
 }
 
 static void drain(void *ctx)
@@ -182,25 +151,29 @@ static void drain(void *ctx)
 
 static void reload(void *ctx, const struct settings *fresh)
 {
+    struct deliver *d = ctx;
     struct err e = {0};
 
-    if (!open_keys(ctx, fresh, &e))
+    d->held_max = fresh->ingest.limits.unacknowledged_bytes;
+    if (!open_keys(d, fresh, &e))
         log_error("reload-refused", "the pack keys in force stay: %s", e.text);
 }
 
 static void report(struct deliver *d)
 {
-    char text[512];
+    char text[1024];
 
     if (deliver_now_ms() < d->metrics_at)
         return;
     d->metrics_at = deliver_now_ms() + 1000;
     snprintf(text, sizeof text,
              "coffre_deliver_sent_total %" PRIu64 "\ncoffre_deliver_acknowledged_total %" PRIu64
-             "\ncoffre_deliver_released_total %" PRIu64 "\ncoffre_deliver_put_back_total %" PRIu64
-             "\ncoffre_deliver_undecipherable_total %" PRIu64 "\ncoffre_deliver_broker_up %d\n",
-             d->counts.sent, d->counts.acknowledged, d->counts.released, d->counts.put_back, d->counts.undecipherable,
-             d->broker != NULL);
+             "\ncoffre_deliver_released_total %" PRIu64 "\ncoffre_deliver_unseen_total %" PRIu64
+             "\ncoffre_deliver_put_back_total %" PRIu64 "\ncoffre_deliver_replies_total %" PRIu64
+             "\ncoffre_deliver_undecipherable_total %" PRIu64 "\ncoffre_deliver_taken_total %" PRIu64
+             "\ncoffre_deliver_held_bytes %zu\ncoffre_deliver_temporary_queues %u\ncoffre_deliver_claims %zu\ncoffre_deliver_broker_up %d\n",
+             d->counts.sent, d->counts.acknowledged, d->counts.released, d->counts.unseen, d->counts.put_back, d->counts.replies,
+             d->counts.undecipherable, d->counts.taken, d->held, d->replies, d->claims.count, d->broker != NULL);
     role_metrics(d->role, text);
 }
 
@@ -241,14 +214,30 @@ static int serve(struct deliver *d)
                 deliver_read_front(d, i);
         work_broker(d);
         report(d);
-        for (unsigned i = 0; i < FRONTS_MAX; i++)
-            if (d->fronts[i].channel != NULL && !channel_flush(d->fronts[i].channel, NULL))
-                deliver_front_gone(d, &d->fronts[i]);
+        for (uint32_t i = 0; i < FRONTS_MAX; i++)
+            if (d->fronts[i].channel != NULL)
+                deliver_write_front(d, i);
         if (d->draining && finished(d))
             return 0;
         wait_for_work(d);
     }
     return 1;
+}
+
+static void finish(struct deliver *d)
+{
+    for (unsigned i = 0; i < FRONTS_MAX; i++)
+        deliver_front_gone(d, &d->fronts[i]);
+    for (unsigned i = 0; i < QUEUES_MAX; i++)
+        if (d->queues[i] != NULL)
+            deliver_forget_queue(d, d->queues[i]);
+    broker_close(d->broker);
+    pack_reader_free(d->reader);
+    pack_writer_free(d->writer);
+    claims_free(&d->claims);
+    buf_free(&d->plain);
+    free(d->unseen);
+    free(d->exchange);
 }
 
 int deliver_run(struct role *role)
@@ -259,22 +248,18 @@ int deliver_run(struct role *role)
     int status;
 
     secret_open_heap();
-    d = (struct deliver){.role = role, .backoff_ms = RECONNECT_MIN_MS};
+    d.role = role;
+    d.backoff_ms = RECONNECT_MIN_MS;
+    d.held_max = role_settings(role)->ingest.limits.unacknowledged_bytes;
     if (!open_keys(&d, role_settings(role), &e)) {
         log_error("config-bad", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
     d.exchange = settings_queue(role_settings(role), "Event", "Out");
+    d.unseen = mem_zalloc(UNSEEN_SIZE, sizeof *d.unseen);
+    buf_init_secret(&d.plain, PLAIN_MAX);
     role_on(role, &events, &d);
     status = serve(&d);
-    for (unsigned i = 0; i < FRONTS_MAX; i++)
-        channel_free(d.fronts[i].channel);
-    for (unsigned i = 0; i < QUEUES_MAX; i++)
-        if (d.queues[i] != NULL)
-            deliver_forget_queue(&d, d.queues[i]);
-    broker_close(d.broker);
-    pack_reader_free(d.reader);
-    pack_writer_free(d.writer);
-    free(d.exchange);
+    finish(&d);
     return status;
 }

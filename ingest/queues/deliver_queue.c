@@ -1,6 +1,5 @@
 /*
- * Role `deliver`, towards the broker: which queues are read, how much is fetched of each, and how what a sensor left
- * unacknowledged goes back. See deliver.c.
+ * Role `deliver`, towards the broker: which queues are read, how much is fetched of each, what is acknowledged. See deliver.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,29 +7,77 @@
 #include "common/values/log.h"
 #include "ingest/queues/deliver_internal.h"
 
-static struct queue *find_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind)
+/* ---- queues ------------------------------------------------------------------------------ */
+
+static struct queue *find_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind, const char *key)
 {
-    for (unsigned i = 0; i < d->queue_top; i++)
-        if (d->queues[i] != NULL && d->queues[i]->depositor == depositor && d->queues[i]->kind == kind)
-            return d->queues[i];
+    for (unsigned i = 0; i < d->queue_top; i++) {
+        struct queue *q = d->queues[i];
+
+        if (q != NULL && q->depositor == depositor && q->kind == kind && strcmp(q->key, key) == 0)
+            return q;
+    }
     return NULL;
 }
 
-struct queue *deliver_open_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind)
+/* Temporary queues are bounded apart: no depositor keeps another from its answers with them. */
+static bool may_open_reply(const struct deliver *d, uint32_t depositor, struct err *e)
 {
-    const struct settings *s = role_settings(d->role);
-    struct queue *q = find_queue(d, depositor, kind);
+    unsigned n = 0;
 
-    for (unsigned i = 0; q == NULL && i < QUEUES_MAX; i++)
-        if (d->queues[i] == NULL) {
-            q = d->queues[i] = mem_zalloc(1, sizeof *q);
-            *q = (struct queue){.channel = (uint16_t)(FIRST_QUEUE_CHANNEL + i), .depositor = depositor, .kind = kind};
-            if (i >= d->queue_top)
-                d->queue_top = i + 1;
-            q->name = mem_printf("%s.%" PRIu64 ".Out.%" PRIu32, kind == DELIVER_EVENT ? "Event" : "Archive",
-                                 s->vault.number, depositor);
-        }
+    for (unsigned i = 0; i < d->queue_top; i++)
+        if (d->queues[i] != NULL && d->queues[i]->kind == DELIVER_REPLIES && d->queues[i]->depositor == depositor)
+            n++;
+    if (n >= REPLIES_OF_DEPOSITOR_MAX)
+        return err_set(e, ERR_INPUT, "too many temporary queues of this depositor, on all its connections");
+    return d->replies < REPLIES_MAX || err_set(e, ERR_INPUT, "too many temporary queues are read at once, subscribe again later");
+}
+
+static char *queue_name(const struct deliver *d, uint32_t depositor, enum deliver_queue kind, const char *key)
+{
+    uint64_t vault = role_settings(d->role)->vault.number;
+
+    if (kind == DELIVER_REPLIES)
+        return mem_printf("Event.%" PRIu64 ".Reply.%s", vault, key);
+    return mem_printf("%s.%" PRIu64 ".Out.%" PRIu32, kind == DELIVER_EVENT ? "Event" : "Archive", vault, depositor);
+}
+
+static struct queue *add_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind, const char *key, struct err *e)
+{
+    struct queue *q;
+    unsigned i = 0;
+
+    while (i < QUEUES_MAX && d->queues[i] != NULL)
+        i++;
+    if (i == QUEUES_MAX) {
+        err_set(e, ERR_INPUT, "too many queues are read at once, subscribe again later");
+        return NULL;
+    }
+    q = d->queues[i] = mem_zalloc(1, sizeof *q);
+    q->channel = (uint16_t)(FIRST_QUEUE_CHANNEL + i);
+    q->depositor = depositor;
+    q->kind = kind;
+    q->name = queue_name(d, depositor, kind, key);
+    memcpy(q->key, key, strlen(key) + 1);
+    d->replies += kind == DELIVER_REPLIES;
+    if (i >= d->queue_top)
+        d->queue_top = i + 1;
     return q;
+}
+
+struct queue *deliver_open_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind, struct slice name, struct err *e)
+{
+    char key[PACK_REPLY_KEY_SIZE] = "";
+    struct queue *q;
+
+    if (kind == DELIVER_REPLIES && !pack_reply_key(depositor, name, key, e))
+        return NULL;
+    q = find_queue(d, depositor, kind, key);
+    if (q != NULL)
+        return q;
+    if (kind == DELIVER_REPLIES && !may_open_reply(d, depositor, e))
+        return NULL;
+    return add_queue(d, depositor, kind, key, e);
 }
 
 void deliver_forget_queue(struct deliver *d, struct queue *q)
@@ -38,17 +85,21 @@ void deliver_forget_queue(struct deliver *d, struct queue *q)
     d->queues[q->channel - FIRST_QUEUE_CHANNEL] = NULL;
     while (d->queue_top != 0 && d->queues[d->queue_top - 1] == NULL)
         d->queue_top--;
+    d->replies -= q->kind == DELIVER_REPLIES;
+    d->held -= q->mailbox.held;
     mailbox_free(&q->mailbox);
     free(q->name);
     free(q);
 }
 
 /* Nothing is under way any more: what was delivered goes back by itself. */
-void deliver_forget_deliveries(struct queue *q)
+void deliver_forget_deliveries(struct deliver *d, struct queue *q)
 {
-    q->consuming = q->leaving = false;
+    q->consuming = q->leaving = q->given_back = false;
     q->put_backs = 0;
+    q->acknowledge = 0;
     memset(q->fetches, 0, sizeof q->fetches);
+    d->held -= q->mailbox.held;
     mailbox_forget(&q->mailbox);
 }
 
@@ -64,7 +115,7 @@ void deliver_lost(struct deliver *d, const struct err *e)
 
         if (q == NULL)
             continue;
-        deliver_forget_deliveries(q);
+        deliver_forget_deliveries(d, q);
         q->retry_at = 0;
         if (q->mailbox.subscription_count == 0)
             deliver_forget_queue(d, q);
@@ -73,13 +124,15 @@ void deliver_lost(struct deliver *d, const struct err *e)
     role_ready(d->role, false, "%s", e->text);
 }
 
+/* ---- consumers --------------------------------------------------------------------------- */
+
 /* Consumer tags are the queue's name and the number of the fetch. */
 static void consumer_tag(const struct queue *q, unsigned fetch, char *tag, size_t size)
 {
     snprintf(tag, size, "%s+%u", q->name, fetch);
 }
 
-unsigned deliver_fetch_of(const char *tag)
+static unsigned fetch_of(const char *tag)
 {
     const char *plus = strrchr(tag, '+');
     unsigned long n = plus == NULL ? 0 : strtoul(plus + 1, NULL, 10);
@@ -87,20 +140,21 @@ unsigned deliver_fetch_of(const char *tag)
     return n < FETCHES_MAX ? (unsigned)n : 0;
 }
 
-static bool open_fetch(struct deliver *d, struct queue *q, unsigned fetch, uint16_t prefetch, struct err *e)
+static bool open_fetch(struct deliver *d, struct queue *q, unsigned fetch, unsigned prefetch, struct err *e)
 {
-    char tag[64];
+    char tag[96];
 
     consumer_tag(q, fetch, tag, sizeof tag);
-    if (!broker_consume(d->broker, q->channel, q->name, tag, prefetch, NULL, 0, e))
+    if (!broker_consume(d->broker, q->channel, q->name, tag, (uint16_t)prefetch, NULL, 0, e))
         return false;
     q->fetches[fetch].open = true;
+    q->fetches[fetch].prefetch = prefetch;
     return true;
 }
 
-static bool close_fetch(struct deliver *d, struct queue *q, unsigned fetch, struct err *e)
+bool deliver_close_fetch(struct deliver *d, struct queue *q, unsigned fetch, struct err *e)
 {
-    char tag[64];
+    char tag[96];
 
     if (!q->fetches[fetch].open)
         return true;
@@ -109,35 +163,43 @@ static bool close_fetch(struct deliver *d, struct queue *q, unsigned fetch, stru
     return broker_cancel(d->broker, q->channel, tag, e);
 }
 
-/* Called when all that was fetched is out and a subscription would take more. */
+/* About as many messages again as are held, as far as there is room for them. Sizes only look like those held: deliver_take() keeps to the limit. */
+static unsigned next_prefetch(const struct deliver *d, const struct queue *q)
+{
+    size_t count = q->mailbox.count, room = d->held_max - d->held;
+    size_t n = count < FETCH_MIN ? FETCH_MIN : count > FETCH_MAX ? FETCH_MAX : count;
+    size_t fit = q->mailbox.held == 0 ? n : room / (q->mailbox.held / count + 1);
+
+    return (unsigned)(n < fit ? n : fit < 1 ? 1 : fit);
+}
+
 bool deliver_fetch_more(struct deliver *d, struct queue *q, struct err *e)
 {
     unsigned place = 0;
 
-    if (q->kind != DELIVER_EVENT || q->mailbox.held >= HELD_MAX || q->fetches[0].out < BASE_PREFETCH)
+    if (q->kind == DELIVER_ARCHIVES || q->fetches[0].out < BASE_PREFETCH || d->held >= d->held_max - d->held_max / 16)
         return true;
     for (unsigned i = 1; i < FETCHES_MAX; i++) {
-        if (q->fetches[i].open && q->fetches[i].out < FETCH_PREFETCH)
+        const struct fetch *f = &q->fetches[i];
+
+        if (f->open && f->out < f->prefetch)
             return true; /* it would have brought more if there were more */
-        if (place == 0 && !q->fetches[i].open && q->fetches[i].out == 0)
+        if (place == 0 && !f->open && f->out == 0)
             place = i;
     }
-    return place == 0 || open_fetch(d, q, place, FETCH_PREFETCH, e);
+    return place == 0 || open_fetch(d, q, place, next_prefetch(d, q), e);
 }
 
-/* Acknowledges a message to the broker, without making room for another where that is not wanted. */
-bool deliver_acknowledge(struct deliver *d, struct queue *q, struct mailbox_message *message, struct err *e)
+/* A temporary queue, with its binding; gone with this connection. */
+static bool declare_reply(struct deliver *d, const struct queue *q, struct err *e)
 {
-    unsigned fetch = message->consumer;
-    uint64_t tag = message->tag;
+    const struct broker_argument bytes = {.name = "x-max-length-bytes", .number = REPLIES_BYTES_MAX};
+    char key[16 + PACK_REPLY_KEY_SIZE];
 
-    if (q->fetches[fetch].out > 0)
-        q->fetches[fetch].out--;
-    mailbox_remove(&q->mailbox, message);
-    return d->broker == NULL || ((fetch == 0 || close_fetch(d, q, fetch, e)) && broker_ack(d->broker, q->channel, tag, false, e));
+    snprintf(key, sizeof key, "reply.%s", q->key);
+    return broker_declare_temporary(d->broker, q->name, &bytes, 1, e) && broker_bind_queue(d->broker, q->name, d->exchange, key, e);
 }
 
-/* Starts consuming; a queue that does not exist yet is tried again. False: the connection is lost. */
 bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
 {
     uint16_t channel = q->channel;
@@ -145,7 +207,8 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
 
     if (!broker_channel_is_open(d->broker, channel) && !broker_channel_open(d->broker, channel, e))
         return false;
-    if (open_fetch(d, q, 0, q->kind == DELIVER_EVENT ? BASE_PREFETCH : NOTICE_PREFETCH, &why)) {
+    if ((q->kind != DELIVER_REPLIES || declare_reply(d, q, &why)) &&
+        open_fetch(d, q, 0, q->kind == DELIVER_ARCHIVES ? NOTICE_PREFETCH : BASE_PREFETCH, &why)) {
         q->consuming = true;
         return true;
     }
@@ -158,93 +221,90 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
     return true;
 }
 
-/* ---- giving back ------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
-static struct put_back *free_put_back(struct deliver *d)
+/* There is no room for it, nor for what its consumers would still bring: they end, it goes back, seen by nobody. */
+static bool decline(struct deliver *d, struct queue *q, const struct broker_event *ev, uint64_t mark, uint32_t discount, struct err *e)
 {
-    for (unsigned i = 0; i < PUT_BACKS_MAX; i++)
-        if (d->put_backs[i].tag == 0)
-            return &d->put_backs[i];
-    return NULL;
+    for (unsigned i = 1; i < FETCHES_MAX; i++)
+        if (!deliver_close_fetch(d, q, i, e))
+            return false;
+    deliver_remember_unseen(d, mark, discount + 1);
+    return broker_nack(d->broker, q->channel, ev->tag, false, true, e);
 }
 
-/* Publishes what is left of a partly acknowledged message as a message of its own. */
-static bool publish_remainder(struct deliver *d, struct queue *q, const struct mailbox_message *message, struct err *e)
+static struct mailbox_message *open_message(struct deliver *d, struct queue *q, struct slice body, uint32_t redeliveries, struct err *e)
 {
-    struct put_back *back = free_put_back(d);
-    struct buf plain, pack;
-    struct wire_writer w;
-    char key[16];
-    uint64_t tag = 0;
-    bool ok;
+    struct mailbox_message *message = NULL;
+    struct pack_archive notice;
 
-    if (back == NULL)
-        return true; /* requeued whole: some answers come twice, none is lost */
-    buf_init_secret(&plain, PLAIN_MAX);
-    buf_init(&pack, PLAIN_MAX);
-    w = wire_write(&plain);
-    mailbox_remainder(message, &w);
-    snprintf(key, sizeof key, "%" PRIu32, q->depositor);
-    ok = wire_ok(&w, "remainder", e) && pack_seal(d->writer, PACK_ANSWERS, buf_slice(&plain), &pack, e) &&
-         broker_publish(d->broker, PUT_BACK_CHANNEL, d->exchange, key, PACK_CONTENT_TYPE, buf_slice(&pack), &tag, e);
-    if (ok) {
-        *back = (struct put_back){.tag = tag, .channel = q->channel, .message_tag = message->tag};
-        q->put_backs++;
-        d->counts.put_back++;
-    }
-    buf_free(&plain);
-    buf_free(&pack);
-    return ok;
+    if (q->kind == DELIVER_ARCHIVES)
+        return pack_get_archive(body, &notice, e) ? mailbox_add_single(&q->mailbox, ++d->ordinal, body, redeliveries) : NULL;
+    if (pack_open(d->reader, body, PACK_ANSWERS, &d->plain, e))
+        message = mailbox_add(&q->mailbox, ++d->ordinal, buf_slice(&d->plain), redeliveries, e);
+    if (d->plain.capacity > PLAIN_KEPT)
+        buf_free(&d->plain);
+    else
+        buf_reset(&d->plain);
+    return message;
 }
 
-/* All put back: closing the channel requeues what was not touched. */
-static bool finish_leaving(struct deliver *d, struct queue *q, struct err *e)
+bool deliver_take(struct deliver *d, struct queue *q, const struct broker_event *ev, struct err *e)
 {
-    if (!q->leaving || q->put_backs != 0)
+    uint64_t mark = deliver_mark(q, ev->body);
+    uint32_t unseen = deliver_unseen(d, mark), discount = unseen < ev->deliveries ? unseen : ev->deliveries;
+    unsigned fetch = fetch_of(ev->text);
+    struct mailbox_message *message;
+    struct err why = {0};
+
+    if (q->leaving) { /* came before the consumers ended: the channel's closing sends it back */
+        deliver_remember_unseen(d, mark, discount + 1);
         return true;
-    if (!broker_channel_close(d->broker, q->channel, e))
+    }
+    if (fetch != 0 && d->held >= d->held_max)
+        return decline(d, q, ev, mark, discount, e);
+    message = open_message(d, q, ev->body, ev->deliveries - discount, &why);
+    if (message == NULL) {
+        /* Not ours or altered: out of the way, said loudly. The sensor sends again what it has no answer for. */
+        log_error("answer-undecipherable", "%s: %s", q->name, why.text);
+        d->counts.undecipherable++;
+        return broker_nack(d->broker, q->channel, ev->tag, false, false, e);
+    }
+    message->tag = ev->tag;
+    message->mark = mark;
+    message->consumer = fetch;
+    message->deliveries = ev->deliveries;
+    message->discount = discount;
+    q->fetches[fetch].out++;
+    d->held += message->size;
+    return true;
+}
+
+bool deliver_acknowledge(struct deliver *d, struct queue *q, struct mailbox_message *message, struct err *e)
+{
+    unsigned fetch = message->consumer;
+    uint64_t tag = message->tag;
+    bool oldest = message->previous == NULL;
+
+    if (q->fetches[fetch].out > 0)
+        q->fetches[fetch].out--;
+    d->held -= message->size;
+    mailbox_remove(&q->mailbox, message);
+    if (d->broker == NULL)
+        return true;
+    /* A consumer that is to bring no more than it has ends before there is room for another message. */
+    if (fetch != 0 && !deliver_close_fetch(d, q, fetch, e))
         return false;
-    deliver_forget_deliveries(q);
-    if (q->mailbox.subscription_count == 0)
-        deliver_forget_queue(d, q);
+    if (!oldest)
+        return broker_ack(d->broker, q->channel, tag, false, e);
+    q->acknowledge = tag; /* tags grow with the order of messages: it stands for all before it, which are gone */
     return true;
 }
 
-/* Nobody reads this queue any more. */
-bool deliver_leave(struct deliver *d, struct queue *q, struct err *e)
+bool deliver_flush_acknowledgements(struct deliver *d, struct queue *q, struct err *e)
 {
-    if (q->leaving)
-        return true;
-    if (!q->consuming) {
-        deliver_forget_queue(d, q);
-        return true;
-    }
-    for (unsigned i = 0; i < FETCHES_MAX; i++)
-        if (!close_fetch(d, q, i, e))
-            return false;
-    q->leaving = true;
-    for (struct mailbox_message *m = q->mailbox.first; m != NULL; m = m->next)
-        if (q->kind == DELIVER_EVENT && m->done != 0 && !publish_remainder(d, q, m, e))
-            return false;
-    return finish_leaving(d, q, e);
-}
+    uint64_t tag = q->acknowledge;
 
-bool deliver_put_back_confirmed(struct deliver *d, const struct broker_event *ev, struct err *e)
-{
-    for (unsigned i = 0; i < PUT_BACKS_MAX; i++) {
-        struct put_back *back = &d->put_backs[i];
-        struct queue *q;
-        bool stored;
-
-        if (back->tag == 0 || !(back->tag == ev->tag || (ev->multiple && back->tag < ev->tag)))
-            continue;
-        q = d->queues[back->channel - FIRST_QUEUE_CHANNEL];
-        stored = ev->positive && !back->returned;
-        back->tag = 0;
-        q->put_backs--;
-        /* Not stored: the original stays unacknowledged and comes back whole. */
-        if ((stored && !broker_ack(d->broker, back->channel, back->message_tag, false, e)) || !finish_leaving(d, q, e))
-            return false;
-    }
-    return true;
+    q->acknowledge = 0;
+    return tag == 0 || broker_ack(d->broker, q->channel, tag, true, e);
 }
