@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The front under clients of every kind: other people's STOMP library, three versions, slow, silent and hostile peers, lost siblings.
+"""The front under peers of every kind: who gets in, refusals, slow, silent and hostile ones, lost siblings. Other people's STOMP
+clients: tests/interop/test_stomp_clients.py.
 
 Time limits are tested on a second coffre-ingest of the same vault, whose configuration has short ones.
 """
@@ -11,7 +12,6 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-import stomp
 from coffre import *
 
 IN, OUT, ARCHIVE = f"/queue/Event.{VAULT}.In", f"/queue/Event.{VAULT}.Out", f"/queue/Archive.{VAULT}.Out"
@@ -95,55 +95,6 @@ def raw(data, who="sensor-1", at=None):
     s = Stomp(who, at=at, connect=False)
     s.write(data)
     return s
-
-
-# ---- other people's client ----------------------------------------------------------------------------
-
-class Listener(stomp.ConnectionListener):
-    def __init__(self):
-        self.frames, self.there = [], threading.Condition()
-
-    def note(self, kind, frame):
-        with self.there:
-            self.frames.append((kind, frame.headers, frame.body))
-            self.there.notify_all()
-
-    def on_receipt(self, frame): self.note("RECEIPT", frame)
-    def on_message(self, frame): self.note("MESSAGE", frame)
-    def on_error(self, frame): self.note("ERROR", frame)
-
-    def wait_for(self, match, seconds=60):
-        with self.there:
-            assert self.there.wait_for(lambda: any(match(f) for f in self.frames), seconds), self.frames
-            return [f for f in self.frames if match(f)][0]
-
-
-def test_python3_stomp_deposits_in_every_version():
-    for kind in (stomp.StompConnection10, stomp.StompConnection11, stomp.StompConnection12):
-        more = {} if kind is stomp.StompConnection10 else {"heartbeats": (2000, 2000)}
-        client = kind([("localhost", port("STOMP"))], **more)
-        client.set_ssl([("localhost", port("STOMP"))], key_file=str(PKI / "sensor-2.key"), cert_file=str(PKI / "sensor-2.pem"),
-                       ca_certs=str(PKI / "trust.pem"))
-        listener = Listener()
-        client.set_listener("", listener)
-        client.connect(wait=True)
-        body, name = event(f"python3-stomp {kind.__name__}"), unique("SOFUN:BETKUP")
-        client.subscribe(OUT, id="1", ack="client-individual")
-        client.begin("t-1")
-        client.send(IN, body.decode(), transaction="t-1", headers={"ClientId": name, "Digest": digest(body), "DigestAlgo": "SHA-256",
-                                                                     "Timestamp": "1769857200000"})
-        client.commit("t-1", headers={"receipt": "c-1"}) if kind is not stomp.StompConnection10 else client.commit("t-1", receipt="c-1")
-        listener.wait_for(lambda f: f[0] == "RECEIPT" and f[1]["receipt-id"] == "c-1")
-        _, headers, _ = listener.wait_for(lambda f: f[0] == "MESSAGE" and f[1]["ClientId"] == name)
-        assert headers["CFJLStatus"] == "CFJL_OK", headers
-        if kind is stomp.StompConnection12:
-            client.ack(headers["ack"])
-        elif kind is stomp.StompConnection11:
-            client.ack(headers["message-id"], "1")
-        else:
-            client.ack(headers["message-id"])
-        client.disconnect(receipt="bye")
-        listener.wait_for(lambda f: f[0] == "RECEIPT" and f[1]["receipt-id"] == "bye")
 
 
 # ---- who gets in ---------------------------------------------------------------------------------------
