@@ -2,13 +2,23 @@
 
 rabbitmq_programs=$(ls -d /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin 2>/dev/null | sort -V | tail -n 1)
 
+rabbitmq_definitions() { sed "s|@N@|$VAULT|g" "$here/rabbitmq/definitions.json"; }
+
+# A node reads its definitions when it starts; one that runs already is told what is new in them.
+rabbitmq_renew() {
+    local file=$home/rabbitmq/definitions.json
+    rabbitmq_definitions | cmp -s - "$file" && return
+    rabbitmq_definitions | write_file "$file.next" 600
+    rabbitmq_control -q import_definitions "$file.next" && as_user mv -f "$file.next" "$file"
+}
+
 rabbitmq_configure() {
     local dir=$home/rabbitmq
     as_user mkdir -p "$dir/data"
     as_user chmod 700 "$dir"
     sed -e "s|@PKI@|$home/pki|g" -e "s|@DEFINITIONS@|$dir/definitions.json|" -e "s|@LISTEN@|127.0.0.1:$PORT_AMQPS|" \
         "$here/rabbitmq/rabbitmq.conf" | write_file "$dir/rabbitmq.conf" 600
-    sed "s|@N@|$VAULT|g" "$here/rabbitmq/definitions.json" | write_file "$dir/definitions.json" 600
+    rabbitmq_definitions | write_file "$dir/definitions.json" 600
     write_file "$dir/enabled_plugins" 600 <<<'[rabbitmq_auth_mechanism_ssl].'
 }
 
@@ -23,7 +33,10 @@ rabbitmq_environment() {
 }
 
 rabbitmq_up() {
-    alive rabbitmq >/dev/null && return
+    if alive rabbitmq >/dev/null; then
+        rabbitmq_renew
+        return
+    fi
     [ -n "$rabbitmq_programs" ] || fail "RabbitMQ is not installed: deploy/install-packages.sh"
     rabbitmq_environment
     rabbitmq_configure

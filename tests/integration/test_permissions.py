@@ -106,6 +106,7 @@ def may(who, act):
 
 
 IN, OUT, ARCHIVE = f"Event.{VAULT}.In", f"Event.{VAULT}.Out", f"Archive.{VAULT}.Out"
+REPLY = f"Event.{VAULT}.Reply."
 
 
 def publish(exchange, key=""):
@@ -118,6 +119,18 @@ def get(queue):
 
 def declare(queue):
     return lambda channel: channel.queue_declare(queue, durable=True)
+
+
+def temporary(queue):
+    return lambda channel: channel.queue_declare(queue, exclusive=True, auto_delete=True)
+
+
+def bound(queue, exchange, key):
+    def act(channel):
+        temporary(queue)(channel)
+        channel.queue_bind(queue, exchange, key)
+        channel.basic_get(queue, auto_ack=True)
+    return act
 
 
 def test_only_certificates_of_the_vault_enter_and_no_password_does():
@@ -156,6 +169,15 @@ def test_broker_identities_cannot_do_what_is_not_theirs():
         ("coffre-exporter", "declare queues", declare("mine")),
         ("coffre-ingest", "publish archive notices", publish(ARCHIVE)),
         ("coffre-ingest", "declare other queues", declare("mine")),
+        ("coffre-ingest", "declare a temporary queue by another name", temporary(REPLY + "0" * 31)),
+        ("coffre-ingest", "declare a temporary queue by a longer name", temporary(REPLY + "0" * 33)),
+        ("coffre-ingest", "declare a temporary queue that is no digest", temporary(REPLY + "G" * 32)),
+        ("coffre-ingest", "declare another vault's temporary queue", temporary(f"Event.{int(VAULT) + 1}.Reply." + "0" * 32)),
+        ("coffre-ingest", "let the broker choose a name", temporary("")),
+        ("coffre-ingest", "publish to a temporary queue by the default exchange", publish("", REPLY + "0" * 32)),
+        ("coffre-ingest", "read deposits in a temporary queue", bound(REPLY + "0" * 32, "amq.rabbitmq.trace", "#")),
+        ("coffre-sealer", "declare a temporary queue", temporary(REPLY + "0" * 32)),
+        ("coffre-exporter", "declare a temporary queue", temporary(REPLY + "0" * 32)),
         ("coffre-ingest", "delete the queue of deposits", lambda channel: channel.queue_delete(IN)),
         ("coffre-ingest", "delete an exchange", lambda channel: channel.exchange_delete(OUT)),
     ]:
@@ -165,6 +187,7 @@ def test_broker_identities_cannot_do_what_is_not_theirs():
 def test_broker_identities_can_do_what_is_theirs():
     assert may("coffre-sealer", lambda channel: channel.exchange_declare(ARCHIVE, passive=True))
     assert may("coffre-ingest", lambda channel: channel.queue_declare(IN, passive=True))
+    assert may("coffre-ingest", bound(REPLY + "0123456789abcdef" * 2, OUT, "reply." + "0123456789abcdef" * 2))
 
 
 run(globals())
