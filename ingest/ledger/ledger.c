@@ -179,13 +179,15 @@ static void trim(struct ledger *l)
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
         ledger_part_clear(&l->parts[i]);
     ledger_messages_drop(l);
+    if (l->reply_count == 0)
+        ledger_replies_drop(l);
     malloc_trim(0);
     l->trimmed = l->figures.batches;
 }
 
 static void report(struct ledger *l)
 {
-    char text[700];
+    char text[1000];
     uint64_t now = ledger_now();
 
     if (now - l->reported_at < REPORT_MS)
@@ -196,10 +198,11 @@ static void report(struct ledger *l)
     l->reported_batches = l->figures.batches;
     snprintf(text, sizeof(text),
              "coffre_events_total %" PRIu64 "\ncoffre_duplicates_total %" PRIu64 "\ncoffre_invalid_total %" PRIu64
-             "\ncoffre_packs_parked_total %" PRIu64 "\ncoffre_ledger_batches_total %" PRIu64
+             "\ncoffre_packs_parked_total %" PRIu64 "\ncoffre_replies_total %" PRIu64 "\ncoffre_replies_dropped_total %" PRIu64
+             "\ncoffre_ledger_batches_total %" PRIu64
              "\ncoffre_ledger_transactions_total %" PRIu64 "\ncoffre_ledger_active %d\ncoffre_next_serial %" PRIu64
              "\ncoffre_open_lot %" PRIu64 "\n",
-             l->figures.events, l->figures.duplicates, l->figures.invalid, l->figures.parked, l->figures.batches,
+             l->figures.events, l->figures.duplicates, l->figures.invalid, l->figures.parked, l->figures.replies, l->figures.replies_dropped, l->figures.batches,
              l->figures.transactions, l->fenced ? 1 : 0, l->head.next_serial, l->head.lot);
     role_metrics(l->self, text);
     if (l->fenced)
@@ -235,6 +238,7 @@ static bool open_session(struct ledger *l, struct err *e)
 static void close_session(struct ledger *l)
 {
     ledger_messages_drop(l);
+    ledger_replies_drop(l);
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
         ledger_part_reset(&l->parts[i]);
     for (unsigned i = 0; i < LEDGER_BATCHES; i++) {
@@ -307,7 +311,7 @@ static int patience(struct ledger *l)
 
             left = wait < left ? wait : left;
         }
-    return (int)left;
+    return (int)(l->reply_count != 0 && left > 20 ? 20 : left);
 }
 
 static bool wait_for_something(struct ledger *l)

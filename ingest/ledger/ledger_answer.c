@@ -98,10 +98,15 @@ bool ledger_roster(struct ledger *l, struct err *e)
 /* --- answers
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static void put_answer(struct wire_writer *w, const struct batch_entry *entry)
+void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, bool reply)
 {
     char hex[DIGEST_HEX_MAX];
     struct pack_answer a = {.client_id = entry->d.client_id, .digest_algo = entry->d.digest_algo};
+
+    if (reply) {
+        a.has_correlation = true;
+        a.correlation = entry->d.correlation;
+    }
 
     if (entry->kind == BATCH_INVALID) {
         a.status = PACK_INVALID;
@@ -141,7 +146,7 @@ static bool answer_depositor(struct ledger *l, struct ledger_batch *b, size_t fi
     for (size_t i = first; i < b->count; i++) {
         if (b->entries[i].d.depositor != depositor || b->entries[i].answered)
             continue;
-        put_answer(&w, &b->entries[i]);
+        ledger_put_answer(&w, &b->entries[i], false);
         b->entries[i].answered = true;
     }
     ok = wire_ok(&w, "answers", e) && pack_seal(l->writer, PACK_ANSWERS, buf_slice(&plain), &m->body, e);
@@ -160,6 +165,7 @@ bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e)
         m->body = b->parked[i];
         b->parked[i] = (struct buf){0};
     }
+    ledger_reply(l, b);
     return true;
 }
 
@@ -264,7 +270,7 @@ static bool take_events(struct ledger *l, struct err *e)
             on_return(l, &ev);
             break;
         case BROKER_CHANNEL_CLOSED:
-            if (ev.channel == CHANNEL_PUBLISH)
+            if (ev.channel == CHANNEL_PUBLISH || ev.channel == CHANNEL_REPLY)
                 return err_set(e, ERR_RETRY, "RabbitMQ closed the channel of answers: %s", ev.text);
             break;
         case BROKER_BLOCKED:
@@ -299,7 +305,7 @@ static bool acknowledge(struct ledger *l, struct err *e)
 
 bool ledger_publish(struct ledger *l, struct err *e)
 {
-    return publish_due(l, e) && take_events(l, e) && acknowledge(l, e);
+    return publish_due(l, e) && ledger_reply_publish(l, e) && take_events(l, e) && acknowledge(l, e);
 }
 
 void ledger_messages_drop(struct ledger *l)

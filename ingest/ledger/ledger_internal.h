@@ -35,6 +35,10 @@ enum {
     CHANNEL_CONSUME = 1, /* on the consuming connection */
     CHANNEL_DECLARE = 1, /* on the publishing one: errors of declarations close this channel only */
     CHANNEL_PUBLISH = 2,
+    CHANNEL_REPLY = 3, /* no confirms */
+
+    LEDGER_REPLY_BYTES = 64 << 10,   /* a message to a temporary queue is ended at that size */
+    LEDGER_REPLIES_BYTES = 16 << 20, /* of replies that RabbitMQ does not take: more are dropped */
 };
 
 enum ledger_batch_state {
@@ -112,6 +116,12 @@ struct ledger_message {
     bool returned;
 };
 
+/* A message to a temporary queue, not yet sent. */
+struct ledger_reply {
+    char key[PACK_REPLY_KEY_SIZE];
+    struct buf body;
+};
+
 struct ledger {
     struct role *self;
     const struct settings *settings;
@@ -158,12 +168,15 @@ struct ledger {
     uint64_t consumer_polled;
     struct ledger_message *messages; /* owned */
     unsigned message_count, message_capacity;
+    struct ledger_reply *replies; /* owned, oldest first */
+    unsigned reply_count, reply_capacity;
+    size_t reply_bytes;
     uint32_t *declared; /* owned; depositors whose queues are there */
     unsigned declared_count;
     uint64_t roster_next;
     /* Figures. */
     struct {
-        uint64_t events, duplicates, invalid, parked, batches, transactions, sessions;
+        uint64_t events, duplicates, invalid, parked, batches, transactions, sessions, replies, replies_dropped;
     } figures;
     uint64_t reported_at, reported_batches, trimmed;
 };
@@ -203,5 +216,12 @@ MUST_CHECK bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct e
 MUST_CHECK bool ledger_publish(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_roster(struct ledger *l, struct err *e);
 void ledger_messages_drop(struct ledger *l);
+/* The answer to an entry as a framed record; `reply`: with the deposit's correlation, for a temporary queue. */
+void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, bool reply);
+
+/* ledger_reply.c: answers to temporary queues. */
+void ledger_reply(struct ledger *l, const struct ledger_batch *b);
+MUST_CHECK bool ledger_reply_publish(struct ledger *l, struct err *e);
+void ledger_replies_drop(struct ledger *l);
 
 #endif
