@@ -4,7 +4,7 @@ OPENWIRE_CODEC_OBJS = ingest/openwire/table.o ingest/openwire/read.o ingest/open
 # What fronts, tests and coffre-deposit share: codecs and sessions, all pure.
 STOMP_OBJS = ingest/stomp/stomp.o ingest/stomp/stomp_names.o ingest/stomp/stomp_write.o
 OPENWIRE_SESSION_OBJS = ingest/openwire/openwire_session.o ingest/openwire/openwire_answer.o ingest/openwire/openwire_connection.o \
-	ingest/openwire/openwire_produce.o ingest/openwire/openwire_consume.o ingest/openwire/openwire_dispatch.o ingest/openwire/openwire_acknowledge.o \
+	ingest/openwire/openwire_produce.o ingest/openwire/openwire_consume.o ingest/openwire/openwire_dispatch.o ingest/openwire/openwire_acknowledge.o ingest/openwire/openwire_transact.o \
 	ingest/openwire/openwire_temporary.o ingest/openwire/openwire_register.o
 OPENWIRE_OBJS = $(OPENWIRE_CODEC_OBJS) $(OPENWIRE_SESSION_OBJS)
 SESSION_OBJS = ingest/session/session.o ingest/session/deposits.o ingest/session/deliveries.o ingest/session/label.o \

@@ -14,8 +14,9 @@ struct delivery *deliveries_add(struct session *s, struct subscription *sub, uin
 {
     struct delivery *d;
 
-    if (sub->count >= sub->most) {
-        /* More than was asked for: not taken, so that memory stays bounded whatever the sibling does. */
+    /* More than was asked for, or a peer that does not read: not taken, so that memory stays bounded whatever others do. */
+    if (sub->count - sub->granted >= sub->credit || s->out->len >= SESSION_OUT_HIGH) {
+        sub->starved += sub->count - sub->granted < sub->credit;
         s->ops->settle(s->ctx, sub->key, delivery, SESSION_UNSEEN, false);
         return NULL;
     }
@@ -47,6 +48,29 @@ size_t deliveries_up_to(const struct subscription *sub, uint64_t n)
     return low;
 }
 
+void deliveries_grant(struct session *s, struct subscription *sub, size_t count)
+{
+    size_t granted = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (!deliveries_nth(sub, i)->credited) {
+            deliveries_nth(sub, i)->credited = true;
+            granted++;
+        }
+    sub->granted += granted;
+    if (granted != 0)
+        s->ops->credit(s->ctx, sub->key, (int32_t)granted);
+}
+
+void deliveries_replenish(struct session *s)
+{
+    for (unsigned k = 0; k < s->subscription_count; k++)
+        if (s->subscriptions[k]->starved != 0) {
+            s->ops->credit(s->ctx, s->subscriptions[k]->key, (int32_t)s->subscriptions[k]->starved);
+            s->subscriptions[k]->starved = 0;
+        }
+}
+
 /* Acknowledging in order costs nothing: only the beginning moves. */
 static void take_away(struct subscription *sub, size_t i)
 {
@@ -58,8 +82,9 @@ static void take_away(struct subscription *sub, size_t i)
         sub->first = 0;
 }
 
-static void give_back(struct session *s, const struct subscription *sub, const struct delivery *d, enum session_outcome outcome)
+static void give_back(struct session *s, struct subscription *sub, const struct delivery *d, enum session_outcome outcome)
 {
+    sub->granted -= d->credited;
     s->ops->settle(s->ctx, sub->key, d->delivery, outcome, !d->credited);
     s->counts.acks++;
 }
@@ -184,7 +209,8 @@ void session_resubscribe(struct session *s)
         struct err e = {0};
 
         s->ops->unsubscribe(s->ctx, sub->key);
-        sub->first = sub->count = 0;
+        sub->first = sub->count = sub->granted = 0;
+        sub->starved = 0;
         if (!ask(s, sub, &e)) {
             session_fail(s, SESSION_UNAVAILABLE, e.text);
             return;

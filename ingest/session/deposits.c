@@ -77,6 +77,8 @@ static void settle(struct session *s, struct pending *p)
         s->pending.first = (s->pending.first + 1) & (s->pending.capacity - 1);
         s->pending.count--;
     }
+    if (s->pending.count == 0 && s->end == SESSION_OPEN && s->protocol->unpended != NULL)
+        s->protocol->unpended(s);
 }
 
 void session_confirmed(struct session *s, uint64_t ticket)

@@ -142,6 +142,8 @@ void session_written(struct session *s, uint64_t total, struct session_time t)
     s->sent = t.now;
     if (s->protocol->written != NULL)
         s->protocol->written(s);
+    if (s->out->len <= SESSION_OUT_LOW)
+        deliveries_replenish(s);
 }
 
 void session_stalled(struct session *s, const char *reason)

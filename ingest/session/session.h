@@ -14,6 +14,8 @@ enum {
     SESSION_CREDIT_DEFAULT = 1000, /* unacknowledged deliveries of a subscription that does not say */
     SESSION_CREDIT_MAX = 10000,
     SESSION_NAME_MAX = 512,        /* bytes of the name of a connection or of a temporary queue */
+    SESSION_OUT_HIGH = 1 << 20,    /* bytes not yet written, above which deliveries are given back … */
+    SESSION_OUT_LOW = 256 * 1024,  /* … until so few are left */
 };
 
 /* Event.<N>.Out, Archive.<N>.Out, a temporary queue. */

@@ -58,8 +58,9 @@ struct subscription {
     uint64_t key; /* ops->subscribe: never used twice */
     enum session_queue queue;
     struct label name;   /* of a temporary queue */
-    uint32_t credit;     /* asked for with subscribe */
-    size_t most;         /* deliveries unacknowledged at once; more are not taken */
+    uint32_t credit;     /* deliveries unacknowledged at once, those granted apart; more are not taken */
+    uint32_t starved;    /* given back because the peer does not read; taken again when it does */
+    size_t granted;      /* of those below: their credit was given back already */
     struct delivery *at; /* owned; sorted by n */
     size_t first, count, capacity;
 };
@@ -114,6 +115,7 @@ struct session_protocol {
     void (*tick)(struct session *s, struct session_time t); /* may be NULL */
     void (*trim)(struct session *s);                   /* may be NULL */
     void (*written)(struct session *s);                /* may be NULL */
+    void (*unpended)(struct session *s);               /* nothing is pending any more. May be NULL */
     void (*answer)(struct session *s, struct subscription *sub, uint64_t delivery, const struct pack_answer *a, struct session_time t);
     void (*archive)(struct session *s, struct subscription *sub, uint64_t delivery, unsigned redeliveries,
                     const struct pack_archive *a, struct session_time t);
@@ -158,7 +160,7 @@ void session_free_deposits(struct session *s);
 void session_trim_deposits(struct session *s);
 
 /* ---- deliveries.c ------------------------------------------------------------------------ */
-/* Takes over `sub` (protocol's own, with queue, credit, most and name set) once subscribed. ERR_INPUT: too many; ERR_RETRY. */
+/* Takes over `sub` (protocol's own, with queue, credit and name set) once subscribed. ERR_INPUT: too many; ERR_RETRY. */
 MUST_CHECK bool session_subscribe(struct session *s, struct subscription *sub, struct err *e);
 /* Its unacknowledged deliveries go back; frees it. */
 void session_unsubscribe(struct session *s, struct subscription *sub);
@@ -166,11 +168,15 @@ void session_free_subscriptions(struct session *s);
 void session_trim_subscriptions(struct session *s);
 struct subscription *session_find_subscription(const struct session *s, uint64_t key);
 
-/* One more delivery; NULL: it is over `most`, and was given back. */
+/* One more delivery; NULL: it is over the credit, or the peer has too much to read already, and was given back. */
 struct delivery *deliveries_add(struct session *s, struct subscription *sub, uint64_t delivery, uint64_t n);
 struct delivery *deliveries_nth(const struct subscription *sub, size_t i);
 /* How many have an n of at most this. */
 size_t deliveries_up_to(const struct subscription *sub, uint64_t n);
+/* The first `count` will not be acknowledged for a while: others may come in their place now. */
+void deliveries_grant(struct session *s, struct subscription *sub, size_t count);
+/* Output was written: what was given back for want of room may come. */
+void deliveries_replenish(struct session *s);
 /* The ith is done with, and forgotten. Gives its credit back unless that was done already. */
 void deliveries_settle(struct session *s, struct subscription *sub, size_t i, enum session_outcome outcome);
 /* The same now, or when its transaction (may be NULL) is committed; false: it stays, for that or for another transaction. */

@@ -101,7 +101,6 @@ bool stomp_session_subscribe(struct stomp_session *s, const struct stomp_frame *
         return stomp_session_error(s, f, SESSION_PROTOCOL, "selectors are not available: a depositor gets all its own messages");
     if (find_named(s, name_of(f)) != NULL)
         return stomp_session_error(s, f, SESSION_PROTOCOL, "STOMP 1.2 \"SUBSCRIBE id Header\": a subscription of that id exists already");
-    sub.base.most = sub.base.credit;
     made = mem_alloc(sizeof *made);
     *made = sub;
     if (!session_subscribe(&s->base, &made->base, &e)) {
