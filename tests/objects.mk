@@ -114,3 +114,8 @@ test_openwire_OBJS = tests/unit/test_openwire.o tests/openwire/equal.o $(OPENWIR
 test_openwire_LIBS = -lcmocka
 test_openwire_parts_OBJS = tests/unit/test_openwire_parts.o $(OPENWIRE_CODEC_OBJS)
 test_openwire_parts_LIBS = -lcmocka
+TEST_PROGRAMS += coffre-test-openwire
+coffre-test-openwire_OBJS = tests/openwire/main.o tests/openwire/capture.o tests/openwire/tight.o tests/openwire/equal.o \
+	tests/openwire/show.o tests/openwire/corpus.o $(OPENWIRE_CODEC_OBJS) $(STOMP_OBJS)
+FUZZERS += fuzz_openwire
+fuzz_openwire_OBJS = tests/fuzz/fuzz_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)

@@ -267,12 +267,13 @@ static bool read_fields(struct reader *r, const struct openwire_row *row, struct
 bool openwire_read(struct slice frame, unsigned version, struct openwire_arena *arena, const struct openwire_object **object,
                    struct err *e)
 {
-    struct reader r = {frame.at, frame.at, frame.at + frame.len, arena, version, 0, e};
+    struct reader r = {.begin = frame.at, .at = frame.at, .arena = arena, .version = version, .e = e};
     struct place p = {NULL, NULL};
 
     arena->used = 0;
     if (frame.len == 0)
         return err_set(e, ERR_INPUT, "OpenWire %u: a frame without a type at byte %d", version, SIZE_BYTES);
+    r.end = frame.at + frame.len;
     if (!openwire_may_hold(OPENWIRE_OF_ANYTHING, *r.at))
         return err_set(e, ERR_INPUT, "OpenWire %u: unknown type %u at byte %d", version, *r.at, SIZE_BYTES);
     p.row = openwire_row(*r.at++);

@@ -8,12 +8,13 @@ enum { SURROGATE_LEAD = 0xed, NUL_LEAD = 0xc0 };
 
 bool openwire_text_is_plain(struct slice modified)
 {
-    const uint8_t *at = modified.at, *end = at + modified.len;
+    const uint8_t *at = modified.at, *end;
 
     if (modified.len == 0)
         return true;
     if (memchr(at, NUL_LEAD, modified.len) != NULL)
         return false;
+    end = at + modified.len;
     while ((at = memchr(at, SURROGATE_LEAD, (size_t)(end - at))) != NULL) {
         if (++at == end)
             return true;
@@ -68,7 +69,7 @@ static void put_4(uint8_t *out, uint32_t c)
 
 size_t openwire_text_decode_into(struct slice in, uint8_t *out)
 {
-    const uint8_t *at = in.at, *end = at + in.len;
+    const uint8_t *at = in.at, *end = in.len == 0 ? at : at + in.len;
     uint8_t *began = out;
 
     while (at < end) {
