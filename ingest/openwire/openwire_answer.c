@@ -14,6 +14,23 @@ enum openwire_verdict openwire_refuse(struct openwire_refusal *r, enum openwire_
     return OPENWIRE_REFUSED;
 }
 
+const char *openwire_name(const struct openwire_object *destination, char text[OPENWIRE_NAMED])
+{
+    static const char *const kinds[] = {"queue", "topic", "temporary queue", "temporary topic"};
+    struct slice name;
+    size_t n;
+
+    if (destination == NULL)
+        return "no destination";
+    name = openwire_get_bytes(destination, OPENWIRE_DESTINATION_PHYSICAL_NAME);
+    n = (size_t)snprintf(text, OPENWIRE_NAMED, "%s \"", kinds[destination->type - OPENWIRE_QUEUE]);
+    for (size_t i = 0; i < name.len && n < OPENWIRE_NAMED - 2; i++)
+        text[n++] = name.at[i] >= ' ' && name.at[i] < 0x7f && name.at[i] != '"' ? (char)name.at[i] : '?';
+    text[n++] = '"';
+    text[n] = '\0';
+    return text;
+}
+
 void openwire_say(struct openwire_session *s, const struct openwire_object *o)
 {
     struct err e = {0};

@@ -24,6 +24,7 @@ static bool find_queue(const struct openwire_session *s, const struct openwire_o
                        struct openwire_refusal *r)
 {
     struct slice name = destination == NULL ? slice_of(NULL, 0) : openwire_get_bytes(destination, OPENWIRE_DESTINATION_PHYSICAL_NAME);
+    char named[OPENWIRE_NAMED];
 
     if (destination != NULL && destination->type == OPENWIRE_QUEUE && slice_is(name, s->base.rules->queue_out)) {
         sub->queue = SESSION_EVENTS;
@@ -39,8 +40,8 @@ static bool find_queue(const struct openwire_session *s, const struct openwire_o
         label_set(&sub->name, name);
         return true;
     }
-    openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "consumers read queue %s, queue %s or a temporary queue of their own connection",
-                    s->base.rules->queue_out, s->base.rules->queue_archive);
+    openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: consumers read queue %s, queue %s or a temporary queue of their own connection",
+                    openwire_name(destination, named), s->base.rules->queue_out, s->base.rules->queue_archive);
     return false;
 }
 

@@ -13,10 +13,13 @@ enum { CORRELATION_MAX = 1024, MESSAGE_SIZE_BASE = 1024 /* ActiveMQ's Message.DE
 /* Topics, composite names ("A,B") and wildcards are none of ours either, and get the same answer. */
 static bool is_intake(const struct openwire_session *s, const struct openwire_object *destination, struct openwire_refusal *r)
 {
+    char named[OPENWIRE_NAMED];
+
     if (destination != NULL && destination->type == OPENWIRE_QUEUE &&
         slice_is(openwire_get_bytes(destination, OPENWIRE_DESTINATION_PHYSICAL_NAME), s->base.rules->queue_in))
         return true;
-    openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "messages go to queue %s only", s->base.rules->queue_in);
+    openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: messages go to queue %s only", openwire_name(destination, named),
+                    s->base.rules->queue_in);
     return false;
 }
 
@@ -150,6 +153,7 @@ static bool read_reply(const struct openwire_session *s, const struct openwire_o
 {
     const struct openwire_object *to = openwire_get_object(o, OPENWIRE_MESSAGE_REPLY_TO);
     struct slice name, own = label_slice(&s->connection);
+    char named[OPENWIRE_NAMED];
 
     if (to == NULL)
         return true;
@@ -159,7 +163,8 @@ static bool read_reply(const struct openwire_session *s, const struct openwire_o
     if (to->type != OPENWIRE_TEMP_QUEUE || name.len == 0 || name.len > SESSION_NAME_MAX ||
         (name.len > own.len && memcmp(name.at, own.at, own.len) == 0 && name.at[own.len] == ':' &&
          openwire_find_temporary(s, name) == NULL)) {
-        openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "JMSReplyTo is a temporary queue that exists, or %s", s->base.rules->queue_out);
+        openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "JMSReplyTo is %s: a temporary queue that exists, or %s, is needed",
+                        openwire_name(to, named), s->base.rules->queue_out);
         return false;
     }
     d->asks_reply = true;

@@ -98,6 +98,9 @@ static inline struct openwire_session *openwire_self(struct session *s)
 /* Returns OPENWIRE_REFUSED, so that it can end a chain. */
 enum openwire_verdict openwire_refuse(struct openwire_refusal *r, enum openwire_exception class, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+/* A destination in words for a refusal, "topic x": printable, cut to fit; in `text`. NULL: "no destination". */
+enum { OPENWIRE_NAMED = 120 };
+const char *openwire_name(const struct openwire_object *destination, char text[OPENWIRE_NAMED]);
 /* Appends a frame; a peer that leaves no room for it ends. */
 void openwire_say(struct openwire_session *s, const struct openwire_object *o);
 void openwire_respond(struct openwire_session *s, uint32_t command);

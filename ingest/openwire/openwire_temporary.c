@@ -70,11 +70,14 @@ enum openwire_verdict openwire_destination(struct openwire_session *s, const str
     struct slice name = destination == NULL ? slice_of(NULL, 0) : openwire_get_bytes(destination, OPENWIRE_DESTINATION_PHYSICAL_NAME);
     uint64_t operation = openwire_get_number(o, OPENWIRE_DESTINATION_INFO_OPERATION);
     struct openwire_consumer *c;
+    char named[OPENWIRE_NAMED];
 
     if (destination == NULL || destination->type != OPENWIRE_TEMP_QUEUE)
-        return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "only temporary queues are made and removed");
+        return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: only temporary queues are made and removed",
+                               openwire_name(destination, named));
     if (!may(s, name))
-        return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "a temporary queue is named after the connection that makes it");
+        return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: a temporary queue is named after the connection that makes it",
+                               openwire_name(destination, named));
     if (operation == ADD)
         return add(s, o, name, r);
     if (operation != REMOVE)
