@@ -93,7 +93,7 @@ everything_down() {
 }
 
 where() {
-    say "sensors:    stomp+tls://localhost:$PORT_STOMP   (certificates in $RUN_DIR/pki, trust $RUN_DIR/pki/trust.pem)"
+    say "sensors:    failover:(ssl://localhost:$PORT_STOMP) for JMS, localhost:$PORT_STOMP over TLS for STOMP   (certificates in $RUN_DIR/pki, trust $RUN_DIR/pki/trust.pem)"
     say "regulator:  https://localhost:$PORT_HTTPS       (reader-1)"
     say "logs:       $RUN_DIR/log/"
 }
