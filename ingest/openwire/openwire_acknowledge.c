@@ -8,10 +8,8 @@ enum { DELIVERED = 0, POISON = 1, STANDARD = 2, REDELIVERED = 3, INDIVIDUAL = 4,
 static uint64_t number_of(const struct openwire_session *s, const struct openwire_object *id)
 {
     const struct openwire_object *producer = id == NULL ? NULL : openwire_get_object(id, OPENWIRE_MESSAGE_ID_PRODUCER_ID);
-    char source[128];
 
-    return producer != NULL && slice_equal(openwire_get_bytes(producer, OPENWIRE_PRODUCER_ID_CONNECTION_ID),
-                                           openwire_message_source(s, source, sizeof source))
+    return producer != NULL && slice_is(openwire_get_bytes(producer, OPENWIRE_PRODUCER_ID_CONNECTION_ID), s->source)
                ? openwire_get_number(id, OPENWIRE_MESSAGE_ID_PRODUCER_SEQUENCE_ID)
                : 0;
 }

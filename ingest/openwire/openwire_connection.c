@@ -35,7 +35,8 @@ static enum openwire_verdict turn_away(struct openwire_session *s, const struct 
         snprintf(said, sizeof said, "coffre: %s", s->base.refusal_text);
     openwire_complain(s, o->response_required, o->command_id,
                       s->base.refusal == SESSION_DENIED || s->base.refusal == SESSION_REVOKED ? OPENWIRE_SECURITY : OPENWIRE_JMS, said);
-    s->refused_at = t.now;
+    if (s->refused_at == 0)
+        s->refused_at = t.now;
     s->base.partial_since = 0;
     return OPENWIRE_LATER;
 }
@@ -81,14 +82,14 @@ enum openwire_verdict openwire_add_session(struct openwire_session *s, const str
 
 /* ---- RemoveInfo -------------------------------------------------------------------------- */
 
-void openwire_disconnect(struct openwire_session *s)
+static void disconnect(struct openwire_session *s, int64_t seen)
 {
     if (!s->open)
         return;
     while (s->base.transaction_count != 0)
         session_transaction_abort(&s->base, s->base.transactions[s->base.transaction_count - 1]);
     while (s->consumers.count != 0)
-        openwire_remove_consumer(s, &s->consumers.at[s->consumers.count - 1], -1);
+        openwire_remove_consumer(s, &s->consumers.at[s->consumers.count - 1], seen);
     while (s->base.subscription_count != 0) /* temporary queues are left */
         session_unsubscribe(&s->base, s->base.subscriptions[s->base.subscription_count - 1]);
     s->producers.count = s->sessions.count = 0;
@@ -97,9 +98,9 @@ void openwire_disconnect(struct openwire_session *s)
 }
 
 /* close() of the client waits for this: async sends that went before are durable by then. */
-static enum openwire_verdict remove_connection(struct openwire_session *s, const struct openwire_object *o)
+static enum openwire_verdict remove_connection(struct openwire_session *s, const struct openwire_object *o, int64_t seen)
 {
-    openwire_disconnect(s);
+    disconnect(s, seen);
     if (s->base.pending.count == 0 || !o->response_required)
         return OPENWIRE_OK;
     s->owes = true;
@@ -134,7 +135,7 @@ enum openwire_verdict openwire_remove(struct openwire_session *s, const struct o
     if (!openwire_check_own(s, openwire_get_bytes(id, 0), "RemoveInfo: the id", r))
         return OPENWIRE_REFUSED;
     if (id->type == OPENWIRE_CONNECTION_ID)
-        return remove_connection(s, o);
+        return remove_connection(s, o, seen);
     if (id->type == OPENWIRE_SESSION_ID) {
         remove_session(s, (int64_t)openwire_get_number(id, OPENWIRE_SESSION_ID_VALUE), seen);
     } else if (id->type == OPENWIRE_CONSUMER_ID) {

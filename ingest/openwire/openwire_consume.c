@@ -167,10 +167,12 @@ void openwire_pulls_expire(struct openwire_session *s, uint64_t now)
 
         if (c == NULL || c->pulls == 0 || c->pull_until == 0 || now < c->pull_until)
             continue;
-        for (; c->pulls != 0; c->pulls--)
+        while (c->pulls != 0) {
+            c->pulls--;
             openwire_dispatch_nothing(s, c);
-        if (s->base.end != SESSION_OPEN)
-            return;
+            if (s->base.end != SESSION_OPEN)
+                return; /* and `c` is gone */
+        }
         change_credit(s, c, 0);
     }
 }

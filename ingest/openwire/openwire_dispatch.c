@@ -6,17 +6,6 @@
 
 enum { PRIORITY = 4 /* JMS 1.1, 3.4.10: the default */, PROPERTIES_SIZE = 4096 };
 
-/*
- * Ids of what is sent are unique in the world: the front's instance, the connection, a number that grows. A client that has been connected
- * elsewhere before takes none of them for a duplicate (ActiveMQ's message audit would drop it as poison).
- */
-struct slice openwire_message_source(const struct openwire_session *s, char *text, size_t size)
-{
-    int n = snprintf(text, size, "ID:coffre-%s-%s", s->base.rules->instance, s->base.name);
-
-    return slice_of(text, (size_t)n < size ? (size_t)n : size - 1);
-}
-
 static struct openwire_object consumer_id(const struct openwire_session *s, const struct openwire_consumer *c, struct openwire_value *v)
 {
     v[OPENWIRE_CONSUMER_ID_CONNECTION_ID] = openwire_bytes(label_slice(&s->connection));
@@ -56,9 +45,8 @@ static void dispatch(struct openwire_session *s, struct openwire_consumer *c, st
 {
     struct openwire_value consumer_value[OPENWIRE_COUNT_CONSUMER_ID];
     const struct openwire_object consumer = consumer_id(s, c, consumer_value);
-    char source[128];
     const struct openwire_value producer_value[OPENWIRE_COUNT_PRODUCER_ID] = {
-        [OPENWIRE_PRODUCER_ID_CONNECTION_ID] = openwire_bytes(openwire_message_source(s, source, sizeof source)),
+        [OPENWIRE_PRODUCER_ID_CONNECTION_ID] = openwire_bytes(slice_text(s->source)),
         [OPENWIRE_PRODUCER_ID_VALUE] = openwire_number(1),
         [OPENWIRE_PRODUCER_ID_SESSION_ID] = openwire_number(1),
     };

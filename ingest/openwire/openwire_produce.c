@@ -292,6 +292,8 @@ enum openwire_verdict openwire_send(struct openwire_session *s, const struct ope
         s->give_up = false;
         return openwire_refuse(r, OPENWIRE_RESOURCE_ALLOCATION, "queue unavailable, send again later: no room for more deposits");
     }
+    if (tx == NULL)
+        s->give_up = false;
     if (producer != NULL)
         verdict = take_message(s, o, tx, producer, t, r);
     if (verdict == OPENWIRE_REFUSED && tx != NULL)

@@ -13,8 +13,13 @@ static uint64_t frame_max(const struct session *s)
     return (uint64_t)s->rules->stomp.body_bytes + s->rules->stomp.header_bytes;
 }
 
+/*
+ * Ids of messages are unique in the world: the front's instance, the connection, a number that grows. A client that has been connected
+ * elsewhere before takes none of them for a duplicate (ActiveMQ's message audit would drop it as poison).
+ */
 static void open_openwire(struct session *s)
 {
+    snprintf(openwire_self(s)->source, sizeof openwire_self(s)->source, "ID:coffre-%s-%s", s->rules->instance, s->name);
     buf_init_secret(&openwire_self(s)->scratch, s->rules->stomp.body_bytes + 64);
     buf_init_secret(&openwire_self(s)->texts, frame_max(s));
 }
@@ -183,20 +188,24 @@ static enum openwire_verdict take_command(struct openwire_session *s, const stru
     return OPENWIRE_FATAL;
 }
 
+static void say_refused(struct openwire_session *s, bool response_required, uint32_t command, const struct openwire_refusal *r)
+{
+    char said[ERR_TEXT_MAX + 16];
+
+    snprintf(said, sizeof said, "coffre: %s", r->text);
+    openwire_complain(s, response_required, command, r->class, said);
+}
+
 /* Says what became of it. False: it comes again (blocked), or the session has ended. */
 static bool conclude(struct openwire_session *s, enum openwire_verdict verdict, bool response_required, uint32_t command,
                      const struct openwire_refusal *r)
 {
-    char said[ERR_TEXT_MAX + 16];
-
     if (s->base.end != SESSION_OPEN || verdict == OPENWIRE_BLOCKED)
         return false;
     if (verdict == OPENWIRE_OK && response_required)
         openwire_respond(s, command);
-    if (verdict == OPENWIRE_REFUSED || verdict == OPENWIRE_FATAL) {
-        snprintf(said, sizeof said, "coffre: %s", r->text);
-        openwire_complain(s, response_required, command, r->class, said);
-    }
+    if (verdict == OPENWIRE_REFUSED || verdict == OPENWIRE_FATAL)
+        say_refused(s, response_required, command, r);
     if (verdict == OPENWIRE_FATAL)
         session_end_with(&s->base, SESSION_PROTOCOL, r->text);
     return s->base.end == SESSION_OPEN;
@@ -226,7 +235,7 @@ static bool take_frame(struct openwire_session *s, struct slice in, struct sessi
     struct slice frame = slice_of(in.at + 4, in.len - 4);
     const struct openwire_object *o;
     struct openwire_refusal r;
-    struct openwire_arena arena;
+    struct openwire_arena arena __attribute__((uninitialized)); /* filled as it is used */
     struct err e;
 
     if (!s->negotiated)

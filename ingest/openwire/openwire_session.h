@@ -83,7 +83,8 @@ struct openwire_session {
     uint32_t owed;           /* its command id */
     struct label connection; /* ConnectionId */
     struct openwire_register sessions, producers, consumers;
-    uint64_t sequence;       /* of messages sent */
+    char source[64];         /* the ConnectionId inside the ids of messages that this session sends */
+    uint64_t sequence;       /* of those messages */
     uint64_t refused_at;     /* ConnectionInfo was refused, ms; 0: it was not */
     size_t skip;             /* bytes of an oversize frame still to come */
     struct buf scratch, texts; /* a content, properties, where they are not used as they came; wiped */
@@ -129,8 +130,6 @@ enum openwire_verdict openwire_connect(struct openwire_session *s, const struct 
                                        struct openwire_refusal *r);
 enum openwire_verdict openwire_add_session(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);
 enum openwire_verdict openwire_remove(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);
-/* Everything of the JMS connection ends. */
-void openwire_disconnect(struct openwire_session *s);
 
 /* ---- openwire_produce.c ------------------------------------------------------------------ */
 enum openwire_verdict openwire_add_producer(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);
@@ -174,8 +173,6 @@ void openwire_archive(struct session *s, struct subscription *sub, uint64_t deli
                       const struct pack_archive *a, struct session_time t);
 /* Tells a consumer that pulled that there is nothing. */
 void openwire_dispatch_nothing(struct openwire_session *s, const struct openwire_consumer *c);
-/* The ConnectionId inside the ids of messages that this session sends; in `text`. */
-struct slice openwire_message_source(const struct openwire_session *s, char *text, size_t size);
 
 /* ---- openwire_temporary.c ---------------------------------------------------------------- */
 enum openwire_verdict openwire_destination(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);

@@ -85,6 +85,7 @@ static enum openwire_verdict commit(struct openwire_session *s, const struct ope
         session_transaction_abort(&s->base, tx);
         return openwire_refuse(r, OPENWIRE_ROLLED_BACK, "queue unavailable, send again later: no room for more deposits");
     }
+    s->give_up = false;
     taken = session_transaction_commit(&s->base, tx, slice_of(&due, sizeof due), &settled, &e);
     if (!taken)
         return openwire_refuse(r, OPENWIRE_ROLLED_BACK, "%s", e.text);
