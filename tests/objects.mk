@@ -110,12 +110,12 @@ FUZZERS += fuzz_seal
 fuzz_seal_OBJS = tests/fuzz/fuzz_seal.o $(SEALER_RULES_OBJS)
 # OpenWire: frames; texts, properties, contents and the preamble
 UNIT_TESTS += test_openwire test_openwire_parts
-test_openwire_OBJS = tests/unit/test_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)
+test_openwire_OBJS = tests/unit/test_openwire.o tests/openwire/equal.o tests/openwire/sample.o $(OPENWIRE_CODEC_OBJS)
 test_openwire_LIBS = -lcmocka
 test_openwire_parts_OBJS = tests/unit/test_openwire_parts.o $(OPENWIRE_CODEC_OBJS)
 test_openwire_parts_LIBS = -lcmocka
 TEST_PROGRAMS += coffre-test-openwire
 coffre-test-openwire_OBJS = tests/openwire/main.o tests/openwire/capture.o tests/openwire/tight.o tests/openwire/equal.o \
-	tests/openwire/show.o tests/openwire/corpus.o $(OPENWIRE_CODEC_OBJS) $(STOMP_OBJS)
+	tests/openwire/show.o tests/openwire/corpus.o tests/openwire/sample.o $(OPENWIRE_CODEC_OBJS) $(STOMP_OBJS)
 FUZZERS += fuzz_openwire
 fuzz_openwire_OBJS = tests/fuzz/fuzz_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)

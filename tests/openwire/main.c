@@ -2,6 +2,7 @@
  * coffre-test-openwire: reads captured sessions with production's decoders, to the last byte of every frame, and says "ok - " or
  * "not ok - " for each file. Loose frames are written again, which must give the same bytes; tight ones are read by the same rows
  * and must survive being written loosely and read again. With --show: what was read; with --corpus DIR: starting points for fuzzing.
+ * With --samples: frames of every type in every version, every field filled, for other programs to read.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "tests/openwire/capture.h"
 #include "tests/openwire/corpus.h"
 #include "tests/openwire/equal.h"
+#include "tests/openwire/sample.h"
 #include "tests/openwire/show.h"
 #include "tests/openwire/tight.h"
 
@@ -238,9 +240,36 @@ static bool run_file(const char *path, const char *corpus, bool show)
     return ok;
 }
 
+/* A line for each: type, version, frame. Producers' windows came with version 3, pulling with 2. */
+static bool print_samples(void)
+{
+    struct err e = {0};
+    struct buf out;
+
+    buf_init(&out, FRAME_MAX);
+    for (unsigned type = 1; type < OPENWIRE_THROWABLE; type++)
+        for (unsigned version = 1; openwire_row(type)->name != NULL && version <= OPENWIRE_VERSION_MAX; version++) {
+            if (version < (type == OPENWIRE_PRODUCER_ACK ? 3 : type == OPENWIRE_MESSAGE_PULL ? 2 : 1))
+                continue;
+            buf_reset(&out);
+            if (!openwire_write(sample_full(type), version, &out, &e)) {
+                fprintf(stderr, "%s\n", e.text);
+                buf_free(&out);
+                return false;
+            }
+            printf("%s %u ", openwire_row(type)->name, version);
+            for (size_t i = 0; i < out.len; i++)
+                printf("%02x", buf_slice(&out).at[i]);
+            putchar('\n');
+        }
+    buf_free(&out);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"corpus", required_argument, NULL, 'c'}, {"show", no_argument, NULL, 's'}, {0}};
+    static const struct option options[] = {{"corpus", required_argument, NULL, 'c'}, {"show", no_argument, NULL, 's'},
+                                            {"samples", no_argument, NULL, 'f'}, {0}};
     const char *corpus = NULL;
     bool show = false, ok = true;
     int option;
@@ -250,11 +279,13 @@ int main(int argc, char **argv)
             corpus = optarg;
         else if (option == 's')
             show = true;
+        else if (option == 'f')
+            return print_samples() ? 0 : 1;
         else
             return 2;
     }
     if (optind == argc) {
-        fputs("usage: coffre-test-openwire [--show] [--corpus DIR] FILE...\n", stderr);
+        fputs("usage: coffre-test-openwire [--samples] [--show] [--corpus DIR] FILE...\n", stderr);
         return 2;
     }
     for (int i = optind; i < argc; i++)

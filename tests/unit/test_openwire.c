@@ -7,6 +7,7 @@
 #include "ingest/openwire/openwire.h"
 #include "tests/openwire/equal.h"
 #include "tests/openwire/notation.h"
+#include "tests/openwire/sample.h"
 
 #define CONNECTION "01 001d 'ID:vm-43473-1795228162445-1:1'"
 #define CONSUMER "01 7a " CONNECTION " 0000000000000001 0000000000000002"
@@ -302,111 +303,6 @@ static void test_arena(void **state)
 
 /* ---- versions ------------------------------------------------------------------------------ */
 
-enum { POOL = 512 };
-static struct openwire_object objects[POOL];
-static struct openwire_value values[POOL * 8];
-static const struct openwire_object *pairs[POOL][2];
-static unsigned objects_used, values_used, pairs_used;
-
-static unsigned some_type(unsigned of)
-{
-    switch (of) {
-    case OPENWIRE_OF_DESTINATION:
-        return OPENWIRE_TEMP_QUEUE;
-    case OPENWIRE_OF_TRANSACTION:
-        return OPENWIRE_LOCAL_TRANSACTION_ID;
-    case OPENWIRE_OF_SOME_MESSAGE:
-        return OPENWIRE_TEXT_MESSAGE;
-    case OPENWIRE_OF_SOME_ID:
-        return OPENWIRE_CONSUMER_ID;
-    case OPENWIRE_OF_ANYTHING:
-        return OPENWIRE_CONSUMER_INFO;
-    default:
-        return of;
-    }
-}
-
-static const struct openwire_object *full(unsigned type, unsigned depth);
-
-static struct openwire_value full_value(const struct openwire_field *f, unsigned depth, unsigned n)
-{
-    static const char text[] = "ActiveMQ is no word of ours";
-    struct openwire_value v = {.there = true};
-
-    switch ((enum openwire_kind)f->kind) {
-    case OPENWIRE_KIND_BOOL:
-        v.number = 1;
-        break;
-    case OPENWIRE_KIND_BYTE:
-    case OPENWIRE_KIND_INT:
-    case OPENWIRE_KIND_LONG:
-        v.number = (uint64_t)-(int64_t)n - 1;
-        break;
-    case OPENWIRE_KIND_MAGIC:
-        v.bytes = slice_of(text, 8);
-        break;
-    case OPENWIRE_KIND_TEXT:
-    case OPENWIRE_KIND_BYTES:
-        v.bytes = slice_of(text, n % sizeof text);
-        break;
-    case OPENWIRE_KIND_NESTED:
-    case OPENWIRE_KIND_CACHED:
-        return openwire_nested(depth == 4 ? NULL : full(some_type(f->of), depth + 1));
-    case OPENWIRE_KIND_THROWABLE:
-        return openwire_nested(full(OPENWIRE_THROWABLE, depth + 1));
-    case OPENWIRE_KIND_ARRAY:
-        if (depth >= 2)
-            return (struct openwire_value){0};
-        v.array.at = pairs[pairs_used];
-        v.array.count = 2;
-        pairs[pairs_used][0] = full(some_type(f->of), depth + 2);
-        pairs[pairs_used++][1] = full(some_type(f->of), depth + 2);
-        break;
-    }
-    return v;
-}
-
-/* An object of a type with something in every field. */
-static const struct openwire_object *full(unsigned type, unsigned depth)
-{
-    const struct openwire_row *row = openwire_row(type);
-    struct openwire_object *o = &objects[objects_used++];
-    struct openwire_value *v = &values[values_used];
-
-    values_used += row->count;
-    assert_true(objects_used < POOL && values_used < POOL * 8 && pairs_used < POOL - 1);
-    *o = (struct openwire_object){.type = (uint8_t)type, .values = v};
-    o->command_id = row->command ? type * 3 : 0;
-    o->response_required = row->command;
-    for (unsigned i = 0; i < row->count; i++)
-        v[i] = full_value(&row->fields[i], depth, i);
-    return o;
-}
-
-/* Takes away what a version does not have, here and inside. */
-static void forget(const struct openwire_object *o, unsigned version)
-{
-    const struct openwire_row *row = openwire_row(o->type);
-
-    for (unsigned i = 0; i < row->count; i++) {
-        struct openwire_value *v = &values[o->values - values + i];
-
-        if (!openwire_has(&row->fields[i], version))
-            *v = (struct openwire_value){0};
-        else if (v->there && row->fields[i].kind == OPENWIRE_KIND_ARRAY)
-            for (size_t k = 0; k < v->array.count; k++)
-                forget(v->array.at[k], version);
-        else if (v->there && (row->fields[i].kind >= OPENWIRE_KIND_NESTED))
-            forget(v->object, version);
-    }
-}
-
-static const struct openwire_object *fresh(unsigned type)
-{
-    objects_used = values_used = pairs_used = 0;
-    return full(type, 0);
-}
-
 static size_t written_size(const struct openwire_object *o, unsigned version)
 {
     struct err e = {0};
@@ -433,14 +329,14 @@ static void test_every_type_in_every_version(void **state)
             continue;
         types++;
         for (unsigned version = 1; version <= 12; version++) {
-            const struct openwire_object *o = fresh(type), *read;
+            const struct openwire_object *o = sample_full(type), *read;
             size_t len = written_size(o, version);
             char where[80];
             struct err e = {0};
 
             if (!openwire_read(slice_of(bytes + 4, len - 4), version, &arena, &read, &e))
                 fail_msg("%s", e.text);
-            forget(o, version);
+            sample_forget(o, version);
             if (!openwire_equal(o, read, where))
                 fail_msg("%s differs in version %u", where, version);
         }
@@ -573,13 +469,13 @@ static void test_what_cannot_be_written(void **state)
 /* A frame that does not fit leaves what was there, whatever is missing; it is added behind what was there otherwise. */
 static void test_no_room(void **state)
 {
-    const struct openwire_object *o = fresh(OPENWIRE_MESSAGE_DISPATCH), *read;
+    const struct openwire_object *o = sample_full(OPENWIRE_MESSAGE_DISPATCH), *read;
     size_t len = written_size(o, 12);
     struct err e = {0};
     struct buf out;
 
     (void)state;
-    forget(o, 12);
+    sample_forget(o, 12);
     for (size_t max = 6; max < 6 + len; max++) {
         err_clear(&e);
         buf_init(&out, max);
