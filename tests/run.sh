@@ -113,6 +113,7 @@ bring_up() {
 
 [ -d ../shared/anj/samples ] || absent="../shared/anj (the regulator's samples)"
 [ -d ../shared/reference ] || absent="${absent:+$absent, }../shared/reference"
+[ -d ../shared/openwire-captures ] || absent="${absent:+$absent, }../shared/openwire-captures"
 
 # shellcheck disable=SC2086
 {
