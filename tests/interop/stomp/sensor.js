@@ -52,7 +52,7 @@ function connect(command) {
       failover(command).connect(done);
       return;
     }
-    stompit.connect({ host: 'localhost', port: command.port, timeout: 20000, ...tls(command), connectHeaders: command.headers }, done);
+    stompit.connect({ host: 'localhost', port: command.port, timeout: 20000, ...tls(command), ...command.options, connectHeaders: command.headers }, done);
   });
 }
 
