@@ -170,10 +170,10 @@ static void report(struct deliver *d)
              "coffre_deliver_sent_total %" PRIu64 "\ncoffre_deliver_acknowledged_total %" PRIu64
              "\ncoffre_deliver_released_total %" PRIu64 "\ncoffre_deliver_unseen_total %" PRIu64
              "\ncoffre_deliver_put_back_total %" PRIu64 "\ncoffre_deliver_replies_total %" PRIu64
-             "\ncoffre_deliver_undecipherable_total %" PRIu64 "\ncoffre_deliver_taken_total %" PRIu64
+             "\ncoffre_deliver_undecipherable_total %" PRIu64 "\ncoffre_deliver_declined_total %" PRIu64 "\ncoffre_deliver_taken_total %" PRIu64
              "\ncoffre_deliver_held_bytes %zu\ncoffre_deliver_temporary_queues %u\ncoffre_deliver_claims %zu\ncoffre_deliver_broker_up %d\n",
              d->counts.sent, d->counts.acknowledged, d->counts.released, d->counts.unseen, d->counts.put_back, d->counts.replies,
-             d->counts.undecipherable, d->counts.taken, d->held, d->replies, d->claims.count, d->broker != NULL);
+             d->counts.undecipherable, d->counts.declined, d->counts.taken, d->held, d->replies, d->claims.count, d->broker != NULL);
     role_metrics(d->role, text);
 }
 

@@ -102,7 +102,7 @@ struct deliver {
     uint64_t generation, ordinal, reconnect_at, backoff_ms, metrics_at;
     bool draining;
     struct {
-        uint64_t sent, acknowledged, released, unseen, put_back, undecipherable, replies, taken;
+        uint64_t sent, acknowledged, released, unseen, put_back, undecipherable, replies, taken, declined;
     } counts;
 };
 

@@ -230,6 +230,7 @@ static bool decline(struct deliver *d, struct queue *q, const struct broker_even
         if (!deliver_close_fetch(d, q, i, e))
             return false;
     deliver_remember_unseen(d, mark, discount + 1);
+    d->counts.declined++;
     return broker_nack(d->broker, q->channel, ev->tag, false, true, e);
 }
 
