@@ -119,7 +119,8 @@ def test_client_acknowledge_covers_all_before():
     jvm().Messages.receive(consumer, 2, 60000)
     connection.close()
     got = {client_id(told): told["count"] for told in finish(names[6:])}
-    assert [got[name] > 1 for name in names[6:]] == [True, True, False, False], "seen and not acknowledged; never seen"
+    counts = [got[name] for name in names[6:]]
+    assert counts == [2, 2, 1, 1], f"two were seen and not acknowledged, two never seen, {counts}"
 
 
 def test_dups_ok_acknowledge():
@@ -371,6 +372,7 @@ def test_what_consumers_may_not():
         for selector in ("CFJLStatus = 'CFJL_OK'", "JMSCorrelationID = 'x'", "this is no selector"):
             refusal(lambda: session.createConsumer(queue, selector), "InvalidSelectorException")
         refusal(lambda: session.createBrowser(queue).getEnumeration(), "JMSException")
+        refusal(session.createTemporaryTopic, "InvalidDestinationException")
         assert ids(receive(session.createConsumer(queue), 1)) == [name], "and the connection stays"
     finish([])
 
@@ -439,17 +441,29 @@ def test_a_reply_to_another_connection_of_the_same_sensor():
     finish(list(sent))
 
 
-def test_a_reply_queue_that_is_gone_hinders_nothing():
+def test_reply_addresses_that_lead_nowhere():
+    before = stored()
     with sensor.connect() as connection:
         session = connection.createSession(False, AUTO)
-        queue = session.createTemporaryQueue()
-        queue.delete()
-        for where in (queue, new("org.apache.activemq.command.ActiveMQTempQueue", "ID:jamais-1-2-0:1:1"), session.createQueue("Ailleurs"),
-                      session.createTopic("Ailleurs")):
+        producer = producer_of(session)
+        gone = session.createTemporaryQueue()
+        gone.delete()
+        # What cannot be right, now or later, is refused.
+        for where in (gone, session.createQueue("Ailleurs"), session.createTopic("Ailleurs")):
             message = make(session, unique())
             message.setJMSReplyTo(where)
-            producer_of(session).send(message)
-            finish([message.getStringProperty("ClientId")])
+            refusal(lambda: producer.send(message), "InvalidDestinationException")
+        # A queue of another connection may have gone with it: the deposit counts, and its answer is where all are.
+        with sensor.connect() as brief:
+            vanished = brief.createSession(False, AUTO).createTemporaryQueue()
+        names = []
+        for where in (vanished, session.createQueue(OUT)):
+            message = make(session, unique())
+            message.setJMSReplyTo(where)
+            producer.send(message)
+            names.append(message.getStringProperty("ClientId"))
+    finish(names)
+    assert stored() == before + 2
 
 
 def test_temporary_queues_belong_to_their_connection():
@@ -476,7 +490,7 @@ def subscription(connection, queue):
     """ConsumerInfo of this connection for a queue, by hand."""
     name = new("org.apache.activemq.command.SessionId", connection.getConnectionInfo().getConnectionId(), 77)
     connection.syncSendPacket(new("org.apache.activemq.command.SessionInfo", name))
-    info = new("org.apache.activemq.command.ConsumerInfo", name, 1)
+    info = new("org.apache.activemq.command.ConsumerInfo", new("org.apache.activemq.command.ConsumerId", name, 1))
     info.setDestination(queue)
     info.setPrefetchSize(10)
     return info

@@ -16,7 +16,7 @@ def through(relay, *others, **options):
 
 
 def reconnected(connection, times=1):
-    wait_until(lambda: connection.inbox.resumptions() >= times, 60, f"the client has reconnected ({times})")
+    wait_until(lambda: connection.inbox.reconnected(times), 60, f"the client has reconnected ({times})")
 
 
 def once_each(names, before):
@@ -279,14 +279,16 @@ def test_a_half_dead_connection_does_not_keep_the_answers():
 
 def test_a_binding_that_is_revoked_and_comes_back():
     revoked = Depositor("EC")
-    with revoked.connect(failover_url(maxReconnectDelay=200)) as connection:
-        still_works(revoked, connection)
-        query("UPDATE role SET revoked_at = now() WHERE cn = %s AND profile = 'depositor'", revoked.name)
-        try:
-            wait_until(lambda: connection.inbox.exception(100), 60, "the session is cut, and told that it may not come back")
-        finally:
-            query("UPDATE role SET revoked_at = NULL WHERE cn = %s AND profile = 'depositor'", revoked.name)
-        connection.later.close()
+    connection = revoked.connect(failover_url(maxReconnectDelay=200))
+    still_works(revoked, connection)
+    query("UPDATE role SET revoked_at = now() WHERE cn = %s AND profile = 'depositor'", revoked.name)
+    try:
+        said = wait_until(lambda: connection.inbox.exception(100), 60, "the session is cut, and told that it may not come back")
+        assert "bound" in said, said
+        refusal(lambda: revoked.connect(failover_url()), "JMSSecurityException")
+    finally:
+        query("UPDATE role SET revoked_at = NULL WHERE cn = %s AND profile = 'depositor'", revoked.name)
+    connection.later.close() # the client waits 15 s for an answer that cannot come any more
 
     def works_again():
         try:
@@ -300,9 +302,11 @@ def test_a_binding_that_is_revoked_and_comes_back():
 
 # ---- keep-alive -------------------------------------------------------------------------------------------------
 
+QUICK = {"wireFormat_maxInactivityDuration": 1500, "wireFormat_maxInactivityDurationInitalDelay": 1500}
+
+
 def test_an_idle_connection_is_kept_alive():
-    quick = {"wireFormat_maxInactivityDuration": 1500, "wireFormat_maxInactivityDurationInitalDelay": 1500}
-    connections = [sensor.connect(ssl_url(**quick)), sensor.connect(failover_url(ssl_url(**quick))),
+    connections = [sensor.connect(ssl_url(**QUICK)), sensor.connect(failover_url(ssl_url(**QUICK))),
                    sensor.connect(ssl_url(wireFormat_maxInactivityDuration=0)), sensor.connect()]
     time.sleep(6) # four times as long
     for connection in connections:
@@ -313,7 +317,7 @@ def test_an_idle_connection_is_kept_alive():
 
 def test_a_client_that_says_nothing_is_dropped():
     with Relay(port("STOMP")) as relay:
-        connection = sensor.connect(ssl_url(relay.port, wireFormat_maxInactivityDuration=1500))
+        connection = sensor.connect(ssl_url(relay.port, **QUICK))
         still_works(sensor, connection)
         relay.silence(to_client=False, to_vault=True) # the client hears the vault, the vault not the client
         wait_until(lambda: relay.ended_by_vault == 1, 60, "the vault ends the connection")
@@ -323,7 +327,7 @@ def test_a_client_that_says_nothing_is_dropped():
 
 def test_a_vault_that_says_nothing_is_left():
     with Relay(port("STOMP")) as silent, Relay(port("STOMP")) as second:
-        url = failover_url(ssl_url(silent.port, wireFormat_maxInactivityDuration=1500), ssl_url(second.port), randomize=False)
+        url = failover_url(ssl_url(silent.port, **QUICK), ssl_url(second.port), randomize=False)
         with sensor.connect(url) as connection:
             still_works(sensor, connection)
             silent.silence(to_client=True)

@@ -122,7 +122,7 @@ def test_an_anonymous_producer_sends_where_it_says():
         producer.send(session.createQueue(IN), make(session, name))
     refusal(lambda: producer.send(session.createQueue("Ailleurs"), make(session, unique())), "InvalidDestinationException")
     names.append(unique())
-    producer.send(session.createQueue(f"queue://{IN}?consumer.prefetchSize=1"), make(session, names[-1]))
+    producer.send(session.createQueue(f"{IN}?consumer.prefetchSize=1"), make(session, names[-1]))
     session.close()
     deposited(names, before)
 
@@ -410,8 +410,8 @@ def test_an_event_over_the_limit():
 
 def test_destinations_that_are_not_the_vaults():
     session = connection.createSession(False, AUTO)
-    for name in ("Ailleurs", "Event.2.In", "event.1.in", f"{IN},{IN}", f"queue://{IN},queue://Ailleurs", "Event.*.In", "Event.>", ">", "",
-                 "ActiveMQ.Advisory.Connection"):
+    for name in ("Ailleurs", "Event.2.In", "event.1.in", f"{IN},{IN}", f"queue://{IN},queue://Ailleurs", "Event.*.In", "Event.>", ">",
+                 f"queue://{IN}", "ActiveMQ.Advisory.Connection"):
         queue = new("org.apache.activemq.command.ActiveMQQueue", name)
         refusal(lambda: session.createProducer(queue), "InvalidDestinationException")
         refusal(lambda: session.createConsumer(queue), "InvalidDestinationException")
@@ -465,7 +465,9 @@ def test_distributed_transactions():
             resource.end(xid, 0x4000000)
             resource.commit(xid, True)
         refusal(work, "XAException", "JMSException")
-        still_works(sensor, own)
+        refusal(lambda: resource.recover(0x1000000), "XAException")
+        producer_of(own.createXASession()).close() # the vault still answers
+    still_works(sensor, connection)
     assert stored() == before + 1
 
 

@@ -18,7 +18,7 @@ public final class Inbox implements MessageListener, ExceptionListener, Transpor
     private final BlockingQueue<Message> messages = new LinkedBlockingQueue<>();
     private final BlockingQueue<String> exceptions = new LinkedBlockingQueue<>();
     private final AtomicInteger interruptions = new AtomicInteger();
-    private final AtomicInteger resumptions = new AtomicInteger();
+    private volatile boolean up = true;
     private final AtomicInteger failuresToCome = new AtomicInteger();
 
     @Override
@@ -58,8 +58,9 @@ public final class Inbox implements MessageListener, ExceptionListener, Transpor
         return interruptions.get();
     }
 
-    public int resumptions() {
-        return resumptions.get();
+    /** Interrupted so many times at least, and connected again after the last. */
+    public boolean reconnected(int times) {
+        return interruptions.get() >= times && up;
     }
 
     @Override
@@ -73,11 +74,12 @@ public final class Inbox implements MessageListener, ExceptionListener, Transpor
 
     @Override
     public void transportInterupted() {
+        up = false;
         interruptions.incrementAndGet();
     }
 
     @Override
     public void transportResumed() {
-        resumptions.incrementAndGet();
+        up = true;
     }
 }

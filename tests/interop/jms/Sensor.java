@@ -41,6 +41,7 @@ public final class Sensor {
     private final ScheduledExecutorService sending = Executors.newSingleThreadScheduledExecutor();
     private final ScheduledExecutorService committing = Executors.newSingleThreadScheduledExecutor();
     private final AtomicInteger sends = new AtomicInteger();
+    private final AtomicInteger purged = new AtomicInteger(); // by an archive notice
     private final AtomicInteger failures = new AtomicInteger();
     private volatile String lastFailure;
     private volatile boolean reconnect;
@@ -172,7 +173,9 @@ public final class Sensor {
         message.getLongProperty("CFJLArchDate");
         synchronized (spool) {
             archives.add(lot);
+            int before = spool.size();
             spool.values().removeIf(kept -> kept.lot == lot);
+            purged.addAndGet(before - spool.size());
         }
     }
 
@@ -224,6 +227,10 @@ public final class Sensor {
 
     public int sends() {
         return sends.get();
+    }
+
+    public int purged() {
+        return purged.get();
     }
 
     public int failures() {
