@@ -12,6 +12,7 @@
 enum {
     PIECE_MIN = 4096, /* bytes made room for at first, without regard to what is announced */
     CELL = 16,        /* before each block of zlib's: how long it is */
+    BUFFER_MIN = 1028 /* the Java client's buffer of a bytes message, which doubles */
 };
 
 /* zlib keeps the last 32 KiB of what it inflated: an event's text, wiped like every other copy. */
@@ -52,12 +53,33 @@ static bool pour(z_stream *z, uint8_t *out, size_t room, size_t *made, bool *end
     return true;
 }
 
-/* Exactly `len` bytes and the end of the stream, which is the end of the content. What is made room for follows what was made. */
-static bool inflate_exactly(z_stream *z, size_t len, struct buf *out, struct err *e)
+/* The rest of the stream: at most `most` zeros. */
+static bool skip_zeros(z_stream *z, size_t most, size_t announced, struct err *e)
 {
-    size_t made = 0, more = 0;
+    uint8_t piece[256];
+    size_t made, zeros = 0;
     bool ended = false;
-    uint8_t beyond;
+
+    while (!ended) {
+        if (!pour(z, piece, sizeof piece, &made, &ended, e))
+            return false;
+        for (size_t i = 0; i < made; i++)
+            zeros += piece[i] == 0 ? 1 : most + 1;
+        explicit_bzero(piece, sizeof piece);
+        if (zeros > most)
+            return err_set(e, ERR_INPUT, "OpenWire content: more than the %zu bytes announced", announced);
+    }
+    return true;
+}
+
+/*
+ * Exactly `len` bytes and the end of the stream, which is the end of the content. What is made room for follows what was made. With `padded`, zeros
+ * may come between: ActiveMQ's client compresses the whole buffer that a bytes message was written to (5.17.2, ActiveMQBytesMessage.doCompress()).
+ */
+static bool inflate_exactly(z_stream *z, size_t len, bool padded, struct buf *out, struct err *e)
+{
+    size_t made = 0;
+    bool ended = false;
 
     while (out->len < len && !ended) {
         size_t left = len - out->len, piece = out->len < PIECE_MIN ? PIECE_MIN : out->len;
@@ -71,10 +93,10 @@ static bool inflate_exactly(z_stream *z, size_t len, struct buf *out, struct err
             return false;
         buf_commit(out, made);
     }
-    if (!ended && !pour(z, &beyond, 1, &more, &ended, e))
+    if (out->len != len)
+        return err_set(e, ERR_INPUT, "OpenWire content: less than the %zu bytes announced", len);
+    if (!ended && !skip_zeros(z, !padded ? 0 : len < BUFFER_MIN ? BUFFER_MIN : len, len, e))
         return false;
-    if (out->len != len || more != 0)
-        return err_set(e, ERR_INPUT, "OpenWire content: %s than the %zu bytes announced", out->len < len ? "less" : "more", len);
     if (z->avail_in != 0)
         return err_set(e, ERR_INPUT, "OpenWire content: %u bytes follow the compressed stream", z->avail_in);
     return true;
@@ -111,7 +133,7 @@ static bool inflate_body(z_stream *z, bool text, size_t max, struct slice conten
     /* Modified UTF-8 is at most twice as long. */
     if ((size_t)announced / (text ? 2 : 1) > max)
         return err_set(e, ERR_DENIED, "OpenWire content: %d bytes, at most %zu are taken", (int)announced, max);
-    return inflate_exactly(z, (size_t)announced, out, e);
+    return inflate_exactly(z, (size_t)announced, !text, out, e);
 }
 
 static bool inflate_content(bool text, size_t max, struct slice content, struct buf *out, struct err *e)

@@ -398,6 +398,14 @@ static void check_packed_bytes(const char *content, size_t max, const char *body
     check_content(message_of(BYTES, true, pack(openwire_bytes_of(content, bytes), 4)), max, 64, body, code);
 }
 
+/* Nothing, and then so many zeros. */
+static void check_padding(size_t zeros, const char *body, enum err_code code)
+{
+    static const uint8_t none[2000];
+
+    check_content(message_of(BYTES, true, pack(slice_of(none, 4 + zeros), 4)), 10, 64, body, code);
+}
+
 static void test_compressed_bytes(void **state)
 {
     (void)state;
@@ -410,6 +418,14 @@ static void test_compressed_bytes(void **state)
     check_packed_bytes("ffffffff", 10, NULL, ERR_INPUT);
     check_packed_bytes("80000000 'abc'", 10, NULL, ERR_INPUT);
     check_packed_bytes("7fffffff 'abc'", 10, NULL, ERR_DENIED);
+    /* What ActiveMQ 5.17.2 sends for "abc" and for nothing, and what no buffer would have beside its content. */
+    check_content(message_of(BYTES, true, openwire_bytes_of("00000003 789c4b4c4a661805a360148c5c00009fb00127", bytes)), 10, 64, "abc", ERR_NONE);
+    check_content(message_of(BYTES, true, openwire_bytes_of("00000000 789c63601805a360148c64000004040001", bytes)), 10, 64, "", ERR_NONE);
+    check_packed_bytes("00000003 'abc' 00000000", 10, "abc", ERR_NONE);
+    check_packed_bytes("00000003 'abc' 00000001", 10, NULL, ERR_INPUT);
+    check_text("00000003 'abc' 00", 10, NULL, ERR_INPUT);
+    check_padding(1028, "", ERR_NONE);
+    check_padding(1029, NULL, ERR_INPUT);
     check_content(message_of(BYTES, true, SLICE_LITERAL("\0\0\0")), 10, 64, NULL, ERR_INPUT);
     check_content(message_of(BYTES, true, SLICE_LITERAL("\0\0\0\0")), 10, 64, NULL, ERR_INPUT);
     check_content(message_of(BYTES, true, SLICE_LITERAL("\0\0\0\1not zlib")), 10, 64, NULL, ERR_INPUT);
