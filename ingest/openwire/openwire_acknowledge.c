@@ -24,8 +24,8 @@ static void consume(struct openwire_session *s, struct openwire_consumer *c, uin
 
     if (tx != NULL)
         deliveries_grant(&s->base, &c->base, end);
-    for (size_t left = end > i ? end - i : 0; left != 0; left--)
-        i += deliveries_acknowledge(&s->base, &c->base, i, tx, SESSION_DONE) ? 0 : 1;
+    if (i < end)
+        deliveries_acknowledge(&s->base, &c->base, i, end, tx, SESSION_DONE);
 }
 
 enum openwire_verdict openwire_acknowledge(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r)

@@ -51,6 +51,9 @@ enum openwire_verdict openwire_connect(struct openwire_session *s, const struct 
         return turn_away(s, o, t);
     if (name.len == 0 || name.len > SESSION_NAME_MAX)
         return openwire_refuse(r, OPENWIRE_ILLEGAL_STATE, "ConnectionInfo: a ConnectionId of 1 to %d bytes is needed", SESSION_NAME_MAX);
+    if (s->owes)
+        return openwire_refuse(r, OPENWIRE_ILLEGAL_STATE,
+                               "the connection just removed has deposits that are not stored yet: wait for its Response");
     if (s->open && !openwire_is_own(s, name))
         return openwire_refuse(r, OPENWIRE_ILLEGAL_STATE, "another connection is open on this transport: remove it first");
     s->fault_tolerant = openwire_get_number(o, OPENWIRE_CONNECTION_INFO_FAULT_TOLERANT) != 0;

@@ -59,6 +59,11 @@ static bool is_available(const struct openwire_object *o, struct openwire_refusa
     return false;
 }
 
+static uint32_t bounded(int64_t prefetch)
+{
+    return prefetch < 0 ? 0 : prefetch > OPENWIRE_PREFETCH_MAX ? OPENWIRE_PREFETCH_MAX : (uint32_t)prefetch;
+}
+
 static enum openwire_verdict subscribe(struct openwire_session *s, const struct openwire_object *o, int64_t session, int64_t value,
                                        struct openwire_refusal *r)
 {
@@ -66,8 +71,7 @@ static enum openwire_verdict subscribe(struct openwire_session *s, const struct 
     int64_t prefetch = (int64_t)openwire_get_number(o, OPENWIRE_CONSUMER_INFO_PREFETCH_SIZE);
     struct err e = {0};
 
-    *c = (struct openwire_consumer){.session = session, .value = value,
-                                    .prefetch = prefetch < 0 ? 0 : prefetch > OPENWIRE_PREFETCH_MAX ? OPENWIRE_PREFETCH_MAX : (uint32_t)prefetch};
+    *c = (struct openwire_consumer){.session = session, .value = value, .prefetch = bounded(prefetch)};
     c->base.credit = c->prefetch;
     if (find_queue(s, openwire_get_object(o, OPENWIRE_CONSUMER_INFO_DESTINATION), &c->base, r)) {
         if (session_subscribe(&s->base, &c->base, &e)) {
@@ -114,8 +118,7 @@ void openwire_remove_consumer(struct openwire_session *s, struct openwire_entry 
         return;
     /* -1: nothing reached the application. -2 and below: the client does not say. */
     if (seen >= -1)
-        for (size_t first = deliveries_up_to(&c->base, seen < 0 ? 0 : (uint64_t)seen); c->base.count > first;)
-            deliveries_settle(&s->base, &c->base, c->base.count - 1, SESSION_UNSEEN);
+        deliveries_return(&s->base, &c->base, deliveries_up_to(&c->base, seen < 0 ? 0 : (uint64_t)seen));
     session_unsubscribe(&s->base, &c->base);
 }
 
@@ -186,9 +189,13 @@ enum openwire_verdict openwire_control_consumer(struct openwire_session *s, cons
     (void)r;
     if (c == NULL || openwire_get_number(o, OPENWIRE_CONSUMER_CONTROL_CLOSE) != 0)
         return OPENWIRE_OK; /* crossed with its removal, or of advisories */
-    c->prefetch = prefetch < 0 ? 0 : prefetch > OPENWIRE_PREFETCH_MAX ? OPENWIRE_PREFETCH_MAX : (uint32_t)prefetch;
+    if (prefetch <= 0 && c->prefetch == 0)
+        return OPENWIRE_OK; /* and what it has asked for still comes */
+    c->prefetch = bounded(prefetch);
     c->pulls = 0;
     change_credit(s, c, c->prefetch);
+    if (c->prefetch == 0)
+        deliveries_absorb(&c->base); /* they are no reason to withhold what it pulls from now on */
     return OPENWIRE_OK;
 }
 

@@ -252,40 +252,42 @@ static enum openwire_verdict deposit(struct openwire_session *s, const struct pa
     return openwire_refuse(r, OPENWIRE_RESOURCE_ALLOCATION, "%s", e.text);
 }
 
+static struct openwire_due due_for(const struct openwire_object *o, const struct openwire_entry *producer)
+{
+    return (struct openwire_due){.command = o->command_id, .response = o->response_required, .session = producer->session,
+                                 .value = producer->value, .window = producer->window != 0 && !o->response_required,
+                                 .size = (uint32_t)(MESSAGE_SIZE_BASE + openwire_get_bytes(o, OPENWIRE_MESSAGE_CONTENT).len +
+                                                    openwire_get_bytes(o, OPENWIRE_MESSAGE_PROPERTIES).len)};
+}
+
 static enum openwire_verdict take_message(struct openwire_session *s, const struct openwire_object *o, struct transaction *tx,
                                           const struct openwire_entry *producer, struct session_time t, struct openwire_refusal *r)
 {
     struct pack_deposit d = {.depositor = s->base.depositor, .received = t.wall};
-    struct openwire_due due = {.command = o->command_id, .response = o->response_required, .session = producer->session,
-                               .value = producer->value, .window = producer->window != 0 && !o->response_required};
+    const struct openwire_due due = due_for(o, producer);
     char correlation[SESSION_NAME_MAX + 80];
     struct spelled spelled;
     enum openwire_verdict verdict;
 
-    due.size = (uint32_t)(MESSAGE_SIZE_BASE + openwire_get_bytes(o, OPENWIRE_MESSAGE_CONTENT).len +
-                          openwire_get_bytes(o, OPENWIRE_MESSAGE_PROPERTIES).len);
     if (deposit_of(s, o, &d, &spelled, r) && read_reply(s, o, &d, correlation, sizeof correlation, r))
         verdict = deposit(s, &d, tx, &due, r);
     else
         verdict = OPENWIRE_REFUSED;
     buf_reset(&s->scratch);
     buf_reset(&s->texts);
-    /* A refused message still opens the producer's window again: it waits for that alone. */
-    if (verdict == OPENWIRE_REFUSED && due.window)
-        openwire_producer_ack(s, due.session, due.value, due.size);
     return verdict;
 }
 
-enum openwire_verdict openwire_send(struct openwire_session *s, const struct openwire_object *o, struct session_time t,
-                                    struct openwire_refusal *r)
+/* Of a producer that exists, within the transaction if there is one. */
+static enum openwire_verdict send_message(struct openwire_session *s, const struct openwire_object *o, const struct openwire_entry *producer,
+                                          struct session_time t, struct openwire_refusal *r)
 {
-    const struct openwire_entry *producer = producer_of(s, o, r);
-    enum openwire_verdict verdict = OPENWIRE_REFUSED;
+    enum openwire_verdict verdict;
     struct transaction *tx;
 
     if (!openwire_transaction(s, openwire_get_object(o, OPENWIRE_MESSAGE_TRANSACTION_ID), &tx, r))
         return OPENWIRE_REFUSED;
-    if (tx == NULL && producer != NULL && s->base.ops->full(s->base.ctx)) {
+    if (tx == NULL && s->base.ops->full(s->base.ctx)) {
         s->base.blocked = !s->give_up;
         if (s->base.blocked)
             return OPENWIRE_BLOCKED;
@@ -294,10 +296,31 @@ enum openwire_verdict openwire_send(struct openwire_session *s, const struct ope
     }
     if (tx == NULL)
         s->give_up = false;
-    if (producer != NULL)
-        verdict = take_message(s, o, tx, producer, t, r);
+    verdict = take_message(s, o, tx, producer, t, r);
     if (verdict == OPENWIRE_REFUSED && tx != NULL)
         tx->failed = true;
+    return verdict;
+}
+
+enum openwire_verdict openwire_send(struct openwire_session *s, const struct openwire_object *o, struct session_time t,
+                                    struct openwire_refusal *r)
+{
+    const struct openwire_entry *producer = producer_of(s, o, r);
+    enum openwire_verdict verdict = OPENWIRE_REFUSED;
+    struct openwire_refusal unused;
+    struct openwire_due due;
+    struct transaction *tx;
+
+    if (producer == NULL) {
+        if (openwire_transaction(s, openwire_get_object(o, OPENWIRE_MESSAGE_TRANSACTION_ID), &tx, &unused) && tx != NULL)
+            tx->failed = true;
+        return verdict;
+    }
+    verdict = send_message(s, o, producer, t, r);
+    due = due_for(o, producer);
+    /* A refused message still opens the producer's window again: it waits for that alone. */
+    if (verdict == OPENWIRE_REFUSED && due.window)
+        openwire_producer_ack(s, due.session, due.value, due.size);
     return verdict;
 }
 

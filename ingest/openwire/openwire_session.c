@@ -114,7 +114,7 @@ static enum openwire_verdict take_command(struct openwire_session *s, const stru
     if (!s->open && !may_precede(o->type)) {
         openwire_refuse(r, OPENWIRE_ILLEGAL_STATE, "%s before a ConnectionInfo that was accepted", openwire_row(o->type)->name);
         /* Late commands of a JMS connection that was closed on this transport are no reason to close it. */
-        return s->base.connected && s->refused_at == 0 ? OPENWIRE_REFUSED : OPENWIRE_FATAL;
+        return s->base.connected && openwire_row(o->type)->command && o->type != OPENWIRE_BROKER_INFO ? OPENWIRE_REFUSED : OPENWIRE_FATAL;
     }
     switch ((enum openwire_type)o->type) {
     case OPENWIRE_CONNECTION_INFO:
@@ -291,7 +291,7 @@ static size_t input(struct session *base, struct slice in, struct session_time t
             session_fail_with(base, SESSION_PROTOCOL, "a frame of %lu bytes", (unsigned long)size);
             break;
         }
-        if (!r.short_read && size > frame_max(base) && rest.len >= OPENWIRE_HEAD) {
+        if (!r.short_read && base->connected && size > frame_max(base) && rest.len >= OPENWIRE_HEAD) {
             at += OPENWIRE_HEAD;
             if (!begin_skip(s, rest, size))
                 break;

@@ -83,7 +83,7 @@ struct openwire_session {
     uint32_t owed;           /* its command id */
     struct label connection; /* ConnectionId */
     struct openwire_register sessions, producers, consumers;
-    char source[64];         /* the ConnectionId inside the ids of messages that this session sends */
+    char source[96];         /* the ConnectionId inside the ids of messages that this session sends */
     uint64_t sequence;       /* of those messages */
     uint64_t refused_at;     /* ConnectionInfo was refused, ms; 0: it was not */
     size_t skip;             /* bytes of an oversize frame still to come */

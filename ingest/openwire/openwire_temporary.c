@@ -4,6 +4,7 @@
  */
 #include "ingest/openwire/openwire_session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* DestinationInfo.OperationType */
@@ -94,10 +95,12 @@ void openwire_subscribed(struct session *base, struct subscription *sub)
 {
     struct openwire_consumer *c = (struct openwire_consumer *)sub;
 
+    bool owes = c->temporary && c->owes;
+
     c->exists = true;
-    if (c->temporary && c->owes)
-        openwire_respond(openwire_self(base), c->owed);
     c->owes = false;
+    if (owes)
+        openwire_respond(openwire_self(base), c->owed);
 }
 
 /* A limit on deliver's side. The connection goes on without this queue or consumer. */
@@ -107,10 +110,15 @@ void openwire_not_subscribed(struct session *base, struct subscription *sub, con
     struct openwire_consumer *c = (struct openwire_consumer *)sub;
     struct openwire_entry *entry;
 
-    openwire_complain(s, c->temporary && c->owes, c->owed, OPENWIRE_RESOURCE_ALLOCATION, reason);
+    bool owes = c->temporary && c->owes;
+    uint32_t owed = c->owed;
+    char said[ERR_TEXT_MAX + 16];
+
+    snprintf(said, sizeof said, "coffre: %s", reason);
     entry = c->temporary ? NULL : openwire_register_find(&s->consumers, c->session, c->value);
     if (entry != NULL)
         openwire_remove_consumer(s, entry, -2);
     else
         session_unsubscribe(base, sub);
+    openwire_complain(s, owes, owed, OPENWIRE_RESOURCE_ALLOCATION, said);
 }

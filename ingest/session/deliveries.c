@@ -48,18 +48,27 @@ size_t deliveries_up_to(const struct subscription *sub, uint64_t n)
     return low;
 }
 
+/* Those whose credit was given back are always the oldest: none of them is looked at twice. */
+static size_t mark_credited(struct subscription *sub, size_t count)
+{
+    size_t before = sub->granted;
+
+    for (; sub->granted < count; sub->granted++)
+        deliveries_nth(sub, sub->granted)->credited = true;
+    return sub->granted - before;
+}
+
 void deliveries_grant(struct session *s, struct subscription *sub, size_t count)
 {
-    size_t granted = 0;
+    size_t granted = mark_credited(sub, count);
 
-    for (size_t i = 0; i < count; i++)
-        if (!deliveries_nth(sub, i)->credited) {
-            deliveries_nth(sub, i)->credited = true;
-            granted++;
-        }
-    sub->granted += granted;
     if (granted != 0)
         s->ops->credit(s->ctx, sub->key, (int32_t)granted);
+}
+
+void deliveries_absorb(struct subscription *sub)
+{
+    (void)mark_credited(sub, sub->count);
 }
 
 void deliveries_replenish(struct session *s)
@@ -71,14 +80,19 @@ void deliveries_replenish(struct session *s)
         }
 }
 
-/* Acknowledging in order costs nothing: only the beginning moves. */
-static void take_away(struct subscription *sub, size_t i)
+/* The shorter side moves: acknowledging in order costs nothing, and in the opposite order neither. */
+static void take_away(struct subscription *sub, size_t from, size_t to)
 {
-    if (i == 0)
-        sub->first++;
-    else
-        memmove(deliveries_nth(sub, i), deliveries_nth(sub, i + 1), (sub->count - i - 1) * sizeof *sub->at);
-    if (--sub->count == 0)
+    size_t gap = to - from, after = sub->count - to;
+
+    if (from <= after) {
+        memmove(deliveries_nth(sub, gap), deliveries_nth(sub, 0), from * sizeof *sub->at);
+        sub->first += gap;
+    } else {
+        memmove(deliveries_nth(sub, from), deliveries_nth(sub, to), after * sizeof *sub->at);
+    }
+    sub->count -= gap;
+    if (sub->count == 0)
         sub->first = 0;
 }
 
@@ -92,21 +106,44 @@ static void give_back(struct session *s, struct subscription *sub, const struct 
 void deliveries_settle(struct session *s, struct subscription *sub, size_t i, enum session_outcome outcome)
 {
     give_back(s, sub, deliveries_nth(sub, i), outcome);
-    take_away(sub, i);
+    take_away(sub, i, i + 1);
 }
 
-bool deliveries_acknowledge(struct session *s, struct subscription *sub, size_t i, const struct transaction *tx,
+/* One pass whatever the number. */
+void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, const struct transaction *tx,
                             enum session_outcome outcome)
 {
-    struct delivery *d = deliveries_nth(sub, i);
+    size_t kept = from;
 
-    if (d->held != NULL)
-        return false;
-    d->held = tx;
-    d->outcome = (uint8_t)outcome;
-    if (tx == NULL)
-        deliveries_settle(s, sub, i, outcome);
-    return tx == NULL;
+    for (size_t i = from; i < to; i++) {
+        struct delivery *d = deliveries_nth(sub, i);
+
+        if (d->held == NULL && tx == NULL) {
+            give_back(s, sub, d, outcome);
+            continue;
+        }
+        if (d->held == NULL) {
+            d->held = tx;
+            d->outcome = (uint8_t)outcome;
+        }
+        if (kept++ != i)
+            *deliveries_nth(sub, kept - 1) = *d;
+    }
+    if (kept < to)
+        take_away(sub, kept, to);
+}
+
+void deliveries_return(struct session *s, struct subscription *sub, size_t from)
+{
+    if (from >= sub->count)
+        return;
+    /* None of them is to come again to where it was not wanted. */
+    s->ops->credit(s->ctx, sub->key, -INT32_MAX);
+    for (size_t i = from; i < sub->count; i++) {
+        sub->granted -= deliveries_nth(sub, i)->credited;
+        s->ops->settle(s->ctx, sub->key, deliveries_nth(sub, i)->delivery, SESSION_UNSEEN, false);
+    }
+    sub->count = from;
 }
 
 /* One pass whatever the number: a transaction of minutes holds thousands. */

@@ -60,7 +60,7 @@ struct subscription {
     struct label name;   /* of a temporary queue */
     uint32_t credit;     /* deliveries unacknowledged at once, those granted apart; more are not taken */
     uint32_t starved;    /* given back because the peer does not read; taken again when it does */
-    size_t granted;      /* of those below: their credit was given back already */
+    size_t granted;      /* of those below, the oldest: their credit was given back already */
     struct delivery *at; /* owned; sorted by n */
     size_t first, count, capacity;
 };
@@ -175,13 +175,20 @@ struct delivery *deliveries_nth(const struct subscription *sub, size_t i);
 size_t deliveries_up_to(const struct subscription *sub, uint64_t n);
 /* The first `count` will not be acknowledged for a while: others may come in their place now. */
 void deliveries_grant(struct session *s, struct subscription *sub, size_t count);
+/* None of those there gives credit for another when it is acknowledged; there is no credit left that they are of. */
+void deliveries_absorb(struct subscription *sub);
 /* Output was written: what was given back for want of room may come. */
 void deliveries_replenish(struct session *s);
 /* The ith is done with, and forgotten. Gives its credit back unless that was done already. */
 void deliveries_settle(struct session *s, struct subscription *sub, size_t i, enum session_outcome outcome);
-/* The same now, or when its transaction (may be NULL) is committed; false: it stays, for that or for another transaction. */
-bool deliveries_acknowledge(struct session *s, struct subscription *sub, size_t i, const struct transaction *tx,
+/*
+ * The same for those at `from` up to (without) `to`, now, or when the transaction (may be NULL) is committed. Those that a transaction holds
+ * already stay its own.
+ */
+void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, const struct transaction *tx,
                             enum session_outcome outcome);
+/* All from the one at `from` on were never seen: they go back as they were. The subscription is about to end, nothing more comes. */
+void deliveries_return(struct session *s, struct subscription *sub, size_t from);
 /* The acknowledgements held by a transaction: applied, or as if never said. */
 void deliveries_apply(struct session *s, const struct transaction *tx);
 void deliveries_forget(struct session *s, const struct transaction *tx);

@@ -250,7 +250,7 @@ bool stomp_session_ack(struct stomp_session *s, const struct stomp_frame *f, boo
     struct stomp_subscription *sub;
     struct transaction *tx;
     uint64_t key, n;
-    size_t count, i = 0;
+    size_t count;
 
     if (!stomp_session_transaction(s, f, &tx) || !read_acknowledged(s, f, &key, &n))
         return false;
@@ -260,12 +260,10 @@ bool stomp_session_ack(struct stomp_session *s, const struct stomp_frame *f, boo
                                    stomp_command_text(f->command));
     /* One already acknowledged, or of a subscription that has ended, is no error: the two crossed. */
     count = sub == NULL || sub->mode == ACK_AUTO ? 0 : deliveries_up_to(&sub->base, n);
-    if (count != 0 && sub->mode == ACK_CLIENT) {
-        for (; count != 0; count--)
-            i += deliveries_acknowledge(&s->base, &sub->base, i, tx, outcome) ? 0 : 1;
-    } else if (count != 0 && deliveries_nth(&sub->base, count - 1)->n == n) {
-        deliveries_acknowledge(&s->base, &sub->base, count - 1, tx, outcome);
-    }
+    if (count != 0 && sub->mode == ACK_CLIENT)
+        deliveries_acknowledge(&s->base, &sub->base, 0, count, tx, outcome);
+    else if (count != 0 && deliveries_nth(&sub->base, count - 1)->n == n)
+        deliveries_acknowledge(&s->base, &sub->base, count - 1, count, tx, outcome);
     stomp_session_receipt_for(s, f);
     return true;
 }
