@@ -119,3 +119,10 @@ coffre-test-openwire_OBJS = tests/openwire/main.o tests/openwire/capture.o tests
 	tests/openwire/show.o tests/openwire/corpus.o tests/openwire/sample.o $(OPENWIRE_CODEC_OBJS) $(STOMP_OBJS)
 FUZZERS += fuzz_openwire
 fuzz_openwire_OBJS = tests/fuzz/fuzz_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)
+# the OpenWire session
+UNIT_TESTS += test_openwire_session
+test_openwire_session_OBJS = tests/unit/test_openwire_session.o tests/unit/test_openwire_session_produce.o tests/unit/test_openwire_session_consume.o \
+	tests/unit/openwire_peer.o tests/unit/session_owner.o tests/openwire/build.o $(SESSION_OBJS) $(STOMP_OBJS) $(OPENWIRE_OBJS)
+test_openwire_session_LIBS = -lcmocka
+FUZZERS += fuzz_openwire_session
+fuzz_openwire_session_OBJS = tests/fuzz/fuzz_openwire_session.o tests/openwire/build.o $(SESSION_OBJS) $(STOMP_OBJS) $(OPENWIRE_OBJS)
