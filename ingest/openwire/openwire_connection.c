@@ -62,6 +62,7 @@ enum openwire_verdict openwire_connect(struct openwire_session *s, const struct 
     label_free(&s->connection);
     label_set(&s->connection, name);
     s->open = s->base.connected = true;
+    s->connections++;
     s->base.ops->claim(s->base.ctx, s->base.depositor, name);
     return OPENWIRE_OK;
 }

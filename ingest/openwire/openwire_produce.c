@@ -227,12 +227,17 @@ static bool deposit_of(struct openwire_session *s, const struct openwire_object 
     return true;
 }
 
+static void open_window(struct openwire_session *s, const struct openwire_due *due)
+{
+    if (due->window && due->connections == s->connections)
+        openwire_producer_ack(s, due->session, due->value, due->size);
+}
+
 static void accepted(struct openwire_session *s, const struct openwire_due *due)
 {
     if (due->response)
         openwire_respond(s, due->command);
-    if (due->window)
-        openwire_producer_ack(s, due->session, due->value, due->size);
+    open_window(s, due);
 }
 
 static enum openwire_verdict deposit(struct openwire_session *s, const struct pack_deposit *d, struct transaction *tx,
@@ -252,9 +257,9 @@ static enum openwire_verdict deposit(struct openwire_session *s, const struct pa
     return openwire_refuse(r, OPENWIRE_RESOURCE_ALLOCATION, "%s", e.text);
 }
 
-static struct openwire_due due_for(const struct openwire_object *o, const struct openwire_entry *producer)
+static struct openwire_due due_for(const struct openwire_session *s, const struct openwire_object *o, const struct openwire_entry *producer)
 {
-    return (struct openwire_due){.command = o->command_id, .response = o->response_required, .session = producer->session,
+    return (struct openwire_due){.command = o->command_id, .connections = s->connections, .response = o->response_required, .session = producer->session,
                                  .value = producer->value, .window = producer->window != 0 && !o->response_required,
                                  .size = (uint32_t)(MESSAGE_SIZE_BASE + openwire_get_bytes(o, OPENWIRE_MESSAGE_CONTENT).len +
                                                     openwire_get_bytes(o, OPENWIRE_MESSAGE_PROPERTIES).len)};
@@ -264,7 +269,7 @@ static enum openwire_verdict take_message(struct openwire_session *s, const stru
                                           const struct openwire_entry *producer, struct session_time t, struct openwire_refusal *r)
 {
     struct pack_deposit d = {.depositor = s->base.depositor, .received = t.wall};
-    const struct openwire_due due = due_for(o, producer);
+    const struct openwire_due due = due_for(s, o, producer);
     char correlation[SESSION_NAME_MAX + 80];
     struct spelled spelled;
     enum openwire_verdict verdict;
@@ -317,10 +322,10 @@ enum openwire_verdict openwire_send(struct openwire_session *s, const struct ope
         return verdict;
     }
     verdict = send_message(s, o, producer, t, r);
-    due = due_for(o, producer);
+    due = due_for(s, o, producer);
     /* A refused message still opens the producer's window again: it waits for that alone. */
-    if (verdict == OPENWIRE_REFUSED && due.window)
-        openwire_producer_ack(s, due.session, due.value, due.size);
+    if (verdict == OPENWIRE_REFUSED)
+        open_window(s, &due);
     return verdict;
 }
 
@@ -352,6 +357,5 @@ void openwire_not_confirmed(struct session *s, const struct pending *p, const ch
     snprintf(said, sizeof said, "coffre: %s", reason);
     openwire_complain(openwire_self(s), due.response, due.command,
                       p->committed != NULL ? OPENWIRE_ROLLED_BACK : OPENWIRE_RESOURCE_ALLOCATION, said);
-    if (due.window)
-        openwire_producer_ack(openwire_self(s), due.session, due.value, due.size);
+    open_window(openwire_self(s), &due);
 }

@@ -82,6 +82,7 @@ struct openwire_session {
     bool owes;               /* a Response to RemoveInfo waits until nothing is pending */
     uint32_t owed;           /* its command id */
     struct label connection; /* ConnectionId */
+    uint32_t connections;    /* opened on this transport so far */
     struct openwire_register sessions, producers, consumers;
     char source[96];         /* the ConnectionId inside the ids of messages that this session sends */
     uint64_t sequence;       /* of those messages */
@@ -152,6 +153,7 @@ struct openwire_due {
     uint32_t command, size;
     int64_t session, value; /* of the producer */
     bool response, window;
+    uint32_t connections; /* opened when it came: the same producer of the next one is another */
 };
 
 /* ---- openwire_consume.c ------------------------------------------------------------------ */

@@ -37,7 +37,9 @@ static bool deposit(void *ctx, const struct pack_deposit *d, size_t kept, uint64
          SLICE_ARGS(d->digest), SLICE_ARGS(d->digest_algo));
     if (d->has_timestamp)
         owner_note(o, " at %llu", (unsigned long long)d->timestamp);
-    owner_note(o, ": %.*s\n", SLICE_ARGS(d->body));
+    if (d->asks_reply)
+        owner_note(o, " reply to %.*s for %.*s", SLICE_ARGS(d->reply), SLICE_ARGS(d->correlation));
+    owner_note(o, "%s: %.*s\n", d->bytes_message ? " bytes" : "", SLICE_ARGS(d->body));
     return true;
 }
 
