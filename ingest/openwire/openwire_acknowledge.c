@@ -42,7 +42,7 @@ enum openwire_verdict openwire_acknowledge(struct openwire_session *s, const str
     entry = openwire_register_find(&s->consumers, (int64_t)openwire_get_number(id, OPENWIRE_CONSUMER_ID_SESSION_ID),
                                    (int64_t)openwire_get_number(id, OPENWIRE_CONSUMER_ID_VALUE));
     /* One of before a reconnection, of advisories, or of a consumer just removed, is no error: what it is about comes again. */
-    if (entry == NULL || entry->consumer == NULL || last == 0)
+    if (entry == NULL || entry->consumer == NULL || last == 0 || last > s->sequence)
         return OPENWIRE_OK;
     switch (openwire_get_number(o, OPENWIRE_MESSAGE_ACK_ACK_TYPE)) {
     case DELIVERED:

@@ -105,6 +105,20 @@ static bool take(struct openwire_session *s, struct openwire_consumer *c, uint64
     return true;
 }
 
+/* What is longer than OpenWire's texts may be is cut: a message that cannot be said would come again for ever, and nothing after it. */
+static void put_text(struct openwire_map_writer *w, const char *name, struct slice text)
+{
+    const struct openwire_map_writer before = *w;
+    size_t len = w->out->len;
+
+    openwire_map_put_text(w, name, text);
+    if (!w->overflow || before.overflow || text.len <= UINT16_MAX / 2)
+        return;
+    *w = before;
+    w->out->len = len;
+    openwire_map_put_text(w, name, slice_of(text.at, UINT16_MAX / 2)); /* modified UTF-8 is at most twice as long */
+}
+
 void openwire_answer(struct session *base, struct subscription *sub, uint64_t delivery, const struct pack_answer *a, struct session_time t)
 {
     struct openwire_session *s = openwire_self(base);
@@ -121,12 +135,12 @@ void openwire_answer(struct session *base, struct subscription *sub, uint64_t de
     openwire_map_begin(&w, &properties);
     openwire_map_put_text(&w, "CFJLStatus", slice_text(pack_status_name(a->status)));
     openwire_map_put_text(&w, "CFJLJELSerial", slice_of(serial, (size_t)n));
-    openwire_map_put_text(&w, "CFJLDigest", a->digest);
-    openwire_map_put_text(&w, "CFJLDigestAlgo", a->digest_algo);
-    openwire_map_put_text(&w, "ClientId", a->client_id);
+    put_text(&w, "CFJLDigest", a->digest);
+    put_text(&w, "CFJLDigestAlgo", a->digest_algo);
+    put_text(&w, "ClientId", a->client_id);
     openwire_map_put_long(&w, "CFJLLotId", (int64_t)a->lot);
     if (a->status == PACK_INVALID)
-        openwire_map_put_text(&w, "CFJLReason", a->reason);
+        put_text(&w, "CFJLReason", a->reason);
     if (!openwire_map_end(&w, &e)) {
         session_fail_with(base, SESSION_LIMIT, "an answer that cannot be said: %s", e.text);
     } else {
