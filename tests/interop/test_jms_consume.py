@@ -45,7 +45,7 @@ def finish(names, redelivered=None):
         if redelivered is not None:
             for told in got:
                 assert told["redelivered"] == redelivered and (told["count"] > 1) == redelivered, told
-        nothing_comes(consumer)
+        nothing_comes(consumer, connection)
     return got
 
 
@@ -63,7 +63,7 @@ def test_the_properties_have_the_types_that_sensors_read():
     connection, _, consumer = reader()
     with connection:
         got = receive(consumer, 3)
-        nothing_comes(consumer)
+        nothing_comes(consumer, connection)
     by_status = {told["properties"]["CFJLStatus"]: told for told in got}
     assert set(by_status) == {"CFJL_OK", "CFJL_DUPLICATE_EVENT", "CFJL_INVALID_MESSAGE"}, got
     for status, told in by_status.items():
@@ -198,8 +198,8 @@ def test_deposits_and_answers_in_one_transaction():
     assert client_id(last) == answered
     session.commit()
     connection.close()
-    finish([])
     assert stored() == before + 1
+    finish([])
 
 
 def test_a_broken_connection_gives_back_with_a_count():
@@ -360,8 +360,58 @@ def test_depositors_do_not_read_each_other():
         mine = theirs.createSession(False, AUTO)
         name = put(mine, producer_of(mine))
         assert ids(receive(consumer, 1)) == [name]
-        nothing_comes(consumer)
+        nothing_comes(consumer, theirs)
     finish(names)
+
+
+def test_options_of_a_consumer_that_change_nothing_here():
+    for options in ("consumer.exclusive=true", "consumer.priority=7", "consumer.dispatchAsync=false", "consumer.retroactive=true",
+                    "consumer.maximumPendingMessageLimit=5", "consumer.prefetchSize=32766", "consumer.noLocal=true"):
+        (name,) = waiting(1)
+        with sensor.connect() as connection:
+            session = connection.createSession(False, AUTO)
+            assert ids(receive(consumer_of(session, f"{OUT}?{options}"), 1)) == [name], options
+    (name,) = waiting(1)
+    with sensor.connect() as connection:
+        session = connection.createSession(False, AUTO)
+        assert ids(receive(session.createConsumer(session.createQueue(OUT), None, True), 1)) == [name]
+    finish([])
+
+
+def test_a_listener_container_of_spring():
+    inbox = new("Inbox")
+    container = new("org.springframework.jms.listener.DefaultMessageListenerContainer")
+    container.setConnectionFactory(sensor.factory(failover_url()))
+    container.setDestinationName(OUT)
+    container.setSessionTransacted(True)
+    container.setConcurrentConsumers(2)
+    container.setMessageListener(inbox)
+    container.afterPropertiesSet()
+    container.start()
+    names, seen = waiting(20), set()
+
+    def all_seen():
+        seen.update(client_id(tell(message)) for message in inbox.all())
+        return seen >= set(names)
+    wait_until(all_seen, 60, "the container gets all answers")
+    container.shutdown()
+    finish([])
+
+
+def test_many_consumers_and_one_too_many():
+    with sensor.connect(ssl_url(jms_prefetchPolicy_queuePrefetch=1)) as connection:
+        session = connection.createSession(False, AUTO)
+        consumers = [consumer_of(session, OUT if i % 2 else ARCHIVE) for i in range(30)]
+
+        def more():
+            for _ in range(2000):
+                consumers.append(consumer_of(session))
+        refusal(more, "ResourceAllocationException")
+        for consumer in consumers:
+            consumer.close()
+        (name,) = waiting(1)
+        assert ids(receive(consumer_of(session), 1)) == [name]
+    finish([])
 
 
 def test_what_consumers_may_not():
@@ -462,8 +512,8 @@ def test_reply_addresses_that_lead_nowhere():
             message.setJMSReplyTo(where)
             producer.send(message)
             names.append(message.getStringProperty("ClientId"))
+    wait_stored(before + 2)
     finish(names)
-    assert stored() == before + 2
 
 
 def test_temporary_queues_belong_to_their_connection():

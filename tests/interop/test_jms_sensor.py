@@ -84,22 +84,6 @@ def test_resending_before_the_archive_gets_the_same_number():
     assert stored() == before + 1
 
 
-def test_a_bad_digest_is_said_with_its_reason_and_the_others_go_on():
-    before = stored()
-    sensor = start(failover_url())
-    bad = unique("faux")
-    bodies = {unique("bon"): event(f"bon {i}") for i in range(5)}
-    sensor.put(bad, event("faux").decode(), "0" * 64)
-    for name, body in bodies.items():
-        sensor.put(name, body.decode(), None)
-    answers = story(sensor)
-    said = answers.pop(bad)
-    assert {one["status"] for one in said} == {"CFJL_INVALID_MESSAGE"} and said[0]["reason"].startswith("digest-mismatch"), said
-    assert all(one["lot"] is not None for one in said)
-    check_story(bodies, answers)
-    assert stored() == before + 5
-
-
 # ---- short form -----------------------------------------------------------------------------------------------
 
 HEADER = {"IDOper": "a", "IDCoffre": "b", "IDJoueur": "c", "IDEvt": "d", "DateEvt": "e", "IDSession": "i"}
@@ -119,13 +103,20 @@ def translated(body, codes, depth=None):
     return re.sub(rb"<(/?)([A-Za-z_][\w.-]*)([^<>]*>)", code, body)
 
 
-def test_the_short_form():
-    bodies = {unique("court"): translated(event(f"court {i}"), HEADER) for i in range(3)}
+def test_the_short_form_and_a_bad_digest_among_them():
+    before = stored()
+    bodies = {unique("court"): translated(event(f"court {i}"), HEADER) for i in range(5)}
     assert all(b"<d><!--SAFE_ID--></d>" in body for body in bodies.values())
     sensor = start(failover_url())
+    bad = unique("faux")
+    sensor.put(bad, event("faux").decode(), "0" * 64)
     for name, body in bodies.items():
         sensor.put(name, body.decode(), None)
-    check_story(bodies, story(sensor))
+    answers = story(sensor)
+    said = answers.pop(bad)
+    assert {one["status"] for one in said} == {"CFJL_INVALID_MESSAGE"} and said[0]["reason"].startswith("digest-mismatch"), said
+    check_story(bodies, answers)
+    assert stored() == before + 5
 
 
 # ---- the regulator's samples ----------------------------------------------------------------------------------
@@ -182,6 +173,30 @@ def test_the_regulators_samples_in_long_and_short_form():
     check_story(bodies, answers)
     assert stored() == before + len(bodies)
     print(f"    {len(events)} events of the regulator's samples, each in three forms")
+
+
+def test_servers_behind_are_killed_and_come_back():
+    before = stored()
+    bodies = {unique(f"panne-{i}"): event(f"panne {i}") for i in range(60)}
+    names = iter(bodies)
+    sensor = start(failover_url(randomize=False, maxReconnectDelay=300), resend=1000)
+
+    def put_some(count):
+        for _ in range(count):
+            name = next(names)
+            sensor.put(name, bodies[name].decode(), None)
+    for server in ("coffre-ingest", "rabbitmq"):
+        sends = sensor.sends()
+        put_some(15)
+        wait_until(lambda: sensor.sends() > sends, 90, "deposits are taken")
+        instance("kill", server)
+        put_some(15)
+        instance("start", server)
+    answers = story(sensor)
+    assert stored() == before + len(bodies), "nothing lost, nothing twice"
+    check_story(bodies, answers)
+    check_numbers()
+    print(f"    {sensor.sends()} deposits of {len(bodies)} events, {sensor.failures()} exceptions at the sensor, the last: {sensor.lastFailure()}")
 
 
 def test_nothing_is_left_and_the_numbers_have_no_gap():

@@ -44,6 +44,13 @@ public final class Messages {
         return message;
     }
 
+    /** A deposit of so many blanks, as text or as bytes. */
+    public static Message large(Session session, int size, boolean bytes) throws JMSException {
+        if (bytes)
+            return depositBytes(session, new byte[size], "large");
+        return deposit(session, " ".repeat(size), "large");
+    }
+
     private static void properties(Message message, byte[] body, String clientId) throws JMSException {
         message.setStringProperty("Digest", sha256(body));
         message.setStringProperty("DigestAlgo", "SHA-256");

@@ -145,7 +145,7 @@ class Java:
 
     def __init__(self, log, **properties):
         # The client's socket.enabledProtocols=... sets a property of a class that Java hides since 9.
-        words = ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-Xmx1g", "--add-exports=java.base/sun.security.ssl=ALL-UNNAMED", "-cp", ":".join([str(compiled()), *class_path()]),
+        words = ["java", "-Xshare:auto", "-Xmx1g", "--add-exports=java.base/sun.security.ssl=ALL-UNNAMED", "-cp", ":".join([str(compiled()), *class_path()]),
                  "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
                  *(f"-D{name}={value}" for name, value in properties.items()), "Bridge"]
         with open(log, "ab") as errors:
