@@ -250,6 +250,14 @@ static void give_back_memory(struct connection *c)
     c->trimmed = true;
 }
 
+static void give_up_opening(struct connection *c)
+{
+    char why[80];
+
+    snprintf(why, sizeof why, "no first frame within %" PRIu64 " ms", c->front->connect_ms);
+    connection_fail_opening(c, SESSION_SLOW, why);
+}
+
 void connection_tick(struct connection *c)
 {
     struct front *f = c->front;
@@ -259,7 +267,7 @@ void connection_tick(struct connection *c)
     if (c->state == CONNECTION_ROSTER && f->time.now - c->since > f->connect_ms)
         connection_refuse(c, SESSION_UNAVAILABLE, "role bindings are not known yet, try again later");
     else if (c->state == CONNECTION_OPENING && f->time.now - c->since > f->connect_ms)
-        connection_fail_opening(c, SESSION_SLOW, "the first frame took too long to arrive");
+        give_up_opening(c);
     if (c->state != CONNECTION_SESSION)
         return;
     if ((c->watching & EV_READ) == 0)

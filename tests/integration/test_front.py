@@ -135,9 +135,9 @@ def test_tls_1_2_and_1_3_only():
 
 
 def test_other_protocols_are_refused_in_words():
-    for data in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\0\1\x0a\1ActiveMQ\0\0\0\x0c", b"AMQP\0\0\x09\x01", b"connect\n\n\0"):
+    for data in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\0\1\x0a\1Active-Q\0\0\0\x0c", b"AMQP\0\0\x09\x01", b"connect\n\n\0"):
         _, text = error_of(raw(data))
-        assert "STOMP 1.0, 1.1 and 1.2" in text, text
+        assert "STOMP 1.0 to 1.2" in text and "OpenWire 6 to 12" in text, text
 
 
 def test_a_revoked_binding_cuts_the_live_session():
