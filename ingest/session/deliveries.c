@@ -110,7 +110,7 @@ void deliveries_settle(struct session *s, struct subscription *sub, size_t i, en
 }
 
 /* One pass whatever the number. */
-void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, const struct transaction *tx,
+void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, struct transaction *tx,
                             enum session_outcome outcome)
 {
     size_t kept = from;
@@ -125,6 +125,7 @@ void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t 
         if (d->held == NULL) {
             d->held = tx;
             d->outcome = (uint8_t)outcome;
+            tx->holds = true;
         }
         if (kept++ != i)
             *deliveries_nth(sub, kept - 1) = *d;
@@ -146,10 +147,10 @@ void deliveries_return(struct session *s, struct subscription *sub, size_t from)
     sub->count = from;
 }
 
-/* One pass whatever the number: a transaction of minutes holds thousands. */
+/* One pass whatever the number: a transaction of minutes holds thousands. None for those that only deposit, beside it. */
 void deliveries_apply(struct session *s, const struct transaction *tx)
 {
-    for (unsigned k = 0; k < s->subscription_count; k++) {
+    for (unsigned k = 0; tx->holds && k < s->subscription_count; k++) {
         struct subscription *sub = s->subscriptions[k];
         size_t kept = 0;
 
@@ -169,7 +170,7 @@ void deliveries_apply(struct session *s, const struct transaction *tx)
 
 void deliveries_forget(struct session *s, const struct transaction *tx)
 {
-    for (unsigned k = 0; k < s->subscription_count; k++)
+    for (unsigned k = 0; tx->holds && k < s->subscription_count; k++)
         for (size_t i = 0; i < s->subscriptions[k]->count; i++)
             if (deliveries_nth(s->subscriptions[k], i)->held == tx)
                 deliveries_nth(s->subscriptions[k], i)->held = NULL;

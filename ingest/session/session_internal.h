@@ -27,6 +27,7 @@ struct transaction {
     struct label id;
     struct buf records; /* framed deposit records, in order */
     uint64_t count;
+    bool holds;         /* deliveries were acknowledged in it */
     bool failed;        /* something in it was refused: it can only be rolled back */
 };
 
@@ -185,7 +186,7 @@ void deliveries_settle(struct session *s, struct subscription *sub, size_t i, en
  * The same for those at `from` up to (without) `to`, now, or when the transaction (may be NULL) is committed. Those that a transaction holds
  * already stay its own.
  */
-void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, const struct transaction *tx,
+void deliveries_acknowledge(struct session *s, struct subscription *sub, size_t from, size_t to, struct transaction *tx,
                             enum session_outcome outcome);
 /* All from the one at `from` on were never seen: they go back as they were. The subscription is about to end, nothing more comes. */
 void deliveries_return(struct session *s, struct subscription *sub, size_t from);

@@ -301,6 +301,51 @@ static void connection_info_may_come_twice(void **state)
     peer_close(&p);
 }
 
+static void put_as(struct peer *p, uint32_t command, struct openwire_object *o)
+{
+    build_frame(o, p->version, command, true, &p->in);
+}
+
+/* What a failover client sends after it has reconnected: its state with the ids it had, each wanting an answer, then what was not answered. */
+static void a_replay_is_answered_under_its_own_ids(void **state)
+{
+    struct openwire_object *o;
+    struct peer p;
+
+    (void)state;
+    peer_open(&p, NULL, 7);
+    build_preamble(7, &p.in);
+    o = build(OPENWIRE_CONNECTION_CONTROL);
+    build_number(o, OPENWIRE_CONNECTION_CONTROL_FAULT_TOLERANT, 1);
+    build_frame(o, p.version, 0, false, &p.in);
+    o = build_connection("C");
+    build_number(o, OPENWIRE_CONNECTION_INFO_FAULT_TOLERANT, 1);
+    build_number(o, OPENWIRE_CONNECTION_INFO_FAILOVER_RECONNECT, 1);
+    put_as(&p, 1, o);
+    put_as(&p, 9, build_temporary("C", "C:1", 0));
+    put_as(&p, 0, build_session("C", -1));
+    put_as(&p, 3, build_session("C", 1));
+    put_as(&p, 4, build_producer("C", 1, 1, "Event.1.In", 0));
+    put_as(&p, 5, build_consumer("C", 1, 1, build_destination(OPENWIRE_QUEUE, "Event.1.Out"), 0));
+    put_as(&p, 20, build_transaction("C", 8, BUILD_BEGIN));
+    put_as(&p, 21, build_message("C", "Event.1.In", "<a/>", 8));
+    put_as(&p, 17, build_message("C", "Event.1.In", "<b/>", 0));
+    o = build(OPENWIRE_CONSUMER_CONTROL);
+    build_object(o, OPENWIRE_CONSUMER_CONTROL_CONSUMER_ID, build_consumer_id("C", 1, 1));
+    build_number(o, OPENWIRE_CONSUMER_CONTROL_PREFETCH, 1000);
+    build_frame(o, p.version, 0, false, &p.in);
+    put_as(&p, 22, build_transaction("C", 8, BUILD_COMMIT));
+    peer_give(&p);
+    session_confirmed(p.o.s, 1);
+    session_confirmed(p.o.s, 2);
+    session_subscribed(p.o.s, 1);
+    peer_expect(&p, "WireFormatInfo\nBrokerInfo coffre\nResponse 1\nResponse 0\nResponse 3\nResponse 4\nResponse 5\nResponse 20\nResponse 21\n"
+                    "Response 17\nResponse 22\nResponse 9\n");
+    peer_expect_asked(&p, "claim by 7 C\nsubscribe 1 depositor 7 queue 3 C:1 credit 0\nsubscribe 2 depositor 7 queue 1 credit 0\n"
+                          "deposit 1 by 7 c d SHA-256 at 1234: <b/>\ncredit 2 +1000\nall 2 <a/>\n");
+    peer_close(&p);
+}
+
 static void a_connection_is_opened_again(void **state)
 {
     struct peer p = {0};
@@ -795,6 +840,7 @@ int main(void)
         cmocka_unit_test(an_unavailable_vault_is_left_to_failover),
         cmocka_unit_test(connection_ids_have_bounds),
         cmocka_unit_test(connection_info_may_come_twice),
+        cmocka_unit_test(a_replay_is_answered_under_its_own_ids),
         cmocka_unit_test(a_connection_is_opened_again),
         cmocka_unit_test(removing_a_connection_waits_for_deposits),
         cmocka_unit_test(two_removals_are_both_answered),
