@@ -406,6 +406,42 @@ static void a_transaction_of_both_kinds(void **state)
     }
 }
 
+/* What a transaction holds stays in its place while those around it go. */
+static void acknowledgements_around_those_that_are_held(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    consume(&p, 10, 6);
+    peer_send(&p, build_transaction("C", 1, BUILD_BEGIN));
+    peer_send(&p, ack_in(1, BUILD_INDIVIDUAL, 0, 2));
+    peer_send(&p, ack_in(1, BUILD_INDIVIDUAL, 0, 5));
+    p.o.log[0] = '\0';
+    peer_send(&p, ack(BUILD_STANDARD, 1, 6));
+    peer_expect_asked(&p, "ack 1 1 no credit\nack 1 3 no credit\nack 1 4 no credit\nack 1 6\n");
+    peer_send(&p, build_transaction("C", 1, BUILD_COMMIT));
+    peer_expect_asked(&p, "ack 1 2 no credit\nack 1 5 no credit\n");
+    peer_close(&p);
+}
+
+/* A consumer that is never quite done, for long. */
+static void deliveries_follow_each_other(void **state)
+{
+    struct peer p;
+    char asked[40];
+
+    (void)state;
+    consume(&p, 10, 9);
+    for (unsigned i = 10; i < 2000; i++) {
+        peer_answer(&p, 1, i);
+        peer_said(&p);
+        peer_send(&p, ack(BUILD_STANDARD, 0, i - 9));
+        snprintf(asked, sizeof asked, "ack 1 %u\n", i - 9);
+        peer_expect_asked(&p, asked);
+    }
+    peer_close(&p);
+}
+
 /* Any order of acknowledgements gives back each delivery and each credit once. */
 static void credit_balances_in_any_order(void **state)
 {
@@ -651,6 +687,21 @@ static void a_second_request_waits_too(void **state)
     peer_close(&p);
 }
 
+static void temporary_queues_have_a_limit(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    consume(&p, 10, 0);
+    for (unsigned i = 1; i <= 4; i++) {
+        char name[] = {'C', ':', (char)('0' + i), '\0'};
+
+        peer_send_r(&p, build_temporary("C", name, 0));
+    }
+    peer_expect(&p, "Exception 8 " LATER "more than 4 subscriptions\n");
+    peer_close(&p);
+}
+
 static void a_temporary_queue_that_will_not_be(void **state)
 {
     struct peer p;
@@ -846,6 +897,8 @@ int openwire_consume_tests(void)
         cmocka_unit_test(acknowledgements_wait_for_the_commit),
         cmocka_unit_test(a_rollback_leaves_them_unacknowledged),
         cmocka_unit_test(a_transaction_of_both_kinds),
+        cmocka_unit_test(acknowledgements_around_those_that_are_held),
+        cmocka_unit_test(deliveries_follow_each_other),
         cmocka_unit_test(credit_balances_in_any_order),
         cmocka_unit_test(a_removed_consumer_gives_back),
         cmocka_unit_test(a_pull_brings_one),
@@ -855,6 +908,7 @@ int openwire_consume_tests(void)
         cmocka_unit_test(a_consumer_may_begin_to_pull),
         cmocka_unit_test(a_temporary_queue_is_answered_when_it_exists),
         cmocka_unit_test(a_second_request_waits_too),
+        cmocka_unit_test(temporary_queues_have_a_limit),
         cmocka_unit_test(a_temporary_queue_that_will_not_be),
         cmocka_unit_test(temporary_queues_of_others),
         cmocka_unit_test(replies_are_asked_for),

@@ -404,6 +404,26 @@ static void properties_of_every_type(void **state)
     }
 }
 
+/* More than a record's texts may be: cut, so that the deposit is answered (as invalid) instead of refused for ever. */
+static void long_properties_are_cut(void **state)
+{
+    enum { LONG = 70000 };
+    static uint8_t map[4 + 2 + 8 + 1 + 4 + LONG] = {0, 0, 0, 1, 0, 8, 'C', 'l', 'i', 'e', 'n', 't', 'I', 'd', 13, 0, LONG >> 16, LONG >> 8 & 255, LONG & 255};
+    struct openwire_object *o;
+    struct peer p;
+
+    (void)state;
+    produce(&p, 0);
+    p.o.rules.stomp.header_bytes = 1 << 17;
+    memset(map + sizeof map - LONG, 'x', LONG);
+    o = message("<a/>", 0);
+    build_bytes(o, OPENWIRE_MESSAGE_PROPERTIES, slice_of(map, sizeof map));
+    peer_send(&p, o);
+    peer_expect(&p, "");
+    assert_non_null(strstr(p.o.log, "deposit 1 by 7 xxx"));
+    peer_close(&p);
+}
+
 static void properties_that_are_wrong_are_refused(void **state)
 {
     static const struct {
@@ -735,6 +755,7 @@ int openwire_produce_tests(void)
         cmocka_unit_test(bodies_come_as_they_are),
         cmocka_unit_test(bodies_that_are_wrong_are_refused),
         cmocka_unit_test(properties_of_every_type),
+        cmocka_unit_test(long_properties_are_cut),
         cmocka_unit_test(properties_that_are_wrong_are_refused),
         cmocka_unit_test(windows_open_when_confirmed),
         cmocka_unit_test(windows_open_when_refused),
