@@ -264,7 +264,7 @@ def test_heart_beats_keep_quiet_sessions_and_betray_a_silent_vault():
         for process in fronts:
             os.kill(process, signal.SIGSTOP)
         for client in clients:
-            client.inbox.wait("error", lambda told: "time" in str(told), 30)
+            client.inbox.wait(("error", "disconnected"), lambda told: told is None or "time" in str(told), 30)
     finally:
         for process in fronts:
             os.kill(process, signal.SIGCONT)

@@ -129,6 +129,13 @@ class StompPy(Client):
         self.inbox.wait("disconnected")
         raise Failed(" ".join(self.inbox.all("error")) or "disconnected")
 
+    def call(self, method, *words, **more):
+        """One of the library's, and the refusal when the connection has ended meanwhile."""
+        try:
+            getattr(self.library, method)(*words, **more)
+        except (stomp.exception.StompException, OSError):
+            self.fail()
+
     def receipt(self):
         return f"receipt-{next(self.numbers)}"
 
@@ -139,48 +146,45 @@ class StompPy(Client):
             words["transaction"] = transaction
         if receipt:
             words["receipt"] = self.receipt()
-        try:
-            self.library.send(headers["destination"], body, headers=words)
-        except OSError:
-            self.fail()
+        self.call("send", headers["destination"], body, headers=words)
         if receipt:
             self.settled(words["receipt"])
 
     def begin(self, name):
-        self.library.begin(name)
+        self.call("begin", name)
 
     def commit(self, name):
         receipt = self.receipt()
-        self.library.commit(name, receipt=receipt)
+        self.call("commit", name, receipt=receipt)
         self.settled(receipt)
 
     def abort(self, name):
         receipt = self.receipt()
-        self.library.abort(name, receipt=receipt)
+        self.call("abort", name, receipt=receipt)
         self.settled(receipt)
 
     def subscribe(self, destination=OUT, ack="client-individual", name="s", **headers):
-        self.library.subscribe(destination, name, ack, headers=headers)
+        self.call("subscribe", destination, name, ack, headers=headers)
 
     def unsubscribe(self, name="s"):
         receipt = self.receipt()
-        self.library.unsubscribe(id=name, headers={"receipt": receipt})
+        self.call("unsubscribe", id=name, headers={"receipt": receipt})
         self.settled(receipt)
 
     def settle(self, how, message, transaction):
         headers, receipt = message[0], self.receipt()
         name = {"1.0": [headers["message-id"]], "1.1": [headers["message-id"], headers.get("subscription")], "1.2": [headers.get("ack")]}[self.version]
-        how(*name, transaction=transaction, receipt=receipt)
+        self.call(how, *name, transaction=transaction, receipt=receipt)
         self.settled(receipt)
 
     def ack(self, message, transaction=None):
-        self.settle(self.library.ack, message, transaction)
+        self.settle("ack", message, transaction)
 
     def nack(self, message, transaction=None):
-        self.settle(self.library.nack, message, transaction)
+        self.settle("nack", message, transaction)
 
     def close(self):
-        self.library.disconnect(receipt="bye")
+        self.call("disconnect", receipt="bye")
         self.inbox.wait("receipt", lambda receipt: receipt == "bye")
 
     def cut(self):

@@ -8,7 +8,7 @@ const fs = require('fs');
 const readline = require('readline');
 const stompit = require('stompit');
 
-const clients = new Map(); // name → {client, messages, transactions, subscriptions} or {channel}
+const clients = new Map(); // name → {client, ended, messages, transactions, subscriptions} or {channel}
 
 function say(line) {
   process.stdout.write(JSON.stringify(line) + '\n');
@@ -32,8 +32,13 @@ function tls(command) {
 }
 
 function keep(name, client) {
-  clients.set(name, { client, messages: new Map(), transactions: new Map(), subscriptions: new Map() });
-  client.on('error', (error) => say({ on: 'error', client: name, ...describe(error) }));
+  const one = { client, messages: new Map(), transactions: new Map(), subscriptions: new Map() };
+
+  clients.set(name, one);
+  client.on('error', (error) => {
+    one.ended = error;
+    say({ on: 'error', client: name, ...describe(error) });
+  });
   client.on('end', () => say({ on: 'end', client: name }));
 }
 
@@ -73,7 +78,10 @@ function disconnect(command) {
 
 // As when the machine loses power: nothing is said.
 async function cut(command) {
-  clients.get(command.client).client.destroy();
+  const { client } = clients.get(command.client);
+
+  client.removeAllListeners('error').on('error', () => {});
+  client.destroy();
   return {};
 }
 
@@ -193,6 +201,10 @@ input.on('line', async (line) => {
   const command = JSON.parse(line);
 
   try {
+    // stompit tells the end of a client once; what is asked of it later would wait for ever.
+    if (clients.get(command.client)?.ended && command.do !== 'cut') {
+      throw clients.get(command.client).ended;
+    }
     say({ of: command.number, ...await commands[command.do](command) });
   } catch (error) {
     say({ of: command.number, error: describe(error) });
