@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The real JMS client reads its answers: every acknowledgement mode, prefetch, redelivery, archive notices, temporary queues."""
+"""The real JMS client reads its answers: every acknowledgement mode, prefetch, redelivery, archive notices."""
 import os
 import sys
 
@@ -12,7 +12,7 @@ writer = sensor.connect(failover_url())
 writing = writer.createSession(True, AUTO)
 
 
-def waiting(count, who=None):
+def waiting(count):
     """Deposits so many events and waits until all their answers are in the queue, which holds nothing else; their ClientIds."""
     before = stored()
     names = [unique() for _ in range(count)]
@@ -25,28 +25,11 @@ def waiting(count, who=None):
     return names
 
 
-def ids(told):
-    return [client_id(one) for one in told]
-
-
 def reader(mode=AUTO, **options):
     """A connection with its only consumer, of the answers: (connection, session, consumer)."""
     connection = sensor.connect(ssl_url(**options))
     session = connection.createSession(mode == TRANSACTED, mode)
     return connection, session, consumer_of(session)
-
-
-def finish(names, redelivered=None):
-    """Takes what must be left in the queue: these answers, all (or none) of them delivered before, and nothing else."""
-    connection, _, consumer = reader()
-    with connection:
-        got = receive(consumer, len(names))
-        assert sorted(ids(got)) == sorted(names), (ids(got), names)
-        if redelivered is not None:
-            for told in got:
-                assert told["redelivered"] == redelivered and (told["count"] > 1) == redelivered, told
-        nothing_comes(consumer, connection)
-    return got
 
 
 # ---- what an answer is -----------------------------------------------------------------------------------
@@ -87,7 +70,7 @@ def test_the_properties_have_the_types_that_sensors_read():
 
 def test_archive_notices_have_the_types_that_sensors_read():
     (name,) = waiting(1)
-    (told,) = finish([name])
+    (told,) = finish(sensor, [name])
     lot, serial = told["properties"]["CFJLLotId"], int(told["properties"]["CFJLJELSerial"])
     with sensor.connect() as connection:
         consumer = consumer_of(connection.createSession(False, AUTO), ARCHIVE)
@@ -108,7 +91,7 @@ def test_auto_acknowledge():
     connection, session, consumer = reader(AUTO)
     assert ids(receive(consumer, 30)) == names, "in the order of the deposits"
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_client_acknowledge_covers_all_before():
@@ -118,7 +101,7 @@ def test_client_acknowledge_covers_all_before():
     messages[5].acknowledge()
     jvm().Messages.receive(consumer, 2, 60000)
     connection.close()
-    got = {client_id(told): told["count"] for told in finish(names[6:])}
+    got = {client_id(told): told["count"] for told in finish(sensor, names[6:])}
     counts = [got[name] for name in names[6:]]
     assert counts == [2, 2, 1, 1], f"two were seen and not acknowledged, two never seen, {counts}"
 
@@ -128,7 +111,7 @@ def test_dups_ok_acknowledge():
     connection, session, consumer = reader(DUPS_OK)
     assert ids(receive(consumer, 30)) == names
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_optimized_acknowledge():
@@ -136,7 +119,7 @@ def test_optimized_acknowledge():
     connection, session, consumer = reader(AUTO, jms_optimizeAcknowledge=True, jms_prefetchPolicy_queuePrefetch=100)
     assert ids(receive(consumer, 150)) == names
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_individual_acknowledge():
@@ -146,7 +129,7 @@ def test_individual_acknowledge():
     for i in (6, 1, 3):
         messages[i].acknowledge()
     connection.close()
-    finish([names[i] for i in (0, 2, 4, 5, 7)], redelivered=True)
+    finish(sensor, [names[i] for i in (0, 2, 4, 5, 7)], redelivered=True)
 
 
 def test_a_transaction_of_more_than_the_prefetch_committed_late():
@@ -156,7 +139,7 @@ def test_a_transaction_of_more_than_the_prefetch_committed_late():
     time.sleep(3) # minutes, in life
     session.commit()
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_transaction_that_is_rolled_back_is_read_again():
@@ -171,7 +154,7 @@ def test_a_transaction_that_is_rolled_back_is_read_again():
     assert all(told["count"] == 3 for told in receive(consumer, 5))
     session.commit()
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_session_closed_without_commit_gives_all_back():
@@ -180,7 +163,7 @@ def test_a_session_closed_without_commit_gives_all_back():
     receive(consumer, 12)
     session.close()
     connection.close()
-    finish(names, redelivered=True)
+    finish(sensor, names, redelivered=True)
 
 
 def test_deposits_and_answers_in_one_transaction():
@@ -199,7 +182,7 @@ def test_deposits_and_answers_in_one_transaction():
     session.commit()
     connection.close()
     assert stored() == before + 1
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_broken_connection_gives_back_with_a_count():
@@ -214,7 +197,7 @@ def test_a_broken_connection_gives_back_with_a_count():
             relay.cut()
             assert connection.inbox.exception(60000)
             connection.later.close()
-    finish(names, redelivered=True)
+    finish(sensor, names, redelivered=True)
 
 
 def test_prefetched_and_never_seen_is_not_redelivered():
@@ -223,7 +206,7 @@ def test_prefetched_and_never_seen_is_not_redelivered():
     assert ids(receive(consumer, 3)) == names[:3]
     wait_until(lambda: consumer.getMessageSize() == 9, 60, "the others are in the client")
     consumer.close()
-    got = finish(names[3:], redelivered=False)
+    got = finish(sensor, names[3:], redelivered=False)
     assert ids(got) == names[3:], "in their order"
     connection.close()
 
@@ -252,7 +235,7 @@ def test_a_prefetch_of_one():
     connection, session, consumer = reader(AUTO, jms_prefetchPolicy_queuePrefetch=1)
     assert ids(receive(consumer, 20)) == names
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_prefetch_in_the_destination():
@@ -261,7 +244,7 @@ def test_a_prefetch_in_the_destination():
         session = connection.createSession(False, CLIENT)
         consumer = consumer_of(session, f"{OUT}?consumer.prefetchSize=2")
         assert ids(receive(consumer, 2)) == names[:2]
-    finish(names)
+    finish(sensor, names)
 
 
 def test_no_prefetch_pulls():
@@ -279,7 +262,7 @@ def test_no_prefetch_pulls():
     assert client_id(tell(jvm().result(blocked, "receive()"))) == name
     assert consumer.receive(700) is None
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_no_prefetch_in_a_transaction():
@@ -287,7 +270,7 @@ def test_no_prefetch_in_a_transaction():
     connection, session, consumer = reader(TRANSACTED, jms_prefetchPolicy_queuePrefetch=0)
     assert ids(receive(consumer, 2)) == names[:2]
     connection.close()
-    finish(names)
+    finish(sensor, names)
 
 
 def test_two_consumers_share():
@@ -306,7 +289,7 @@ def test_two_consumers_share():
     assert sorted(sum(got, [])) == sorted(names) and all(got), [len(mine) for mine in got]
     connection.close()
     second.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_one_session_listens_to_both_queues():
@@ -328,7 +311,7 @@ def test_one_session_listens_to_both_queues():
             return seen == set(names) and lots <= archived
         wait_until(all_archived, 90, "five answers and the notices of their lots")
         session.commit()
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_listener_that_throws_gets_it_again():
@@ -340,7 +323,7 @@ def test_a_listener_that_throws_gets_it_again():
     got = [tell(inbox.take(60000)) for _ in range(3)]
     assert [client_id(told) for told in got] == [name] * 3 and [told["count"] for told in got] == [1, 2, 3], got
     connection.close()
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_connection_stopped_and_started():
@@ -361,7 +344,7 @@ def test_depositors_do_not_read_each_other():
         name = put(mine, producer_of(mine))
         assert ids(receive(consumer, 1)) == [name]
         nothing_comes(consumer, theirs)
-    finish(names)
+    finish(sensor, names)
 
 
 def test_options_of_a_consumer_that_change_nothing_here():
@@ -375,7 +358,7 @@ def test_options_of_a_consumer_that_change_nothing_here():
     with sensor.connect() as connection:
         session = connection.createSession(False, AUTO)
         assert ids(receive(session.createConsumer(session.createQueue(OUT), None, True), 1)) == [name]
-    finish([])
+    finish(sensor, [])
 
 
 def test_a_listener_container_of_spring():
@@ -395,7 +378,7 @@ def test_a_listener_container_of_spring():
         return seen >= set(names)
     wait_until(all_seen, 60, "the container gets all answers")
     container.shutdown()
-    finish([])
+    finish(sensor, [])
 
 
 def test_many_consumers_and_one_too_many():
@@ -411,7 +394,7 @@ def test_many_consumers_and_one_too_many():
             consumer.close()
         (name,) = waiting(1)
         assert ids(receive(consumer_of(session), 1)) == [name]
-    finish([])
+    finish(sensor, [])
 
 
 def test_what_consumers_may_not():
@@ -424,143 +407,12 @@ def test_what_consumers_may_not():
         refusal(lambda: session.createBrowser(queue).getEnumeration(), "JMSException")
         refusal(session.createTemporaryTopic, "InvalidDestinationException")
         assert ids(receive(session.createConsumer(queue), 1)) == [name], "and the connection stays"
-    finish([])
-
-
-# ---- temporary queues ----------------------------------------------------------------------------------------
-
-def test_a_deposit_that_asks_is_answered_in_both_places():
-    with sensor.connect() as connection:
-        session = connection.createSession(False, AUTO)
-        queue = session.createTemporaryQueue()
-        consumer = session.createConsumer(queue)
-        producer = producer_of(session)
-        sent = {}
-        for _ in range(3):
-            name = unique()
-            message = make(session, name)
-            message.setJMSReplyTo(queue)
-            producer.send(message)
-            sent[name] = message.getJMSMessageID()
-        replies = receive(consumer, 3)
-        for told in replies:
-            assert told["properties"]["CFJLStatus"] == "CFJL_OK" and told["types"]["CFJLLotId"] == "Long", told
-            assert told["destination"] == f"temp-queue://{queue.getQueueName()}", told
-        assert {client_id(told): told["correlation"] for told in replies} == sent
-        # An invalid one is answered there too.
-        bad = make(session, unique())
-        bad.setStringProperty("Digest", "00")
-        bad.setJMSReplyTo(queue)
-        producer.send(bad)
-        (told,) = receive(consumer, 1)
-        assert told["properties"]["CFJLStatus"] == "CFJL_INVALID_MESSAGE" and told["correlation"] == bad.getJMSMessageID(), told
-        consumer.close()
-        queue.delete()
-    got = finish([*sent, bad.getStringProperty("ClientId")])
-    assert len(got) == 4
-
-
-def test_queue_requestor():
-    with sensor.connect() as connection:
-        session = connection.createQueueSession(False, AUTO)
-        requestor = new("javax.jms.QueueRequestor", session, session.createQueue(IN))
-        names = [unique() for _ in range(3)]
-        for name in names:
-            told = tell(requestor.request(make(session, name)))
-            assert client_id(told) == name and told["properties"]["CFJLStatus"] == "CFJL_OK", told
-        requestor.close()
-    finish(names)
-
-
-def test_a_reply_to_another_connection_of_the_same_sensor():
-    with sensor.connect(failover_url()) as down, sensor.connect(failover_url()) as up:
-        reading = down.createSession(False, AUTO)
-        queue = reading.createTemporaryQueue()
-        consumer = reading.createConsumer(queue)
-        session = up.createSession(True, AUTO)
-        producer = producer_of(session)
-        sent = {}
-        for _ in range(5):
-            name = unique()
-            message = make(session, name)
-            message.setJMSReplyTo(queue)
-            producer.send(message)
-            sent[name] = message.getJMSMessageID()
-        session.commit()
-        assert {client_id(told): told["correlation"] for told in receive(consumer, 5)} == sent
-    finish(list(sent))
-
-
-def test_reply_addresses_that_lead_nowhere():
-    before = stored()
-    with sensor.connect() as connection:
-        session = connection.createSession(False, AUTO)
-        producer = producer_of(session)
-        gone = session.createTemporaryQueue()
-        gone.delete()
-        # What cannot be right, now or later, is refused.
-        for where in (gone, session.createQueue("Ailleurs"), session.createTopic("Ailleurs")):
-            message = make(session, unique())
-            message.setJMSReplyTo(where)
-            refusal(lambda: producer.send(message), "InvalidDestinationException")
-        # A queue of another connection may have gone with it: the deposit counts, and its answer is where all are.
-        with sensor.connect() as brief:
-            vanished = brief.createSession(False, AUTO).createTemporaryQueue()
-        names = []
-        for where in (vanished, session.createQueue(OUT)):
-            message = make(session, unique())
-            message.setJMSReplyTo(where)
-            producer.send(message)
-            names.append(message.getStringProperty("ClientId"))
-    wait_stored(before + 2)
-    finish(names)
-
-
-def test_temporary_queues_belong_to_their_connection():
-    with sensor.connect() as connection, other.connect() as theirs, sensor.connect() as same:
-        session = connection.createSession(False, AUTO)
-        queue = session.createTemporaryQueue()
-        consumer = session.createConsumer(queue)
-
-        # The client refuses this by itself, so it is asked beneath too.
-        for thief in (theirs, same):
-            refusal(lambda: thief.createSession(False, AUTO).createConsumer(queue), "InvalidDestinationException")
-            for command in (subscription(thief, queue), removal(thief, queue), creation(thief, queue)):
-                refusal(lambda: thief.syncSendPacket(command), "JMSException")
-            refusal(lambda: thief.createSession(False, AUTO).createProducer(queue), "JMSException")
-        name = unique()
-        message = make(session, name)
-        message.setJMSReplyTo(queue)
-        producer_of(session).send(message)
-        assert ids(receive(consumer, 1)) == [name]
-    finish([name])
-
-
-def subscription(connection, queue):
-    """ConsumerInfo of this connection for a queue, by hand."""
-    name = new("org.apache.activemq.command.SessionId", connection.getConnectionInfo().getConnectionId(), 77)
-    connection.syncSendPacket(new("org.apache.activemq.command.SessionInfo", name))
-    info = new("org.apache.activemq.command.ConsumerInfo", new("org.apache.activemq.command.ConsumerId", name, 1))
-    info.setDestination(queue)
-    info.setPrefetchSize(10)
-    return info
-
-
-def removal(connection, queue):
-    return destination_info(connection, queue, 1)
-
-
-def creation(connection, queue):
-    return destination_info(connection, queue, 0)
-
-
-def destination_info(connection, queue, operation):
-    return new("org.apache.activemq.command.DestinationInfo", connection.getConnectionInfo().getConnectionId(), Typed("B", operation), queue)
+    finish(sensor, [])
 
 
 def test_nothing_is_left_and_the_numbers_have_no_gap():
     writer.close()
-    finish([])
+    finish(sensor, [])
     check_numbers()
 
 

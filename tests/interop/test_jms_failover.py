@@ -117,7 +117,7 @@ def test_a_commit_whose_answer_is_lost_leaves_no_doubt_in_the_end():
 def test_a_storm_of_cuts_under_load():
     before = stored()
     with Relay(port("STOMP")) as relay, sensor.connect(through(relay)) as connection:
-        loading = jvm().type("Load").later.send(connection, IN, event("@@").decode(), unique("tempete"), 4, 100, 0, True)
+        loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("tempete"), 4, 100, 0, True)
         cuts = 0
         while not loading.done():
             sent = relay.bytes_to_vault
@@ -341,7 +341,7 @@ def test_a_vault_that_says_nothing_is_left():
 def test_a_front_that_is_killed():
     before = stored()
     with sensor.connect(failover_url(maxReconnectDelay=200)) as connection:
-        loading = jvm().type("Load").later.send(connection, IN, event("@@").decode(), unique("front"), 2, 150, 5, True)
+        loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("front"), 2, 150, 5, True)
         wait_until(lambda: stored() >= before + 60, 60, "deposits flow")
         for pid in fronts():
             os.kill(pid, signal.SIGKILL)
@@ -360,7 +360,7 @@ def test_two_nodes_one_is_killed():
     with sensor.connect(url) as up, sensor.connect(url) as down:
         inbox = new("Inbox")
         consumer_of(down.createSession(False, AUTO)).setMessageListener(inbox)
-        sending = jvm().type("Load").later.send(up, IN, event("@@").decode(), unique("noeud"), 4, 75, 0, True)
+        sending = jvm().type("Load").later.send(up, IN, TEMPLATE, unique("noeud"), 4, 75, 0, True)
         wait_until(lambda: stored() >= before + 50, 60, "deposits flow")
         instance("kill", "coffre-ingest")
         names = jvm().result(sending, "the load")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The real JMS client deposits: every way of sending, transactions, habits of Spring and of pools; and what is refused keeps its connection."""
+"""The real JMS client deposits: every way of sending, every habit of those who send: Spring, pools, windows, compression."""
 import os
 import sys
 
@@ -9,18 +9,6 @@ from sensors import *
 MIB = 1 << 20
 sensor = Depositor()
 connection = sensor.connect(ssl_url())
-
-
-def deposited(names, before):
-    """The vault has exactly these deposits more than before, each with an answer of its own; their serials."""
-    wait_stored(before + len(set(names)))
-    serials = ok_answers(sensor, names)
-    assert len(set(serials.values())) == len(set(names))
-    return serials
-
-
-def template(mark="@@"):
-    return event(mark).decode()
 
 
 # ---- one by one ---------------------------------------------------------------------------------------
@@ -36,7 +24,7 @@ def test_text_and_bytes_persistent_and_not():
         names.append(unique("octets"))
         producer.send(jvm().Messages.depositBytes(session, event("é€😀 en octets"), names[-1]))
     session.close()
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_every_option_of_a_send():
@@ -64,7 +52,7 @@ def test_every_option_of_a_send():
     message.setStringProperty("vide", "")
     message.setStringProperty("long texte", "x" * 40000)
     producer.send(message)
-    deposited([*names, name, other], before)
+    deposited(sensor, [*names, name, other], before)
 
 
 def test_texts_of_every_alphabet_come_through_exactly():
@@ -147,7 +135,7 @@ def test_a_large_event_of_200_kB():
     session = connection.createSession(False, AUTO)
     name = put(session, producer_of(session), body=event("x" * 200000).decode())
     session.close()
-    deposited([name], before)
+    deposited(sensor, [name], before)
 
 
 def test_an_anonymous_producer_sends_where_it_says():
@@ -161,7 +149,7 @@ def test_an_anonymous_producer_sends_where_it_says():
     names.append(unique())
     producer.send(session.createQueue(f"{IN}?consumer.prefetchSize=1"), make(session, names[-1]))
     session.close()
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_the_same_deposit_twice_is_one_event():
@@ -174,7 +162,7 @@ def test_the_same_deposit_twice_is_one_event():
     producer.send(message)
     put(session, producer, name)
     session.close()
-    deposited([name], before)
+    deposited(sensor, [name], before)
     with sensor.connect() as reader:
         consumer = consumer_of(reader.createSession(False, AUTO))
         told = receive(consumer, 2) # those that deposited() left
@@ -188,8 +176,8 @@ def test_the_same_deposit_twice_is_one_event():
 def test_asynchronous_sends():
     before = stored()
     with sensor.connect(ssl_url(jms_useAsyncSend=True)) as fast:
-        names = jvm().Load.send(fast, IN, template(), unique("async"), 4, 250, 0, True)
-    deposited(names, before)
+        names = jvm().Load.send(fast, IN, TEMPLATE, unique("async"), 4, 250, 0, True)
+    deposited(sensor, names, before)
 
 
 def test_completions_of_asynchronous_sends_come_all():
@@ -203,7 +191,7 @@ def test_completions_of_asynchronous_sends_come_all():
     wait_until(lambda: done.successes() + done.failures() == 200, 60, "200 completions")
     assert done.failures() == 0, done.last()
     session.close()
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_compressed_deposits():
@@ -216,7 +204,7 @@ def test_compressed_deposits():
         empty = unique("vide")
         producer.send(make(session, empty, ""))
         producer.send(jvm().Messages.depositBytes(session, b"", (none := unique("vide"))))
-    deposited(names, before)
+    deposited(sensor, names, before)
     found, _ = answers(sensor, [empty, none])
     assert {found[name]["properties"]["CFJLStatus"] for name in (empty, none)} == {"CFJL_INVALID_MESSAGE"}
 
@@ -228,7 +216,7 @@ def test_what_expands_beyond_the_limit_is_refused_however_small_it_came():
         before = stored()
         refusal(lambda: producer.send(jvm().Messages.large(session, 40 * MIB, False)), "JMSException")
         refusal(lambda: producer.send(jvm().Messages.large(session, 40 * MIB, True)), "JMSException")
-        deposited([put(session, producer)], before)
+        deposited(sensor, [put(session, producer)], before)
 
 
 def test_a_producer_window_never_closes_for_good():
@@ -238,18 +226,18 @@ def test_a_producer_window_never_closes_for_good():
                     {"jms_producerWindowSize": 10000, "jms_useAsyncSend": True, "jms_useCompression": True},
                     {"jms_producerWindowSize": 3000, "jms_useAsyncSend": True, "wireFormat_version": 6}):
         with sensor.connect(ssl_url(**options)) as windowed:
-            names += jvm().Load.send(windowed, IN, template(), unique("fenetre"), 2, 150, 0, True)
+            names += jvm().Load.send(windowed, IN, TEMPLATE, unique("fenetre"), 2, 150, 0, True)
     with sensor.connect(ssl_url(jms_producerWindowSize=10000)) as windowed:
-        names += jvm().Load.send(windowed, IN, template(), unique("fenetre"), 2, 100, 10, False)
-    deposited(names, before)
+        names += jvm().Load.send(windowed, IN, TEMPLATE, unique("fenetre"), 2, 100, 10, False)
+    deposited(sensor, names, before)
 
 
 def test_many_sessions_and_producers_on_one_connection():
     before = stored()
-    names = jvm().Load.send(connection, IN, template(), unique("sessions"), 8, 25, 0, True)
-    names += jvm().Load.send(connection, IN, template(), unique("lots"), 8, 25, 5, True)
-    names += jvm().Load.send(connection, IN, template(), unique("legers"), 8, 25, 0, False)
-    serials = deposited(names, before)
+    names = jvm().Load.send(connection, IN, TEMPLATE, unique("sessions"), 8, 25, 0, True)
+    names += jvm().Load.send(connection, IN, TEMPLATE, unique("lots"), 8, 25, 5, True)
+    names += jvm().Load.send(connection, IN, TEMPLATE, unique("legers"), 8, 25, 0, False)
+    serials = deposited(sensor, names, before)
     # Each session's deposits are numbered in its order.
     for prefix in {name.rsplit("-", 1)[0] for name in names}:
         own = [serials[f"{prefix}-{i}"] for i in range(25)]
@@ -259,8 +247,8 @@ def test_many_sessions_and_producers_on_one_connection():
 def test_sends_of_one_session_keep_their_order():
     with sensor.connect(ssl_url(jms_useAsyncSend=True)) as fast:
         before = stored()
-        names = jvm().Load.send(fast, IN, template(), unique("suite"), 1, 500, 0, True)
-        serials = deposited(names, before)
+        names = jvm().Load.send(fast, IN, TEMPLATE, unique("suite"), 1, 500, 0, True)
+        serials = deposited(sensor, names, before)
     numbers = [serials[name] for name in names]
     assert numbers == list(range(numbers[0], numbers[0] + 500)), numbers[:20]
 
@@ -273,7 +261,7 @@ def test_jms_template_with_a_connection_for_every_send():
     names = [unique("spring") for _ in range(15)]
     for name in names:
         template_of.send(IN, new("SpringDeposit", event(name).decode(), name))
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_jms_template_transacted_on_one_connection():
@@ -285,7 +273,7 @@ def test_jms_template_transacted_on_one_connection():
     for name in names:
         template_of.send(IN, new("SpringDeposit", event(name).decode(), name))
     single.destroy()
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_jms_template_with_cached_sessions():
@@ -313,7 +301,7 @@ def test_a_session_and_a_producer_for_every_send():
         names.append(put(session, producer))
         producer.close()
         session.close()
-    deposited(names, before)
+    deposited(sensor, names, before)
 
 
 def test_a_pool_gives_the_connection_to_another():
@@ -336,186 +324,8 @@ def test_a_pool_gives_the_connection_to_another():
                 if turn == 4:
                     pooled.changeUserInfo("autre", "mot")
                 pooled.start()
-        deposited(names, before)
+        deposited(sensor, names, before)
         before += len(names)
-
-
-# ---- transactions --------------------------------------------------------------------------------------------
-
-def test_a_transaction_is_all_or_nothing():
-    before = stored()
-    session = connection.createSession(True, AUTO)
-    producer = producer_of(session)
-    lost = [put(session, producer, unique("annule")) for _ in range(20)]
-    session.rollback()
-    names = [put(session, producer, unique("garde")) for _ in range(20)]
-    session.commit()
-    session.commit()   # nothing to commit
-    session.rollback() # nothing to roll back
-    serials = deposited(names, before)
-    numbers = [serials[name] for name in names]
-    assert numbers == list(range(numbers[0], numbers[0] + 20)), numbers
-    put(session, producer, lost[0])
-    session.close() # without commit
-    deposited([last := put((plain := connection.createSession(False, AUTO)), producer_of(plain))], before + 20)
-    assert last and stored() == before + 21
-
-
-def test_a_transaction_of_a_thousand():
-    before = stored()
-    names = jvm().Load.send(connection, IN, template(), unique("mille"), 1, 1000, 1000, True)
-    serials = deposited(names, before)
-    numbers = [serials[name] for name in names]
-    assert numbers == list(range(numbers[0], numbers[0] + 1000))
-
-
-def test_transactions_of_several_sessions_are_apart():
-    before = stored()
-    sessions = [connection.createSession(True, AUTO) for _ in range(5)]
-    producers = [producer_of(session) for session in sessions]
-    names = [[put(session, producer, unique(f"s{i}")) for i, (session, producer) in enumerate(zip(sessions, producers))] for _ in range(5)]
-    for i in (0, 2, 4):
-        sessions[i].commit()
-    for i in (1, 3):
-        sessions[i].rollback()
-    deposited([row[i] for row in names for i in (0, 2, 4)], before)
-    for session in sessions:
-        session.close()
-
-
-def test_a_failure_inside_makes_the_commit_fail():
-    before = stored()
-    for spoil in ("Ailleurs", OUT):
-        with sensor.connect() as own:
-            session = own.createSession(True, AUTO)
-            producer = session.createProducer(None)
-            producer.send(session.createQueue(IN), make(session, unique()))
-            producer.send(session.createQueue(spoil), make(session, unique())) # nobody waits for an answer
-            assert own.inbox.exception(60000), "the listener is told at once"
-            producer.send(session.createQueue(IN), make(session, unique()))
-            failure = refusal(session.commit, "TransactionRolledBackException")
-            assert failure.message, "it says why"
-            name = unique()
-            producer.send(session.createQueue(IN), make(session, name))
-            session.commit()
-            answers(sensor, [name], own)
-    assert stored() == before + 2
-
-
-def test_a_transaction_that_is_too_large_is_refused_whole():
-    before = stored()
-    with sensor.connect() as own:
-        session = own.createSession(True, AUTO)
-        producer = producer_of(session)
-        for _ in range(12):
-            put(session, producer, body=event("x" * 900000).decode())
-        refusal(session.commit, "JMSException")
-        name = put(session, producer)
-        session.commit()
-        answers(sensor, [name], own)
-    assert stored() == before + 1
-
-
-def test_an_oversize_event_inside_a_transaction():
-    before = stored()
-    with sensor.connect() as own:
-        session = own.createSession(True, AUTO)
-        producer = producer_of(session)
-        put(session, producer)
-        put(session, producer, body=event("x" * (3 * MIB)).decode())
-        refusal(session.commit, "JMSException")
-        name = put(session, producer)
-        session.commit()
-        answers(sensor, [name], own)
-    assert stored() == before + 1
-
-
-# ---- refused, and the connection stays -------------------------------------------------------------------------
-
-def test_an_event_over_the_limit():
-    for url in (ssl_url(), failover_url(), ssl_url(wireFormat_version=6)):
-        with sensor.connect(url) as own:
-            before = stored()
-            session = own.createSession(False, AUTO)
-            producer = producer_of(session)
-            for size in (MIB + 1, 5 * MIB, 20 * MIB):
-                refusal(lambda: producer.send(jvm().Messages.large(session, size, False)), "JMSException")
-                name = put(session, producer) # the same producer
-                answers(sensor, [name], own)
-            assert stored() == before + 3
-            assert own.inbox.interruptions() == 0 and own.inbox.exception(0) is None
-
-
-def test_destinations_that_are_not_the_vaults():
-    session = connection.createSession(False, AUTO)
-    for name in ("Ailleurs", "Event.2.In", "event.1.in", f"{IN},{IN}", f"queue://{IN},queue://Ailleurs", "Event.*.In", "Event.>", ">",
-                 f"queue://{IN}", "ActiveMQ.Advisory.Connection"):
-        queue = new("org.apache.activemq.command.ActiveMQQueue", name)
-        refusal(lambda: session.createProducer(queue), "InvalidDestinationException")
-        refusal(lambda: session.createConsumer(queue), "InvalidDestinationException")
-    for name in (IN, "Ailleurs", "ActiveMQ.Advisory.Connection", "ActiveMQ.Advisory.TempQueue"):
-        topic = session.createTopic(name)
-        refusal(lambda: session.createProducer(topic), "InvalidDestinationException")
-    for name in (OUT, "Ailleurs"):
-        refusal(lambda: session.createConsumer(session.createTopic(name)), "InvalidDestinationException")
-        refusal(lambda: session.createDurableSubscriber(session.createTopic(name), "abonné"), "JMSException")
-    session.close()
-    still_works(sensor, connection)
-
-
-def test_directions_that_are_not_the_sensors():
-    session = connection.createSession(False, AUTO)
-    for name in (OUT, ARCHIVE):
-        refusal(lambda: producer_of(session, name), "InvalidDestinationException", "JMSSecurityException")
-    refusal(lambda: consumer_of(session, IN), "InvalidDestinationException", "JMSSecurityException")
-    session.close()
-    still_works(sensor, connection)
-
-
-def test_messages_that_are_no_event():
-    before = stored()
-    session = connection.createSession(False, AUTO)
-    producer = producer_of(session)
-    made = [session.createObjectMessage("x"), session.createMapMessage(), session.createStreamMessage(), session.createMessage()]
-    made[1].setString("a", "b")
-    made[2].writeString("c")
-    for message in made:
-        message.setStringProperty("ClientId", unique())
-        refusal(lambda: producer.send(message), "MessageFormatException")
-    session.close()
-    still_works(sensor, connection)
-    assert stored() == before + 1
-
-
-def test_distributed_transactions():
-    before = stored()
-    with sensor.connect(factory=sensor.factory(ssl_url(), "org.apache.activemq.ActiveMQXASslConnectionFactory")) as own:
-        session = own.createXASession()
-        resource = session.getXAResource()
-        xid = new("org.apache.activemq.command.XATransactionId")
-        xid.setFormatId(1)
-        xid.setGlobalTransactionId(b"\1\2")
-        xid.setBranchQualifier(b"\3")
-
-        def work():
-            resource.start(xid, 0)
-            put(session, producer_of(session))
-            resource.end(xid, 0x4000000)
-            resource.commit(xid, True)
-        refusal(work, "XAException", "JMSException")
-        refusal(lambda: resource.recover(0x1000000), "XAException")
-        producer_of(own.createXASession()).close() # the vault still answers
-    still_works(sensor, connection)
-    assert stored() == before + 1
-
-
-def test_what_is_wrong_without_anybody_waiting_is_told_to_the_listener():
-    with sensor.connect(ssl_url(jms_useAsyncSend=True)) as own:
-        session = own.createSession(False, AUTO)
-        producer = session.createProducer(None)
-        producer.send(session.createQueue("Ailleurs"), make(session, unique()))
-        assert "Ailleurs" in (own.inbox.exception(60000) or ""), "the listener is told, and which destination it was"
-        still_works(sensor, own)
 
 
 def test_nothing_is_left_and_the_numbers_have_no_gap():

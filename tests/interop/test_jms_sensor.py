@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """The whole life of events at a deployed sensor, with the real JMS client: spool, deposit, answer, archive, purge; the network breaks in between."""
+import concurrent.futures
 import os
 import signal
 import sys
@@ -71,6 +72,27 @@ def test_three_hundred_events_through_cuts_and_a_killed_front():
     assert sensor.sends() > len(bodies) and "CFJL_DUPLICATE_EVENT" in statuses, "some were sent again before they were, which is routine"
     print(f"    {len(bodies)} events, {sensor.sends()} deposits, {statuses.count('CFJL_OK')} OK and {statuses.count('CFJL_DUPLICATE_EVENT')} DUPLICATE "
           f"read, {sensor.purged()} purged by {len(set(sensor.archives()))} lots, {sensor.failures()} exceptions at the sensor")
+
+
+def test_sensors_of_every_version():
+    # Each at the same time, with a depositor's certificate of its own; every other one by TLS 1.2, and without tight encoding.
+    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+        depositors = dict(zip(range(6, 13), pool.map(Depositor, ["EC"] * 7)))
+    before, sensors, bodies = stored(), {}, {}
+    for version, own in depositors.items():
+        url = ssl_url(wireFormat_version=version, wireFormat_tightEncodingEnabled=version % 2 == 0, wireFormat_cacheEnabled=version % 3 == 0,
+                      socket_enabledProtocols=f"TLSv1.{2 + version % 2}")
+        # Version 7 is what the first sensors spoke.
+        sensors[version] = new("Sensor", own.factory(url if version in (8, 11) else failover_url(url)), str(VAULT), 1500, 1500)
+        bodies[version] = {unique(f"v{version}"): event(f"version {version}, {i} é€") for i in range(10)}
+        for name, body in bodies[version].items():
+            sensors[version].put(name, body.decode(), None)
+    wait_until(lambda: all(sensor.sends() >= 10 for sensor in sensors.values()), 60, "every sensor sends")
+    for sensor in sensors.values():
+        sensor.reconnect()
+    for version, sensor in sensors.items():
+        check_story(bodies[version], story(sensor))
+    assert stored() == before + 70
 
 
 def test_resending_before_the_archive_gets_the_same_number():

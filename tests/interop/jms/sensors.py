@@ -145,6 +145,9 @@ class Depositor(Identity):
 
 # ---- deposits and answers -----------------------------------------------------------------------------
 
+TEMPLATE = event("@@").decode() # of Load.send()
+
+
 def make(session, name, body=None):
     """A deposit of this session with ClientId `name`: a message, as sensors make it."""
     return jvm().Messages.deposit(session, body if body is not None else event(name).decode(), name)
@@ -172,6 +175,10 @@ def tell(message):
 
 def client_id(told):
     return told["properties"]["ClientId"]
+
+
+def ids(told):
+    return [client_id(one) for one in told]
 
 
 def receive(consumer, count, seconds=60):
@@ -239,6 +246,27 @@ def wait_stored(count, seconds=90):
         assert now <= count, f"{now} events are stored, {count} were deposited"
         return now == count
     wait_until(enough, seconds, f"{count} events are stored, not {stored()}")
+
+
+def deposited(identity, names, before):
+    """The vault has exactly these deposits more than before, each with an answer of its own; their serials."""
+    wait_stored(before + len(set(names)))
+    serials = ok_answers(identity, names)
+    assert len(set(serials.values())) == len(set(names))
+    return serials
+
+
+def finish(identity, names, redelivered=None):
+    """Takes what must be left in the queue: these answers, all (or none) of them delivered before, and nothing else."""
+    with identity.connect() as connection:
+        consumer = consumer_of(connection.createSession(False, AUTO))
+        got = receive(consumer, len(names))
+        assert sorted(ids(got)) == sorted(names), (ids(got), names)
+        if redelivered is not None:
+            for told in got:
+                assert told["redelivered"] == redelivered and (told["count"] > 1) == redelivered, told
+        nothing_comes(consumer, connection)
+    return got
 
 
 # ---- exceptions ------------------------------------------------------------------------------------------
