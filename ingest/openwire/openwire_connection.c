@@ -95,7 +95,7 @@ static void disconnect(struct openwire_session *s, int64_t seen)
     while (s->consumers.count != 0)
         openwire_remove_consumer(s, &s->consumers.at[s->consumers.count - 1], seen);
     while (s->base.subscription_count != 0) /* temporary queues are left */
-        session_unsubscribe(&s->base, s->base.subscriptions[s->base.subscription_count - 1]);
+        openwire_remove_temporary(s, (struct openwire_consumer *)s->base.subscriptions[s->base.subscription_count - 1]);
     s->producers.count = s->sessions.count = 0;
     s->base.ops->unclaim(s->base.ctx);
     s->open = false;

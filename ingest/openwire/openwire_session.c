@@ -229,6 +229,24 @@ static bool refuse_unread(struct openwire_session *s, struct slice in, enum open
     return conclude(s, OPENWIRE_REFUSED, wire_get_u8(&head) == 1, command, &r);
 }
 
+/*
+ * A frame of which no sense can be made ends the connection. A command that wants a response gets one first: a failover client would
+ * otherwise send the same frame on every connection it makes.
+ */
+static bool end_unreadable(struct openwire_session *s, struct slice in, const char *why)
+{
+    struct wire_reader head = wire_read(slice_of(in.at + 4, in.len - 4));
+    uint8_t type = wire_get_u8(&head);
+    uint32_t command = wire_get_u32(&head);
+    bool required = wire_get_u8(&head) == 1 && !head.short_read && openwire_row(type)->command;
+    struct openwire_refusal r;
+
+    if (!required)
+        return session_fail_with(&s->base, SESSION_PROTOCOL, "%s", why);
+    openwire_refuse(&r, OPENWIRE_JMS, "%s", why);
+    return conclude(s, OPENWIRE_FATAL, true, command, &r);
+}
+
 /* A whole frame, size and all. */
 static bool take_frame(struct openwire_session *s, struct slice in, struct session_time t)
 {
@@ -246,7 +264,7 @@ static bool take_frame(struct openwire_session *s, struct slice in, struct sessi
     e.code = ERR_NONE;
     arena.used = 0;
     if (!openwire_read(frame, s->format.version, &arena, &o, &e))
-        return session_fail_with(&s->base, SESSION_PROTOCOL, "%s", e.text);
+        return end_unreadable(s, in, e.text);
     return conclude(s, take_command(s, o, t, &r), o->response_required, o->command_id, &r);
 }
 
@@ -264,6 +282,27 @@ static bool begin_skip(struct openwire_session *s, struct slice in, uint32_t siz
              (unsigned long long)frame_max(&s->base));
     s->skip = (size_t)size + 4 - OPENWIRE_HEAD;
     return refuse_unread(s, in, OPENWIRE_JMS, why);
+}
+
+/* No size of a frame, or of none that is taken before ConnectionInfo; where that itself is too long, its head is waited for, to answer it. */
+static bool is_impossible(const struct openwire_session *s, uint32_t size, struct slice in)
+{
+    bool awaited = s->negotiated && in.len < OPENWIRE_HEAD && (in.len < 5 || in.at[4] == OPENWIRE_CONNECTION_INFO);
+
+    if (size == 0 || size > INT32_MAX)
+        return true;
+    return !s->base.connected && size > OPENWIRE_PREAMBLE_MAX && !awaited;
+}
+
+static void refuse_size(struct openwire_session *s, struct slice in, uint32_t size)
+{
+    char why[80];
+
+    snprintf(why, sizeof why, "a frame of %lu bytes", (unsigned long)size);
+    if (s->negotiated && size >= OPENWIRE_HEAD - 4 && size <= INT32_MAX && in.len >= OPENWIRE_HEAD)
+        (void)end_unreadable(s, in, why);
+    else
+        session_fail(&s->base, SESSION_PROTOCOL, why);
 }
 
 static size_t input(struct session *base, struct slice in, struct session_time t)
@@ -287,8 +326,8 @@ static size_t input(struct session *base, struct slice in, struct session_time t
             continue;
         }
         size = wire_get_u32(&r);
-        if (!r.short_read && (size == 0 || size > INT32_MAX || (!s->base.connected && size > OPENWIRE_PREAMBLE_MAX))) {
-            session_fail_with(base, SESSION_PROTOCOL, "a frame of %lu bytes", (unsigned long)size);
+        if (!r.short_read && is_impossible(s, size, rest)) {
+            refuse_size(s, rest, size);
             break;
         }
         if (!r.short_read && base->connected && size > frame_max(base) && rest.len >= OPENWIRE_HEAD) {

@@ -180,6 +180,8 @@ void openwire_dispatch_nothing(struct openwire_session *s, const struct openwire
 enum openwire_verdict openwire_destination(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);
 /* The temporary queue of this name; NULL: this connection has none. */
 struct openwire_consumer *openwire_find_temporary(const struct openwire_session *s, struct slice name);
+/* Whoever still waits for it to be made is told that it will not be. A peer that leaves no room for that ends, and all its queues. */
+void openwire_remove_temporary(struct openwire_session *s, struct openwire_consumer *c);
 /* Of session_protocol. */
 void openwire_subscribed(struct session *s, struct subscription *sub);
 void openwire_not_subscribed(struct session *s, struct subscription *sub, const char *reason);

@@ -65,6 +65,16 @@ static enum openwire_verdict add(struct openwire_session *s, const struct openwi
     return OPENWIRE_LATER;
 }
 
+void openwire_remove_temporary(struct openwire_session *s, struct openwire_consumer *c)
+{
+    bool owes = c->owes;
+    uint32_t owed = c->owed;
+
+    session_unsubscribe(&s->base, &c->base);
+    if (owes)
+        openwire_respond_exception(s, owed, OPENWIRE_ILLEGAL_STATE, "coffre: the temporary queue was removed before it was there");
+}
+
 enum openwire_verdict openwire_destination(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r)
 {
     const struct openwire_object *destination = openwire_get_object(o, OPENWIRE_DESTINATION_INFO_DESTINATION);
@@ -87,7 +97,7 @@ enum openwire_verdict openwire_destination(struct openwire_session *s, const str
         return openwire_refuse(r, OPENWIRE_JMS, "the temporary queue still has consumers");
     c = openwire_find_temporary(s, name);
     if (c != NULL)
-        session_unsubscribe(&s->base, &c->base);
+        openwire_remove_temporary(s, c);
     return OPENWIRE_OK;
 }
 

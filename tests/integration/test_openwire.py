@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+"""OpenWire as a client of our own speaks it (openwire.py), and as no real client would: refusals that a failover client must hear,
+commands that must be answered, strangers' bytes. Other people's clients: tests/interop/test_jms_*.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+from openwire import *
+
+IN, OUT = f"Event.{VAULT}.In", f"Event.{VAULT}.Out"
+
+
+def opening(**more):
+    """A connection on which nothing but WireFormatInfo was said."""
+    c = OpenWire(connect=False, **more)
+    c.write(preamble(c.version))
+    c.expect(WIRE_FORMAT_INFO)
+    c.expect(BROKER_INFO)
+    return c
+
+
+# ---- a sensor's day --------------------------------------------------------------------------------
+
+def test_every_version_deposits_and_reads_its_answer():
+    for version in range(6, 13):
+        with OpenWire(version=version) as c:
+            name = unique()
+            c.produce()
+            c.deposit(name)
+            c.consume()
+            answer = c.answer_to(name)
+            said = answer["message"]["properties"]
+            assert said["CFJLStatus"] == "CFJL_OK" and int(said["CFJLJELSerial"]) > 0 and type(said["CFJLLotId"]) is int, said
+            assert answer["destination"] == answer["message"]["destination"] == (QUEUE, OUT)
+            c.close()
+
+
+# ---- what a failover client must hear ------------------------------------------------------------------
+
+def test_a_command_that_cannot_be_read_is_answered_before_the_end():
+    for spoil in (lambda body: body + b"\0", lambda body: body[:-1], lambda body: body[:-1] + b"\7"):
+        with OpenWire() as c:
+            c.produce()
+            command = c.send(TEXT_MESSAGE, spoil(c.event(unique())), True)
+            frames = c.until_closed()
+            assert [(f["kind"], f.get("to")) for f in frames] == [(EXCEPTION, command)], frames
+
+
+def test_a_connection_info_that_is_too_long_is_answered_before_the_end():
+    with opening() as c:
+        command = c.send(CONNECTION_INFO, c.connection_info(client="x" * 5000), True)
+        frames = c.until_closed()
+        assert [(f["kind"], f.get("to")) for f in frames] == [(EXCEPTION, command)], frames
+
+
+def test_a_connection_info_that_cannot_be_read_is_answered_and_its_password_told_to_nobody():
+    with opening() as c:
+        command = c.send(CONNECTION_INFO, c.connection_info(password="zauberwort-" + c.name) + b"\0", True)
+        frames = c.until_closed()
+        assert [(f["kind"], f.get("to")) for f in frames] == [(EXCEPTION, command)], frames
+        assert "zauberwort" not in str(frames)
+    assert "zauberwort" not in (LOG / "coffre-ingest.log").read_text(errors="replace")
+
+
+# ---- every command is answered --------------------------------------------------------------------------
+
+def test_a_temporary_queue_removed_before_it_was_there_is_answered_twice():
+    with OpenWire() as c:
+        made, removed = c.send(DESTINATION_INFO, c.temporary(1), True), c.send(DESTINATION_INFO, c.temporary(1, 1), True)
+        c.answered(removed)
+        assert c.next(lambda f: f.get("to") == made)["kind"] in (RESPONSE, EXCEPTION)
+    with OpenWire() as c:
+        made = c.send(DESTINATION_INFO, c.temporary(1), True)
+        c.remove(nested(120, string(c.name)))
+        assert c.next(lambda f: f.get("to") == made)["kind"] in (RESPONSE, EXCEPTION)
+
+
+if __name__ == "__main__":
+    run(globals())
