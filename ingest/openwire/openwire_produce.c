@@ -152,7 +152,7 @@ static bool read_reply(const struct openwire_session *s, const struct openwire_o
                        struct openwire_refusal *r)
 {
     const struct openwire_object *to = openwire_get_object(o, OPENWIRE_MESSAGE_REPLY_TO);
-    struct slice name, own = label_slice(&s->connection);
+    struct slice name;
     char named[OPENWIRE_NAMED];
 
     if (to == NULL)
@@ -161,8 +161,7 @@ static bool read_reply(const struct openwire_session *s, const struct openwire_o
     if (to->type == OPENWIRE_QUEUE && slice_is(name, s->base.rules->queue_out))
         return true;
     if (to->type != OPENWIRE_TEMP_QUEUE || name.len == 0 || name.len > SESSION_NAME_MAX ||
-        (name.len > own.len && memcmp(name.at, own.at, own.len) == 0 && name.at[own.len] == ':' &&
-         openwire_find_temporary(s, name) == NULL)) {
+        (openwire_is_own_temporary(s, name) && openwire_find_temporary(s, name) == NULL)) {
         openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "JMSReplyTo is %s: a temporary queue that exists, or %s, is needed",
                         openwire_name(to, named), s->base.rules->queue_out);
         return false;

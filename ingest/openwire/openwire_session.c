@@ -258,7 +258,7 @@ static bool take_frame(struct openwire_session *s, struct slice in, struct sessi
 
     if (!s->negotiated)
         return take_preamble(s, frame);
-    if (s->open && is_foreign(frame.at[0]) && in.len >= OPENWIRE_HEAD)
+    if (s->base.connected && is_foreign(frame.at[0]) && in.len >= OPENWIRE_HEAD)
         return refuse_unread(s, in, frame.at[0] == 29 ? OPENWIRE_MESSAGE_FORMAT : OPENWIRE_ILLEGAL_STATE,
                              "messages other than text and bytes, and brokers' own commands, are not available");
     e.code = ERR_NONE;

@@ -178,6 +178,8 @@ void openwire_dispatch_nothing(struct openwire_session *s, const struct openwire
 
 /* ---- openwire_temporary.c ---------------------------------------------------------------- */
 enum openwire_verdict openwire_destination(struct openwire_session *s, const struct openwire_object *o, struct openwire_refusal *r);
+/* True when a temporary queue of this name is this connection's, if it exists. */
+bool openwire_is_own_temporary(const struct openwire_session *s, struct slice name);
 /* The temporary queue of this name; NULL: this connection has none. */
 struct openwire_consumer *openwire_find_temporary(const struct openwire_session *s, struct slice name);
 /* Whoever still waits for it to be made is told that it will not be. A peer that leaves no room for that ends, and all its queues. */

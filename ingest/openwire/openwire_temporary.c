@@ -32,12 +32,13 @@ static bool has_consumers(const struct openwire_session *s, struct slice name)
     return false;
 }
 
-/* Only its own connection makes or removes it: "<ConnectionId>:<n>" (CVE-2026-54475, CVE-2026-32642). */
-static bool may(const struct openwire_session *s, struct slice name)
+/* "<ConnectionId>:<n>": what follows has no further colon, or a connection called "ID" would have the queues of "ID:host-1:1" too. */
+bool openwire_is_own_temporary(const struct openwire_session *s, struct slice name)
 {
     struct slice own = label_slice(&s->connection);
 
-    return name.len > own.len + 1 && name.len <= SESSION_NAME_MAX && memcmp(name.at, own.at, own.len) == 0 && name.at[own.len] == ':';
+    return name.len > own.len + 1 && name.len <= SESSION_NAME_MAX && memcmp(name.at, own.at, own.len) == 0 && name.at[own.len] == ':' &&
+           memchr(name.at + own.len + 1, ':', name.len - own.len - 1) == NULL;
 }
 
 /* Answered when deliver has made the queue: a request sent right after finds it. */
@@ -86,7 +87,8 @@ enum openwire_verdict openwire_destination(struct openwire_session *s, const str
     if (destination == NULL || destination->type != OPENWIRE_TEMP_QUEUE)
         return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: only temporary queues are made and removed",
                                openwire_name(destination, named));
-    if (!may(s, name))
+    /* Only its own connection makes or removes it (CVE-2026-54475, CVE-2026-32642). */
+    if (!openwire_is_own_temporary(s, name))
         return openwire_refuse(r, OPENWIRE_INVALID_DESTINATION, "%s: a temporary queue is named after the connection that makes it",
                                openwire_name(destination, named));
     if (operation == ADD)

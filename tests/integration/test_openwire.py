@@ -76,5 +76,40 @@ def test_a_temporary_queue_removed_before_it_was_there_is_answered_twice():
         assert c.next(lambda f: f.get("to") == made)["kind"] in (RESPONSE, EXCEPTION)
 
 
+def test_commands_after_the_connection_was_removed_are_answered():
+    with OpenWire() as c:
+        c.remove(nested(120, string(c.name)))
+        for kind, body in ((TEXT_MESSAGE, c.event(unique())), (SESSION_INFO, c.session_id()), (REMOVE, c.session_id() + i64(-2)), (29, b""),
+                           (90, b""), (92, b"")):
+            c.refused(kind, body)
+        c.call(CONNECTION_INFO, c.connection_info())
+        assert c.alive()
+
+
+# ---- whose temporary queues ------------------------------------------------------------------------------
+
+def test_a_connection_named_like_the_beginning_of_another_has_none_of_its_queues():
+    with OpenWire() as owner, OpenWire(name=owner.name.split(":")[0]) as other:
+        queue = f"{owner.name}:1"
+        owner.call(DESTINATION_INFO, owner.temporary(1))
+        made = other.refused(DESTINATION_INFO, nested(120, string(other.name)) + destination(queue, TEMP_QUEUE) + u8(0) + i64(0) + b"\0")
+        read = other.refused(CONSUMER_INFO, other.consumer_info(queue=queue, kind=TEMP_QUEUE))
+        assert made.name == read.name == "javax.jms.InvalidDestinationException"
+
+
+def test_equal_names_of_two_depositors_are_two_queues():
+    name = unique("ID:")
+    with OpenWire(name=name) as one, OpenWire(name=name, who="sensor-2") as two:
+        for c, correlation in ((one, "one"), (two, "two")):
+            c.call(DESTINATION_INFO, c.temporary(1))
+            c.consume(queue=f"{name}:1", kind=TEMP_QUEUE)
+            c.produce()
+        for c, correlation in ((one, "one"), (two, "two")):
+            for i in range(20):
+                c.deposit(unique(), reply=f"{name}:1", correlation=f"{correlation} {i}")
+        for c, correlation in ((one, "one"), (two, "two")):
+            assert [c.dispatched()["message"]["correlation"] for _ in range(20)] == [f"{correlation} {i}" for i in range(20)]
+
+
 if __name__ == "__main__":
     run(globals())
