@@ -214,8 +214,8 @@ def test_what_expands_beyond_the_limit_is_refused_however_small_it_came():
         session = small.createSession(False, AUTO)
         producer = producer_of(session)
         before = stored()
-        refusal(lambda: producer.send(jvm().Messages.large(session, 40 * MIB, False)), "JMSException")
-        refusal(lambda: producer.send(jvm().Messages.large(session, 40 * MIB, True)), "JMSException")
+        refusal(lambda: producer.send(jvm().Messages.large(session, 16 * MIB, False)), "JMSException")
+        refusal(lambda: producer.send(jvm().Messages.large(session, 16 * MIB, True)), "JMSException")
         deposited(sensor, [put(session, producer)], before)
 
 
