@@ -191,7 +191,7 @@ static void wait_for_work(struct deliver *d)
         if (c != NULL)
             fds[n++] = (struct pollfd){.fd = channel_fd(c), .events = (short)(POLLIN | (channel_queued(c) != 0 ? POLLOUT : 0))};
     }
-    poll(fds, n, d->broker != NULL && broker_unread(d->broker) ? 0 : d->draining ? 20 : TURN_MS);
+    poll(fds, n, d->broker != NULL && (d->behind || broker_unread(d->broker)) ? 0 : d->draining ? 20 : TURN_MS);
 }
 
 /* True when no front is left and everything was put back. */

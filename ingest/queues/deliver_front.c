@@ -159,13 +159,31 @@ static bool pump_queue(struct deliver *d, struct queue *q, struct err *e)
            deliver_flush_acknowledgements(d, q, e);
 }
 
+/* Something has to be asked of the broker for a temporary queue, and waited for. */
+static bool is_slow(const struct queue *q)
+{
+    if (q->kind != DELIVER_REPLIES)
+        return false;
+    return q->consuming ? q->leaving || q->mailbox.subscription_count == 0 : deliver_now_ms() >= q->retry_at;
+}
+
+/* Those that must wait for the next turn come first in it, so that all have theirs. */
 bool deliver_pump(struct deliver *d, struct err *e)
 {
-    for (unsigned i = 0; i < d->queue_top; i++) {
+    unsigned first = d->next, count = d->queue_top, slow = 0;
+
+    d->behind = false;
+    for (unsigned n = 0; n < count; n++) {
+        unsigned i = (first + n) % count;
         struct queue *q = d->queues[i];
 
         if (q == NULL)
             continue;
+        if (is_slow(q) && slow++ >= REPLIES_PER_TURN) {
+            d->next = d->behind ? d->next : i;
+            d->behind = true;
+            continue;
+        }
         if (q->leaving || q->mailbox.subscription_count == 0 ? !deliver_leave(d, q, e) : !pump_queue(d, q, e))
             return false;
     }

@@ -22,6 +22,12 @@ enum { FRONTS_MAX = CLAIMS_FRONTS_MAX, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, 
 /* Temporary queues: each is a queue and a channel of the broker. */
 enum { REPLIES_MAX = 512, REPLIES_OF_DEPOSITOR_MAX = 128, REPLIES_BYTES_MAX = 16 << 20 };
 
+/*
+ * Of those, so many are made or left in a turn: each takes a few of RabbitMQ's answers to wait for, and a depositor that makes and removes its
+ * own as fast as it can must not keep others from their answers meanwhile.
+ */
+enum { REPLIES_PER_TURN = 1 };
+
 /* What could not be said to a front because its channel is full. Longer: it has stopped reading. */
 enum { NOTICES_MAX = 1 << 20 };
 
@@ -92,6 +98,8 @@ struct deliver {
     struct queue *queues[QUEUES_MAX]; /* owned; NULL: free place */
     unsigned queue_top;              /* no queue at or after it */
     unsigned replies;                /* temporary ones */
+    unsigned next;                   /* the place of the queue that is first in the next turn */
+    bool behind;                     /* some wait for the next turn, which is due at once */
     size_t held;                     /* bytes, of all queues */
     size_t held_max;                 /* ingest.limits.unacknowledged_bytes */
     struct put_back put_backs[PUT_BACKS_MAX];
