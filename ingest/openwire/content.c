@@ -12,6 +12,8 @@
 enum {
     PIECE_MIN = 4096, /* bytes made room for at first, without regard to what is announced */
     CELL = 16,        /* before each block of zlib's: how long it is */
+    RATIO_FREE = 64 * 1024, /* bytes that may be made of anything … */
+    RATIO_MAX = 100,  /* … and so many times the content's own for what is larger: XML shrinks to a tenth or a thirtieth */
     BUFFER_MIN = 1028 /* the Java client's buffer of a bytes message, which doubles */
 };
 
@@ -133,6 +135,9 @@ static bool inflate_body(z_stream *z, bool text, size_t max, struct slice conten
     /* Modified UTF-8 is at most twice as long. */
     if ((size_t)announced / (text ? 2 : 1) > max)
         return err_set(e, ERR_DENIED, "OpenWire content: %d bytes, at most %zu are taken", (int)announced, max);
+    if (announced > RATIO_FREE && (size_t)announced / RATIO_MAX > content.len)
+        return err_set(e, ERR_DENIED, "OpenWire content: %d bytes made of %zu: more than %d times as many", (int)announced, content.len,
+                       RATIO_MAX);
     return inflate_exactly(z, (size_t)announced, !text, out, e);
 }
 

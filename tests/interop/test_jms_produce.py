@@ -199,7 +199,7 @@ def test_compressed_deposits():
     with sensor.connect(ssl_url(jms_useCompression=True)) as small:
         session = small.createSession(False, AUTO)
         producer = producer_of(session)
-        names = [put(session, producer), unique(), put(session, producer, body=event("a" * 300000).decode())]
+        names = [put(session, producer), unique(), put(session, producer, body=event(" ".join(map(str, range(50000)))).decode())]
         producer.send(jvm().Messages.depositBytes(session, event("é" * 5000), names[1]))
         empty = unique("vide")
         producer.send(make(session, empty, ""))

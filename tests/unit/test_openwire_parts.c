@@ -495,6 +495,34 @@ static void test_inflation_limits(void **state)
     buf_free(&bomb);
 }
 
+/* What costs much more to inflate than to send: up to 64 KiB as ever, then not more than a hundredfold. */
+static void test_inflation_ratio(void **state)
+{
+    static uint8_t same[4 + (1 << 20)], stream[20000];
+    static const struct {
+        uint32_t len;
+        enum err_code code;
+    } cases[] = {{1 << 16, ERR_NONE}, {(1 << 16) + 1, ERR_DENIED}, {1 << 20, ERR_DENIED}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint8_t len[4] = {0, (uint8_t)(cases[i].len >> 16), (uint8_t)(cases[i].len >> 8), (uint8_t)cases[i].len};
+        uLongf size = sizeof stream;
+        struct slice body;
+        struct buf scratch;
+        struct err e = {0};
+
+        memset(same, 'a', sizeof same);
+        memcpy(same, len, sizeof len);
+        assert_int_equal(compress2(stream, &size, same, 4 + cases[i].len, 9), Z_OK);
+        buf_init(&scratch, 2 << 20);
+        assert_int_equal(openwire_content(message_of(TEXT, true, slice_of(stream, size)), 1 << 20, &scratch, &body, &e), cases[i].code == ERR_NONE);
+        assert_int_equal(e.code, cases[i].code);
+        assert_true(cases[i].code != ERR_NONE || body.len == cases[i].len);
+        buf_free(&scratch);
+    }
+}
+
 static void test_large_contents(void **state)
 {
     struct slice body, s;
@@ -680,6 +708,7 @@ int main(void)
         cmocka_unit_test(test_compressed_bytes),
         cmocka_unit_test(test_damaged_streams),
         cmocka_unit_test(test_inflation_limits),
+        cmocka_unit_test(test_inflation_ratio),
         cmocka_unit_test(test_large_contents),
         cmocka_unit_test(test_detect),
         cmocka_unit_test(test_written_preamble),
