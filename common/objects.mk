@@ -23,4 +23,4 @@ COMMON_OBJS += \
 # CRC-32 of ZIP entries
 COMMON_OBJS += common/values/crc.o
 # pointers by number
-COMMON_OBJS += common/values/map.o
+COMMON_OBJS += common/values/map.o common/values/number.o

@@ -33,19 +33,7 @@ static bool equals_nocase(struct slice s, const char *text)
 
 bool http_number(struct slice text, uint64_t *v)
 {
-    uint64_t n = 0;
-
-    if (text.len == 0 || (text.len > 1 && text.at[0] == '0'))
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned digit = (unsigned)text.at[i] - '0';
-
-        if (digit > 9 || n > (UINT64_MAX - digit) / 10)
-            return false;
-        n = n * 10 + digit;
-    }
-    *v = n;
-    return true;
+    return (text.len <= 1 || text.at[0] != '0') && number_parse(text, v);
 }
 
 /* ---- target ------------------------------------------------------------------------------------ */

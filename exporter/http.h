@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/values/buf.h"
+#include "common/values/number.h"
 
 enum {
     HTTP_HEAD_MAX = 16 * 1024,  /* bytes of request line and fields */

@@ -36,7 +36,7 @@ static void take_answer(struct load *l, const struct stomp_frame *f)
     else if (w->invalid++ == 0)
         snprintf(w->reason, sizeof w->reason, "%.*s", (int)(reason.len > 200 ? 200 : reason.len),
                  reason.at == NULL ? "" : (const char *)reason.at);
-    if (!stomp_number(stomp_get(f, STOMP_CFJL_SERIAL), &serial) || serial == 0)
+    if (!number_parse(stomp_get(f, STOMP_CFJL_SERIAL), &serial) || serial == 0)
         return;
     if (serial > w->highest_serial)
         w->highest_serial = serial;
@@ -49,7 +49,7 @@ static void take_archive(struct load *l, const struct stomp_frame *f)
     struct load_follow *w = &l->follow;
     uint64_t last = 0, now = link_now_ns();
 
-    if (!stomp_number(stomp_get(f, STOMP_CFJL_LAST_SERIAL), &last) || last <= w->archived_serial)
+    if (!number_parse(stomp_get(f, STOMP_CFJL_LAST_SERIAL), &last) || last <= w->archived_serial)
         return;
     w->before_serial = w->archived_serial;
     w->before_at = w->archived_at;

@@ -172,7 +172,7 @@ static bool take_receipt(struct load_lane *lane, struct slice id, struct err *e)
     struct load *l = lane->load;
     uint64_t number, now = link_now_ns(), *slot;
 
-    if (!stomp_number(id, &number) || number > lane->sent || number + lane->slot_count <= lane->sent)
+    if (!number_parse(id, &number) || number > lane->sent || number + lane->slot_count <= lane->sent)
         return err_set(e, ERR_RETRY, "a receipt for nothing we sent");
     slot = &lane->sent_at[number & (lane->slot_count - 1)];
     if (*slot == 0)

@@ -31,7 +31,7 @@ static bool take_receipt(struct run *r, struct slice id, struct err *e)
 {
     uint64_t number;
 
-    if (id.len < 2 || !stomp_number(slice_of(id.at + 1, id.len - 1), &number))
+    if (id.len < 2 || !number_parse(slice_of(id.at + 1, id.len - 1), &number))
         return err_set(e, ERR_RETRY, "a receipt for nothing we sent");
     if (id.at[0] == 'e' && number >= 1 && number <= r->items.count) {
         if (r->items.all[number - 1]->state == ITEM_SENT)
@@ -137,8 +137,8 @@ static bool take_answer(struct run *r, const struct stomp_frame *f, struct err *
         report_event(&r->report, item);
         return true;
     }
-    if ((!ok && !duplicate) || !stomp_number(stomp_get(f, STOMP_CFJL_SERIAL), &item->serial) ||
-        !stomp_number(stomp_get(f, STOMP_CFJL_LOT_ID), &item->lot))
+    if ((!ok && !duplicate) || !number_parse(stomp_get(f, STOMP_CFJL_SERIAL), &item->serial) ||
+        !number_parse(stomp_get(f, STOMP_CFJL_LOT_ID), &item->lot))
         return err_set(e, ERR_RETRY, "an answer without status, serial or lot, for %s", item->client_id);
     item->duplicate = duplicate;
     numbered(r, item, f);
@@ -151,7 +151,7 @@ static bool take_archive(struct run *r, const struct stomp_frame *f, struct err 
     uint64_t lot;
     size_t kept = 0;
 
-    if (!stomp_number(stomp_get(f, STOMP_CFJL_ARCH_ID), &lot))
+    if (!number_parse(stomp_get(f, STOMP_CFJL_ARCH_ID), &lot))
         return err_set(e, ERR_RETRY, "an archive notice without a lot");
     r->moved_at = link_now_ms();
     if (lot <= r->journal.archived)

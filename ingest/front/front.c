@@ -174,7 +174,9 @@ static void take_limits(struct front *f, const struct settings *s)
     f->rules.heartbeat_min = s->ingest.timeouts.heartbeat_min;
     f->rules.inactivity = s->ingest.timeouts.inactivity;
     f->rules.frame_time = s->ingest.timeouts.connect;
-    f->rules.stomp = (struct stomp_limits){s->ingest.limits.frame_headers, s->ingest.limits.header_bytes, s->ingest.limits.body_bytes};
+    f->rules.frame.headers = s->ingest.limits.frame_headers;
+    f->rules.frame.header_bytes = s->ingest.limits.header_bytes;
+    f->rules.frame.body_bytes = s->ingest.limits.body_bytes;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < f->limit_connections + 64) {
         files.rlim_cur = files.rlim_max < f->limit_connections + 64 ? files.rlim_max : f->limit_connections + 64;
         setrlimit(RLIMIT_NOFILE, &files);

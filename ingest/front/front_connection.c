@@ -320,7 +320,7 @@ void connection_accept(struct front *f, int fd, const char *peer)
     snprintf(c->peer, sizeof c->peer, "%s", peer);
     c->credentials = f->credentials;
     c->credentials->users++;
-    buf_init_secret(&c->in, f->rules.stomp.header_bytes + f->rules.stomp.body_bytes + 2 * FRONT_READ_MAX);
+    buf_init_secret(&c->in, f->rules.frame.header_bytes + f->rules.frame.body_bytes + 2 * FRONT_READ_MAX);
     buf_init(&c->out, FRONT_OUT_MAX);
     c->number = ++f->connection_number;
     c->active = f->time.now;

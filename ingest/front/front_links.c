@@ -12,7 +12,7 @@
 bool front_is_full(const struct front *f)
 {
     return f->relay.channel == NULL || f->tickets.bytes >= f->limit_pending ||
-           channel_room(f->relay.channel) < f->rules.transaction_bytes + f->rules.stomp.body_bytes + f->rules.stomp.header_bytes + 64;
+           channel_room(f->relay.channel) < f->rules.transaction_bytes + f->rules.frame.body_bytes + f->rules.frame.header_bytes + 64;
 }
 
 static bool is_full(void *ctx)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/values/number.h"
 #include "ingest/openwire/content.h"
 #include "ingest/openwire/properties.h"
 #include "ingest/openwire/text.h"
@@ -82,7 +83,7 @@ static void as_time(const struct openwire_property *p, struct pack_deposit *d)
         d->has_timestamp = p->number >= 0;
         d->timestamp = p->number >= 0 ? (uint64_t)p->number : 0;
     } else if (p->tag == OPENWIRE_TAG_TEXT) {
-        d->has_timestamp = stomp_number(p->bytes, &d->timestamp);
+        d->has_timestamp = number_parse(p->bytes, &d->timestamp);
         d->timestamp = d->has_timestamp ? d->timestamp : 0;
     }
 }
@@ -218,7 +219,7 @@ static bool deposit_of(struct openwire_session *s, const struct openwire_object 
         return false;
     }
     d->bytes_message = o->type == OPENWIRE_BYTES_MESSAGE;
-    if (!openwire_content(o, s->base.rules->stomp.body_bytes, &s->scratch, &d->body, &e) ||
+    if (!openwire_content(o, s->base.rules->frame.body_bytes, &s->scratch, &d->body, &e) ||
         !read_properties(s, openwire_get_bytes(o, OPENWIRE_MESSAGE_PROPERTIES), d, spelled, &e)) {
         openwire_refuse(r, e.code == ERR_DENIED ? OPENWIRE_JMS : OPENWIRE_MESSAGE_FORMAT, "%s", e.text);
         return false;

@@ -10,7 +10,7 @@
 /* MaxFrameSize: a message with the largest event and properties of the size that STOMP headers may have. */
 static uint64_t frame_max(const struct session *s)
 {
-    return (uint64_t)s->rules->stomp.body_bytes + s->rules->stomp.header_bytes;
+    return (uint64_t)s->rules->frame.body_bytes + s->rules->frame.header_bytes;
 }
 
 /*
@@ -20,7 +20,7 @@ static uint64_t frame_max(const struct session *s)
 static void open_openwire(struct session *s)
 {
     snprintf(openwire_self(s)->source, sizeof openwire_self(s)->source, "ID:coffre-%s-%s", s->rules->instance, s->name);
-    buf_init_secret(&openwire_self(s)->scratch, 2 * s->rules->stomp.body_bytes + 64); /* content.h: a compressed text, and what it decodes to */
+    buf_init_secret(&openwire_self(s)->scratch, 2 * s->rules->frame.body_bytes + 64); /* content.h: a compressed text, and what it decodes to */
     buf_init_secret(&openwire_self(s)->texts, frame_max(s));
 }
 

@@ -8,7 +8,6 @@
 #define COFFRE_SESSION_H
 
 #include "common/formats/pack.h"
-#include "ingest/stomp/stomp.h"
 
 enum {
     SESSION_CREDIT_DEFAULT = 1000, /* unacknowledged deliveries of a subscription that does not say */
@@ -82,7 +81,11 @@ struct session_ops {
 
 /* What is the same for all sessions of a front; borrowed by them. */
 struct session_rules {
-    struct stomp_limits stomp;
+    struct {
+        size_t headers;      /* header lines of a STOMP frame */
+        size_t header_bytes; /* of all headers or properties of a frame */
+        size_t body_bytes;   /* of an event */
+    } frame;
     char queue_in[40], queue_out[40], queue_archive[40]; /* bare names: session_rules_vault() */
     char instance[24];           /* unique to this run of the front: makes message ids unique in the world */
     uint64_t transaction_bytes;  /* of one transaction, as deposit records */

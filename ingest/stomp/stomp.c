@@ -250,7 +250,7 @@ static enum stomp_result declared_length(struct stomp_parser *p, const struct st
     *declared = stomp_has(f, STOMP_CONTENT_LENGTH);
     if (!*declared)
         return STOMP_FRAME;
-    if (!stomp_number(v, len))
+    if (!number_parse(v, len))
         return bad(e, p, "\"Header content-length\"", "\"%s\" is not a number of bytes", show(v.at, v.len).text);
     if (*len > p->limits.body_bytes)
         return bad(e, p, size_limits, "%s announces a body of %llu bytes, at most %zu are taken",

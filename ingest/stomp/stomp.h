@@ -7,6 +7,7 @@
 #define COFFRE_STOMP_H
 
 #include "common/values/buf.h"
+#include "common/values/number.h"
 
 /* The version decides line ends, escapes and which frames may have a body. */
 enum stomp_version {
@@ -91,9 +92,6 @@ static inline struct slice stomp_get(const struct stomp_frame *f, enum stomp_nam
 const char *stomp_command_text(enum stomp_command command);
 const char *stomp_name_text(enum stomp_name name);
 const char *stomp_version_text(enum stomp_version version); /* "1.2"; "?" while opening */
-
-/* A natural number as headers carry it: decimal digits only. False when it is not one or exceeds 64 bits. */
-MUST_CHECK bool stomp_number(struct slice value, uint64_t *n);
 
 /* "cx,cy" of a heart-beat header (STOMP 1.2, "Heart-beating"), in ms; false when malformed. */
 MUST_CHECK bool stomp_heart_beat(struct slice value, uint64_t *sends, uint64_t *wants);

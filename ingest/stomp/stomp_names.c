@@ -112,22 +112,6 @@ const char *stomp_version_text(enum stomp_version version)
     return texts[version];
 }
 
-bool stomp_number(struct slice value, uint64_t *n)
-{
-    uint64_t v = 0;
-
-    if (value.len == 0 || value.len > 20)
-        return false;
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned digit = (unsigned)value.at[i] - '0';
-
-        if (digit > 9 || __builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, digit, &v))
-            return false;
-    }
-    *n = v;
-    return true;
-}
-
 static struct slice trim(struct slice s)
 {
     while (s.len != 0 && s.at[0] == ' ')
@@ -145,6 +129,6 @@ bool stomp_heart_beat(struct slice value, uint64_t *sends, uint64_t *wants)
     if (comma == NULL)
         return false;
     before = (size_t)(comma - value.at);
-    return stomp_number(trim(slice_of(value.at, before)), sends) &&
-           stomp_number(trim(slice_of(comma + 1, value.len - before - 1)), wants);
+    return number_parse(trim(slice_of(value.at, before)), sends) &&
+           number_parse(trim(slice_of(comma + 1, value.len - before - 1)), wants);
 }

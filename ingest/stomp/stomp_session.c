@@ -13,7 +13,9 @@ static struct stomp_session *self(struct session *s)
 
 static void open_stomp(struct session *s)
 {
-    stomp_parser_init(&self(s)->parser, false, &s->rules->stomp);
+    const struct stomp_limits limits = {s->rules->frame.headers, s->rules->frame.header_bytes, s->rules->frame.body_bytes};
+
+    stomp_parser_init(&self(s)->parser, false, &limits);
 }
 
 static void close_stomp(struct session *s)

@@ -3,6 +3,7 @@
 #define COFFRE_STOMP_SESSION_H
 
 #include "ingest/session/session_internal.h"
+#include "ingest/stomp/stomp.h"
 
 struct stomp_session {
     struct session base; /* first */

@@ -37,7 +37,7 @@ static struct pack_deposit deposit_of(const struct stomp_session *s, const struc
     };
 
     /* One that is not a number is as good as none: the ledger decides. */
-    d.has_timestamp = stomp_number(stomp_get(f, STOMP_TIMESTAMP), &d.timestamp);
+    d.has_timestamp = number_parse(stomp_get(f, STOMP_TIMESTAMP), &d.timestamp);
     if (!d.has_timestamp)
         d.timestamp = 0;
     return d;

@@ -49,7 +49,7 @@ static bool read_credit(struct stomp_session *s, const struct stomp_frame *f, ui
     enum stomp_name name = stomp_has(f, STOMP_PREFETCH_SIZE) ? STOMP_PREFETCH_SIZE : STOMP_PREFETCH_COUNT;
     uint64_t n = SESSION_CREDIT_DEFAULT;
 
-    if (stomp_has(f, name) && !stomp_number(stomp_get(f, name), &n))
+    if (stomp_has(f, name) && !number_parse(stomp_get(f, name), &n))
         return stomp_session_error(s, f, SESSION_PROTOCOL, "%s is not a number", stomp_name_text(name));
     *credit = n == 0 ? 1 : n > SESSION_CREDIT_MAX ? SESSION_CREDIT_MAX : (uint32_t)n;
     return true;
@@ -142,8 +142,8 @@ static bool read_id(struct slice id, uint64_t *key, uint64_t *n)
     const uint8_t *dash = id.len == 0 ? NULL : memchr(id.at, '-', id.len);
     size_t before = dash == NULL ? 0 : (size_t)(dash - id.at);
 
-    return dash != NULL && stomp_number(slice_of(id.at, before), key) &&
-           stomp_number(slice_of(dash + 1, id.len - before - 1), n);
+    return dash != NULL && number_parse(slice_of(id.at, before), key) &&
+           number_parse(slice_of(dash + 1, id.len - before - 1), n);
 }
 
 /* The frame's beginning, common to answers and notices. NULL when the delivery is not taken. */

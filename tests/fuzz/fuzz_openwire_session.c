@@ -584,7 +584,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct session_rules rules = {.stomp = {16, 512, 1000}, .instance = "i", .transaction_bytes = 2000, .transactions = 2, .subscriptions = 6,
+    struct session_rules rules = {.frame = {16, 512, 1000}, .instance = "i", .transaction_bytes = 2000, .transactions = 2, .subscriptions = 6,
                                   .inactivity = 30000, .frame_time = 10000};
     const struct session_refusal no = {SESSION_DENIED, "it is denied"};
     size_t n = 0;

@@ -162,7 +162,7 @@ static void give(struct session *s, struct buf *in, struct slice bytes, size_t s
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct session_rules rules = {.stomp = {16, 512, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
+    struct session_rules rules = {.frame = {16, 512, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
                                   .heartbeat_min = 100, .frame_time = 10000};
     const struct session_refusal no = {SESSION_DENIED, "no"};
     struct session_time t = {1, 1};

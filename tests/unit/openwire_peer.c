@@ -15,7 +15,7 @@ static struct openwire_arena arena;
 
 void peer_open(struct peer *p, const struct session_refusal *refusal, unsigned version)
 {
-    *p = (struct peer){.o = {.rules = {.stomp = {32, 4096, 4096}, .instance = "i", .transaction_bytes = 2000, .transactions = 2,
+    *p = (struct peer){.o = {.rules = {.frame = {32, 4096, 4096}, .instance = "i", .transaction_bytes = 2000, .transactions = 2,
                                        .subscriptions = 4, .heartbeat_min = 1000, .inactivity = 30000, .frame_time = 10000},
                              .held_max = 100000, .t = {1000, 1700000000000}},
                        .version = version, .step = SIZE_MAX};

@@ -195,7 +195,7 @@ static void no_frame_is_passed_over_before_connection_info(void **state)
 
     (void)state;
     peer_open(&p, NULL, 12);
-    p.o.rules.stomp.body_bytes = p.o.rules.stomp.header_bytes = 50;
+    p.o.rules.frame.body_bytes = p.o.rules.frame.header_bytes = 50;
     assert_int_equal(session_input(p.o.s, slice_of(frame, sizeof frame), p.o.t), 0);
     peer_expect(&p, "");
     peer_close(&p);

@@ -414,7 +414,7 @@ static void long_properties_are_cut(void **state)
 
     (void)state;
     produce(&p, 0);
-    p.o.rules.stomp.header_bytes = 1 << 17;
+    p.o.rules.frame.header_bytes = 1 << 17;
     memset(map + sizeof map - LONG, 'x', LONG);
     o = message("<a/>", 0);
     build_bytes(o, OPENWIRE_MESSAGE_PROPERTIES, slice_of(map, sizeof map));

@@ -288,13 +288,13 @@ static void reads_numbers_and_heart_beats(void **state)
     uint64_t a = 1, b = 1;
 
     (void)state;
-    assert_true(stomp_number(S("0"), &a) && a == 0);
-    assert_true(stomp_number(S("18446744073709551615"), &a) && a == UINT64_MAX);
-    assert_false(stomp_number(S("18446744073709551616"), &a));
-    assert_false(stomp_number(S("+1"), &a));
-    assert_false(stomp_number(S(" 1"), &a));
-    assert_false(stomp_number(S("1 "), &a));
-    assert_false(stomp_number(S(""), &a));
+    assert_true(number_parse(S("0"), &a) && a == 0);
+    assert_true(number_parse(S("18446744073709551615"), &a) && a == UINT64_MAX);
+    assert_false(number_parse(S("18446744073709551616"), &a));
+    assert_false(number_parse(S("+1"), &a));
+    assert_false(number_parse(S(" 1"), &a));
+    assert_false(number_parse(S("1 "), &a));
+    assert_false(number_parse(S(""), &a));
     assert_true(stomp_heart_beat(S("0,0"), &a, &b) && a == 0 && b == 0);
     assert_true(stomp_heart_beat(S("1000, 2000"), &a, &b) && a == 1000 && b == 2000);
     assert_false(stomp_heart_beat(S("1000"), &a, &b));

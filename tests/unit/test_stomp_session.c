@@ -15,7 +15,7 @@ static void open_as(struct owner *o, const char *denied)
 {
     struct session_refusal refusal = {SESSION_DENIED, denied};
 
-    *o = (struct owner){.rules = {.stomp = {32, 4096, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
+    *o = (struct owner){.rules = {.frame = {32, 4096, 1000}, .transaction_bytes = 2000, .transactions = 2, .subscriptions = 3,
                                   .heartbeat_min = 1000, .frame_time = 10000},
                         .held_max = 100000, .t = {1000, 1700000000000}};
     session_rules_vault(&o->rules, 1);
