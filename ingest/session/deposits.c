@@ -155,19 +155,21 @@ struct transaction *session_transaction_begin(struct session *s, struct slice id
     return tx;
 }
 
+/* Asked for before anything is written: what a transaction is refused takes no memory either. */
 bool session_transaction_add(struct session *s, struct transaction *tx, const struct pack_deposit *d, struct err *e)
 {
     struct wire_writer w = wire_write(&tx->records);
-    size_t before = tx->records.len;
+    size_t before = tx->records.len, size = pack_deposit_size(d);
 
-    pack_put_deposit(&w, d);
-    if (!wire_ok(&w, "transaction", NULL)) {
-        tx->records.len = before;
+    if (size > tx->records.max - before)
         return err_set(e, ERR_INPUT, "a transaction of more than %llu bytes", (unsigned long long)s->rules->transaction_bytes);
-    }
-    if (!s->ops->hold(s->ctx, (int64_t)(tx->records.len - before))) {
-        tx->records.len = before;
+    if (!s->ops->hold(s->ctx, (int64_t)size))
         return err_set(e, ERR_RETRY, "open transactions hold too many bytes in all, send again later");
+    pack_put_deposit(&w, d);
+    if (!wire_ok(&w, "transaction", e)) {
+        tx->records.len = before;
+        s->ops->hold(s->ctx, -(int64_t)size);
+        return false;
     }
     tx->count++;
     return true;

@@ -43,7 +43,9 @@ def modified(text):
     """Modified UTF-8: NUL as two bytes, what is beyond the basic plane as two surrogates. Bytes stay as they are."""
     if isinstance(text, bytes):
         return text
-    out = b""
+    if text.isascii() and "\0" not in text:
+        return text.encode()
+    out = bytearray()
     for c in text:
         if c == "\0":
             out += b"\xc0\x80"
@@ -52,7 +54,7 @@ def modified(text):
         else:
             n = ord(c) - 0x10000
             out += (chr(0xd800 + (n >> 10)) + chr(0xdc00 + (n & 0x3ff))).encode("utf-8", "surrogatepass")
-    return out
+    return bytes(out)
 
 
 def plain(data):

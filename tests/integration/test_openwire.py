@@ -139,5 +139,31 @@ def test_what_is_small_to_send_and_large_to_inflate_is_refused():
         c.deposit(unique(), compressed=True)
 
 
+def test_what_open_transactions_are_refused_takes_no_memory():
+    def resident():
+        pid = children(pid_of("coffre-ingest"))["front"][0]
+        return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+    def fill(c, first, last):
+        """One message of a megabyte in each transaction; how many were refused."""
+        for number in range(first, last):
+            c.send(TRANSACTION_INFO, c.transact(number, BEGIN))
+            c.send(TEXT_MESSAGE, c.message("y" * 1000000, transaction=number))
+        assert c.alive()
+        refused, c.kept = len(c.kept), []
+        return refused
+
+    with OpenWire() as full, OpenWire() as refused:
+        full.produce()
+        refused.produce()
+        filled = 0
+        while fill(full, filled, filled + 5) == 0:
+            filled += 5
+            assert filled < 200
+        before = resident()
+        assert fill(refused, 0, 60) == 60
+        assert resident() - before < 20000, f"{before} kB before, {resident()} after"
+
+
 if __name__ == "__main__":
     run(globals())
