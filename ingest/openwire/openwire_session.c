@@ -77,6 +77,8 @@ static bool take_preamble(struct openwire_session *s, struct slice frame)
     if (!openwire_preamble_read(frame, &ours, &s->format, &e) || !openwire_preamble_write(&ours, s->base.out, &e))
         return session_fail_with(&s->base, SESSION_PROTOCOL, "%s", e.text);
     s->negotiated = true;
+    /* A JMS client sends ConnectionInfo when the application starts the connection, however long after making it. */
+    s->base.patient = s->base.refusal == SESSION_OPEN && s->format.inactivity != 0;
     s->base.hears_every = s->format.inactivity;
     s->base.sends_every = s->format.inactivity / 3;
     openwire_broker_info(s);

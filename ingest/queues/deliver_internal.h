@@ -15,7 +15,7 @@
  */
 enum { BASE_PREFETCH = 4, NOTICE_PREFETCH = 2000, FETCH_MIN = 64, FETCH_MAX = 4096, FETCHES_MAX = 64 };
 
-enum { FRONTS_MAX = CLAIMS_FRONTS_MAX, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000,
+enum { FRONTS_MAX = CLAIMS_FRONTS_MAX, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000, ASIDE_MIN_MS = 2000, ASIDE_MAX_MS = 300000,
        RECONNECT_MIN_MS = 250, RECONNECT_MAX_MS = 5000, TURN_MS = 500, PLAIN_MAX = BROKER_BODY_MAX, PLAIN_KEPT = 1 << 20,
        MESSAGES_PER_TURN = 4096 };
 
@@ -62,6 +62,7 @@ struct queue {
     char *name;
     char key[PACK_REPLY_KEY_SIZE]; /* of a temporary queue */
     uint64_t retry_at;
+    uint64_t aside_ms; /* the last attempt to consume cost the connection: how long it is left alone; 0: it did not */
     uint64_t acknowledge; /* this tag and all before it, at the end of the turn; 0: none */
     unsigned put_backs;   /* remainders published and not yet confirmed */
     struct fetch fetches[FETCHES_MAX]; /* the first stays, the others come and go */

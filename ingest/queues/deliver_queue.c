@@ -116,7 +116,8 @@ void deliver_lost(struct deliver *d, const struct err *e)
         if (q == NULL)
             continue;
         deliver_forget_deliveries(d, q);
-        q->retry_at = 0;
+        if (q->aside_ms == 0)
+            q->retry_at = 0;
         if (q->mailbox.subscription_count == 0)
             deliver_forget_queue(d, q);
     }
@@ -210,9 +211,14 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
     if ((q->kind != DELIVER_REPLIES || declare_reply(d, q, &why)) &&
         open_fetch(d, q, 0, q->kind == DELIVER_ARCHIVES ? NOTICE_PREFETCH : BASE_PREFETCH, &why)) {
         q->consuming = true;
+        q->aside_ms = 0;
         return true;
     }
     if (why.code == ERR_RETRY) {
+        /* A queue without a leader answers nobody and costs the connection: it must not do so to all others at every attempt. */
+        q->aside_ms = q->aside_ms == 0 ? ASIDE_MIN_MS : q->aside_ms * 2 > ASIDE_MAX_MS ? ASIDE_MAX_MS : q->aside_ms * 2;
+        q->retry_at = deliver_now_ms() + q->aside_ms;
+        log_warning("queue-set-aside", "%s: %s; tried again in %" PRIu64 " ms", q->name, why.text, q->aside_ms);
         *e = why;
         return false;
     }

@@ -196,7 +196,7 @@ void session_tick(struct session *s, struct session_time t, uint64_t period)
     if (s->end != SESSION_OPEN)
         return;
     silence = s->protocol->silence(s);
-    if (!s->connected && t.now - s->began > frame_time)
+    if (!s->connected && !s->patient && t.now - s->began > frame_time)
         session_fail_with(s, SESSION_SLOW, "no connection opened within %llu ms", (unsigned long long)frame_time);
     else if (s->partial_since != 0 && t.now - s->partial_since > frame_time)
         session_fail_with(s, SESSION_SLOW, "a frame took more than %llu ms to arrive", (unsigned long long)frame_time);

@@ -79,6 +79,7 @@ struct session {
     enum session_end end;
     char *end_reason; /* owned */
     bool connected;   /* opening frame accepted */
+    bool patient;     /* … it need not come soon: who is there is known, and heart-beats come */
     bool drained;     /* by the daemon's wish */
     bool leaving;     /* by the peer's */
     bool blocked;     /* the last input ended before a deposit that must wait */

@@ -201,15 +201,39 @@ static void no_frame_is_passed_over_before_connection_info(void **state)
     peer_close(&p);
 }
 
-static void a_connection_that_never_opens_ends(void **state)
+static void a_preamble_that_never_comes_ends_the_connection(void **state)
+{
+    struct peer p;
+
+    (void)state;
+    peer_open(&p, NULL, 12);
+    p.o.t.now += 10001;
+    session_tick(p.o.s, p.o.t, 100);
+    peer_expect_end(&p, SESSION_SLOW, "no connection opened within 10000 ms");
+    peer_close(&p);
+}
+
+/* The application may start its connection whenever it likes; until then the client keeps it alive. */
+static void a_connection_that_is_not_started_yet_is_kept_while_it_is_alive(void **state)
 {
     struct peer p;
 
     (void)state;
     preambled(&p, NULL);
-    p.o.t.now += 10001;
+    for (unsigned i = 0; i < 10; i++) {
+        p.o.t.now += 10001;
+        session_tick(p.o.s, p.o.t, 100);
+        peer_send(&p, build(OPENWIRE_KEEP_ALIVE_INFO));
+        assert_int_equal(session_ended(p.o.s), SESSION_OPEN);
+    }
+    (void)peer_said(&p);
+    peer_send_r(&p, build_connection("C"));
+    assert_true(session_connected(p.o.s));
+    peer_close(&p);
+    preambled(&p, NULL);
+    p.o.t.now += 45001;
     session_tick(p.o.s, p.o.t, 100);
-    peer_expect_end(&p, SESSION_SLOW, "no connection opened within 10000 ms");
+    peer_expect_end(&p, SESSION_SILENT, "nothing heard for 45001 ms, one heart-beat every 30000 agreed");
     peer_close(&p);
 }
 
@@ -835,7 +859,8 @@ int main(void)
         cmocka_unit_test(what_keeps_a_connection_alive_may_come_before),
         cmocka_unit_test(large_frames_wait_for_connection_info),
         cmocka_unit_test(no_frame_is_passed_over_before_connection_info),
-        cmocka_unit_test(a_connection_that_never_opens_ends),
+        cmocka_unit_test(a_preamble_that_never_comes_ends_the_connection),
+        cmocka_unit_test(a_connection_that_is_not_started_yet_is_kept_while_it_is_alive),
         cmocka_unit_test(a_denied_certificate_is_a_security_exception),
         cmocka_unit_test(an_unavailable_vault_is_left_to_failover),
         cmocka_unit_test(connection_ids_have_bounds),
