@@ -78,6 +78,18 @@ void tls_stream_free(struct tls_stream *s)
     free(s);
 }
 
+void tls_keep_buffers(struct tls_stream *s)
+{
+    SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+void tls_free_buffers(struct tls_stream *s)
+{
+    /* What was taken from them has been wiped already (SSL_OP_CLEANSE_PLAINTEXT). OpenSSL does not see a record half taken. */
+    if (!s->dead && SSL_has_pending(s->ssl) == 0)
+        (void)SSL_free_buffers(s->ssl);
+}
+
 int tls_fd(const struct tls_stream *s)
 {
     return s->fd;
@@ -171,6 +183,9 @@ enum tls_result tls_read(struct tls_stream *s, struct buf *in, size_t most, stru
             return failed(s, n, "read", e);
         buf_commit(in, got);
         added += got;
+        /* All that one read() brought is taken. Whether there is more, poll() says together with all else it says. */
+        if (got < room && SSL_has_pending(s->ssl) == 0)
+            return TLS_WANT_READ;
     }
     return TLS_OK;
 }

@@ -247,6 +247,7 @@ static void give_back_memory(struct connection *c)
         buf_free(&c->in);
     if (c->out.len == 0)
         buf_free(&c->out);
+    tls_free_buffers(c->tls);
     c->trimmed = true;
 }
 

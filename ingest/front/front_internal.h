@@ -29,6 +29,7 @@ enum {
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
     FRONT_TICKET_COST = 160,         /* bytes a deposit not yet confirmed costs besides its own */
     FRONT_IDLE_MS = 1000,            /* then memory is given back */
+    FRONT_KEEP_MAX = 512,            /* connections up to which each keeps its TLS buffers until then */
 };
 
 /* Where a connection is; connection_enter() alone changes it. */

@@ -127,6 +127,8 @@ static void open_session(struct connection *c, const struct session_protocol *pr
 
     snprintf(name, sizeof name, "%u-%ld-%" PRIu64, role_index(f->role), (long)getpid(), c->number);
     c->session = session_new(protocol, &f->rules, &front_session_ops, c, &c->out, c->depositor, &refusal, name, f->time);
+    if (f->connection_count <= FRONT_KEEP_MAX)
+        tls_keep_buffers(c->tls);
     connection_enter(c, CONNECTION_SESSION);
 }
 
