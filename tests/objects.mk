@@ -17,6 +17,9 @@ fuzz_stomp_session_OBJS = tests/fuzz/fuzz_stomp_session.o $(SESSION_OBJS) $(STOM
 UNIT_TESTS += test_packing
 test_packing_OBJS = tests/unit/test_packing.o ingest/queues/packing.o
 test_packing_LIBS = -lcmocka
+UNIT_TESTS += test_gather
+test_gather_OBJS = tests/unit/test_gather.o ingest/queues/gather.o
+test_gather_LIBS = -lcmocka
 # ledger
 UNIT_TESTS += test_event
 EVENT_OBJS = ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/digest.o

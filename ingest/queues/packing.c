@@ -120,6 +120,7 @@ bool packing_add(struct packing *p, uint32_t front, uint64_t generation, uint64_
         return false;
     p->held += group.len;
     pack->deposits += *deposits;
+    pack->groups++;
     return true;
 }
 
@@ -133,6 +134,18 @@ bool packing_seal(struct packing *p, bool all, struct err *e)
     if (!all && p->count > 1 && p->plain.len < p->aim)
         return true;
     return end_pack(p, pack, e);
+}
+
+unsigned packing_gathered(const struct packing *p)
+{
+    const struct packing_pack *pack = open_pack(p);
+
+    return pack == NULL ? 0 : pack->groups;
+}
+
+bool packing_may_wait(const struct packing *p)
+{
+    return packing_gathered(p) != 0 && p->count == 1 && p->plain.len < p->aim;
 }
 
 struct packing_pack *packing_next(struct packing *p, uint64_t now)

@@ -25,7 +25,8 @@ struct packing_pack {
     uint64_t tag;          /* of the broker, while sent */
     uint64_t not_before;   /* ms, monotonic: a refused pack waits */
     bool returned;         /* the broker could not route it */
-    unsigned deposits;
+    unsigned deposits, groups;
+    uint64_t sent_at;      /* us, monotonic; the relay's */
     struct packing_range ranges[PACKING_FRONTS_MAX];
     unsigned range_count;
     struct buf bytes;      /* the encrypted pack, once it is ready */
@@ -64,6 +65,11 @@ MUST_CHECK bool packing_add(struct packing *p, uint32_t front, uint64_t generati
  * Ends (compresses, encrypts) the open pack when that is due: it is full, or nothing else is on its way. `all`: whatever it holds.
  */
 MUST_CHECK bool packing_seal(struct packing *p, bool all, struct err *e);
+
+/* Groups in the open pack; 0: there is none. */
+unsigned packing_gathered(const struct packing *p);
+/* True when packing_seal() would end a pack only because nothing else is on its way: it is small. */
+bool packing_may_wait(const struct packing *p);
 
 /* The next pack to publish at `now` ms: the oldest, even when it must wait. NULL: none, not yet, or the window is full. */
 struct packing_pack *packing_next(struct packing *p, uint64_t now);

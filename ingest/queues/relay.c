@@ -12,6 +12,7 @@
 #include "common/system/role.h"
 #include "common/system/secret.h"
 #include "common/values/log.h"
+#include "ingest/queues/gather.h"
 #include "ingest/queues/packing.h"
 #include "ingest/roles.h"
 
@@ -28,6 +29,8 @@ struct relay {
     struct role *role;
     struct broker *broker; /* NULL: away */
     struct packing packing;
+    struct gather gather;
+    uint64_t wait_us; /* the open pack waits so long for more; 0: it does not */
     struct pack_writer *writer;
     struct front fronts[PACKING_FRONTS_MAX];
     char *exchange;
@@ -47,6 +50,14 @@ static uint64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* ---- fronts ------------------------------------------------------------------------------ */
@@ -226,6 +237,7 @@ static void confirmed(struct relay *r, const struct broker_event *ev)
             if (now_ms() >= r->full_until)
                 r->packing.window = r->window;
             tell_ranges(r, pack, NULL);
+            gather_confirmed(&r->gather, now_us(), now_us() - pack->sent_at, pack->groups, packing_gathered(&r->packing));
             if (!r->up && now_ms() >= r->full_until && !broker_blocked(r->broker, NULL))
                 set_up(r, true, "");
         }
@@ -285,21 +297,30 @@ static bool publish(struct relay *r, struct err *e)
         if (!broker_publish(r->broker, CHANNEL_ID, r->exchange, "", PACK_CONTENT_TYPE, buf_slice(&pack->bytes), &tag, e))
             return false;
         packing_sent(&r->packing, pack, tag);
+        pack->sent_at = now_us();
         r->counts.packs++;
     }
     return true;
+}
+
+/* Ends the open pack unless it had better wait for those who were just answered. */
+static bool end_pack(struct relay *r, struct err *e)
+{
+    r->wait_us = packing_may_wait(&r->packing) ? gather_wait(&r->gather, now_us(), packing_gathered(&r->packing)) : 0;
+    return r->wait_us != 0 || packing_seal(&r->packing, false, e);
 }
 
 static void work_broker(struct relay *r)
 {
     struct err e = {0};
 
+    r->wait_us = 0;
     if (r->broker == NULL && now_ms() >= r->reconnect_at)
         connect_broker(r);
     if (r->broker == NULL)
         return;
     /* Confirmations first: they decide whether the open pack waits any longer. */
-    if (!drain_broker(r, &e) || !packing_seal(&r->packing, false, &e) || !publish(r, &e))
+    if (!drain_broker(r, &e) || !end_pack(r, &e) || !publish(r, &e))
         lost(r, &e);
 }
 
@@ -377,7 +398,8 @@ static void wait_for_work(struct relay *r)
 {
     struct pollfd fds[PACKING_FRONTS_MAX + 2];
     bool has_room = packing_has_room(&r->packing);
-    int timeout = r->draining ? 20 : TURN_MS;
+    uint64_t timeout = r->draining ? 20 : TURN_MS; /* ms */
+    struct timespec limit;
     nfds_t n = 0;
 
     fds[n++] = (struct pollfd){.fd = role_parent_fd(r->role), .events = POLLIN};
@@ -396,7 +418,11 @@ static void wait_for_work(struct relay *r)
         timeout = 0;
     else if (r->broker != NULL && packing_next(&r->packing, UINT64_MAX) != NULL)
         timeout = 2;
-    poll(fds, n, timeout);
+    timeout *= 1000;
+    if (r->wait_us != 0 && r->wait_us < timeout)
+        timeout = r->wait_us;
+    limit = (struct timespec){(time_t)(timeout / 1000000), (long)(timeout % 1000000) * 1000};
+    ppoll(fds, n, &limit, NULL);
 }
 
 static bool fronts_left(const struct relay *r)
