@@ -121,7 +121,12 @@ bool broker_confirms(struct broker *b, uint16_t channel, struct err *e)
     return true;
 }
 
-/* A message is three frames and librabbitmq writes each: RabbitMQ wakes up once when they come together. */
+enum { CORK_MIN = 2048 };
+
+/*
+ * A message is three frames and librabbitmq writes each: RabbitMQ wakes up once when they come together, which costs it less. A small
+ * message is alone on its way, and sooner there when RabbitMQ wakes up at the first frame, while we write the others.
+ */
 static void cork(const struct broker *b, int on)
 {
     setsockopt(b->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
@@ -135,9 +140,11 @@ static bool publish(struct broker *b, uint16_t channel, const char *exchange, co
 
     memcpy(&bytes.bytes, &body.at, sizeof bytes.bytes); /* librabbitmq only reads it */
     bytes.len = body.len;
-    cork(b, 1);
+    if (body.len >= CORK_MIN)
+        cork(b, 1);
     status = amqp_basic_publish(b->state, channel, text(exchange), text(key), mandatory, 0, p, bytes);
-    cork(b, 0);
+    if (body.len >= CORK_MIN)
+        cork(b, 0);
     return status == AMQP_STATUS_OK || broker_lost(b, status, "publishing", e);
 }
 

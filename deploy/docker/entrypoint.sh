@@ -40,6 +40,7 @@ rabbitmq() {
     sed "s|@N@|$vault|g" $share/rabbitmq/definitions.json >"$dir/definitions.json"
     echo '[rabbitmq_auth_mechanism_ssl].' >"$dir/enabled_plugins"
     exec env HOME="$dir" RABBITMQ_NODENAME=coffre@localhost RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
+        RABBITMQ_ADVANCED_CONFIG_FILE=$share/rabbitmq/advanced.config \
         RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_MNESIA_BASE="$dir/data" RABBITMQ_LOG_BASE=/tmp \
         RABBITMQ_LOGS=- RABBITMQ_PID_FILE=/tmp/rabbitmq.pid RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODE_IP_ADDRESS= \
         ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP=/dev/null RUNNING_UNDER_SYSTEMD=yes \

@@ -19,6 +19,7 @@ rabbitmq_configure() {
     sed -e "s|@PKI@|$home/pki|g" -e "s|@DEFINITIONS@|$dir/definitions.json|" -e "s|@LISTEN@|127.0.0.1:$PORT_AMQPS|" \
         "$here/rabbitmq/rabbitmq.conf" | write_file "$dir/rabbitmq.conf" 600
     rabbitmq_definitions | write_file "$dir/definitions.json" 600
+    write_file "$dir/advanced.config" 600 <"$here/rabbitmq/advanced.config"
     write_file "$dir/enabled_plugins" 600 <<<'[rabbitmq_auth_mechanism_ssl].'
 }
 
@@ -26,6 +27,7 @@ rabbitmq_configure() {
 # +sbwt: idle schedulers sleep instead of spinning; on a machine shared with the daemons the spinning costs a quarter of RabbitMQ's time and more.
 rabbitmq_environment() {
     rabbitmq_env=(env HOME="$home/rabbitmq" RABBITMQ_NODENAME=coffre@localhost RABBITMQ_CONFIG_FILE="$home/rabbitmq/rabbitmq.conf"
+        RABBITMQ_ADVANCED_CONFIG_FILE="$home/rabbitmq/advanced.config"
         RABBITMQ_ENABLED_PLUGINS_FILE="$home/rabbitmq/enabled_plugins" RABBITMQ_MNESIA_BASE="$home/rabbitmq/data"
         RABBITMQ_LOG_BASE="$home/log" RABBITMQ_LOGS=- RABBITMQ_PID_FILE="$home/rabbitmq/pid" RABBITMQ_DIST_PORT="$PORT_DIST"
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODE_IP_ADDRESS= ERL_EPMD_PORT="$PORT_EPMD" ERL_EPMD_ADDRESS=127.0.0.1
