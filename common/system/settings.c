@@ -31,16 +31,27 @@ struct row {
 #define DAY_MS (24ull * 3600 * 1000)
 #define GIB (1ull << 30)
 
+/* The rules of one profile; `n` is its enum roster_profile. */
+#define PROFILE(name, n, parts, holders) \
+    {"profiles." name ".ca", PATH, AT(profiles[n].ca), 0, 0, 0, "", "CA certificates of " holders ", with intermediates that CRLs come from"}, \
+    {"profiles." name ".depth", NUMBER, AT(profiles[n].depth), 0, 0, 8, "2", "intermediate certificates in their chains, at most"}, \
+    {"profiles." name ".rsa_bits", NUMBER, AT(profiles[n].rsa_bits), 0, 2048, 16384, "2048", "smallest RSA keys of their chains"}, \
+    {"profiles." name ".ec_bits", NUMBER, AT(profiles[n].ec_bits), 0, 256, 521, "256", "smallest elliptic keys of their chains"}, \
+    {"profiles." name ".digests", TEXT, AT(profiles[n].digests), 0, 0, 0, "sha256 sha384 sha512", "digests of the signatures of their chains"}, \
+    {"profiles." name ".revocation", TEXT, AT(profiles[n].revocation), 0, 0, 0, "crl", "none, crl, ocsp, either or both: who is asked whether a certificate is revoked"}, \
+    {"profiles." name ".ocsp", TEXT, AT(profiles[n].ocsp), 0, 0, 0, "", "URL of the OCSP responder, instead of the certificates' own"}, \
+    {"profiles." name ".allow", TEXTS, AT(profiles[n].allow), 0, 0, 0, NULL, "networks they may come from; none: any"}
+
 static const struct row table[] = {
     {"vault.operator", TEXT, AT(vault.operator_id), I | S | X, 0, 0, NULL, "operator number given by the regulator: four digits"},
     {"vault.number", NUMBER, AT(vault.number), I | S | X, 1, 999, NULL, "vault number N of this operator"},
     {"state_dir", PATH, AT(state_dir), I | S | X, 0, 0, NULL, "folder for status, metrics and the sealer's memory"},
     {"log.level", TEXT, AT(log_level), 0, 0, 0, "info", "error, warning, info or debug"},
 
-    {"rabbitmq.host", TEXT, AT(rabbitmq.host), I | S, 0, 0, NULL, "DNS name of the broker, as in its certificate"},
+    {"rabbitmq.host", TEXT, AT(rabbitmq.host), I | S | X, 0, 0, NULL, "DNS name of the broker, as in its certificate"},
     {"rabbitmq.port", NUMBER, AT(rabbitmq.port), 0, 1, 65535, "5671", "TLS port of the broker"},
     {"rabbitmq.vhost", TEXT, AT(rabbitmq.vhost), 0, 0, 0, "coffre", "virtual host"},
-    {"rabbitmq.ca", PATH, AT(rabbitmq.ca), I | S, 0, 0, NULL, "CA of the broker's certificate"},
+    {"rabbitmq.ca", PATH, AT(rabbitmq.ca), I | S | X, 0, 0, NULL, "CA of the broker's certificate"},
     {"rabbitmq.heartbeat", DURATION, AT(rabbitmq.heartbeat), 0, 1000, 600000, "10s", "AMQP heart-beat: a silent broker is left after two"},
 
     {"postgresql.conninfo", TEXT, AT(postgresql.conninfo), I | S | X, 0, 0, NULL, "libpq connection string, without user and dbname"},
@@ -48,6 +59,23 @@ static const struct row table[] = {
     {"operator.ca", PATH, AT(operator_pki.ca), I, 0, 0, NULL, "CA certificates of the depositors"},
     {"regulator.ca", PATH, AT(regulator.ca), I | S | X, 0, 0, NULL, "CA certificates of readers, administrators, seal and TSA"},
     {"regulator.recipients", PATHS, AT(regulator.recipients), I | S, 0, 0, NULL, "encryption certificates of the regulator, current and next"},
+
+    PROFILE("depositor", 1, 0, "sensors (operator.ca)"),
+    PROFILE("reader", 2, 0, "readers (regulator.ca)"),
+    PROFILE("technical", 3, 0, "technical administrators (operator.ca)"),
+    PROFILE("functional", 4, 0, "functional administrators (regulator.ca)"),
+    {"revocation.crls", PATHS, AT(revocation.crls), 0, 0, 0, NULL, "CRLs, PEM or DER: files, and folders whose files are all read"},
+    {"revocation.fetch", TEXTS, AT(revocation.fetch), 0, 0, 0, NULL, "URLs CRLs are fetched from"},
+    {"revocation.fetch_every", DURATION, AT(revocation.fetch_every), 0, 1000, DAY_MS, "1h", "how often; a CRL about to end is fetched sooner"},
+    {"revocation.crl_bytes", SIZE, AT(revocation.crl_bytes), 0, 1024, 64 << 20, "16MiB", "bytes of a CRL, at most"},
+    {"revocation.max_stale", DURATION, AT(revocation.max_stale), 0, 0, 30 * DAY_MS, "0s", "how long CRLs and OCSP answers are believed after their nextUpdate"},
+    {"revocation.timeout", DURATION, AT(revocation.timeout), 0, 100, 60000, "5s", "longest time for an OCSP answer; CRLs get six times as long"},
+    {"revocation.ocsp_reuse", DURATION, AT(revocation.ocsp_reuse), 0, 1000, DAY_MS, "5m", "an OCSP answer is asked for again after this, or at its nextUpdate if that is sooner"},
+    {"revocation.ocsp_nonce", TEXT, AT(revocation.ocsp_nonce), 0, 0, 0, "optional", "off, optional or required: whether OCSP answers repeat our nonce"},
+    {"revocation.stapling", BOOLEAN, AT(revocation.stapling), 0, 0, 0, "true", "staple OCSP answers for our own server certificate, when it names a responder"},
+    {"expiry.warn", TEXT, AT(expiry.warn), 0, 0, 0, "60d 30d 7d 1d", "how long before the end of a certificate or CRL to warn"},
+    {"roles.quorum", NUMBER, AT(roles.quorum), 0, 1, 2, "1", "people that a change of role bindings needs"},
+    {"journal.spool_bytes", SIZE, AT(journal.spool_bytes), 0, 1 << 20, 16 * GIB, "256MiB", "journal records kept on disk while RabbitMQ is away"},
 
     {"lot.age", DURATION, AT(lot.age), 0, 1000, DAY_MS, "60s", "a lot closes this long after its first event"},
     {"lot.count", NUMBER, AT(lot.count), 0, 1, 100000, "10000", "most events in a lot"},
@@ -108,6 +136,8 @@ static const struct row table[] = {
     {"exporter.listen", TEXTS, AT(exporter.listen), X, 0, 0, "0.0.0.0:443", "addresses for the regulator"},
     {"exporter.certificate", PATH, AT(exporter.certificate), X, 0, 0, NULL, "server certificate and chain"},
     {"exporter.key", PATH, AT(exporter.key), X, 0, 0, NULL, "its private key"},
+    {"exporter.rabbitmq_certificate", PATH, AT(exporter.rabbitmq_certificate), X, 0, 0, NULL, "client certificate towards the broker"},
+    {"exporter.rabbitmq_key", PATH, AT(exporter.rabbitmq_key), X, 0, 0, NULL, "its private key"},
     {"exporter.postgresql", TEXT, AT(exporter.postgresql), 0, 0, 0, "", "added to postgresql.conninfo"},
     {"exporter.connections", NUMBER, AT(exporter.connections), 0, 1, 100000, "1024", "connections at once"},
     {"exporter.segment_bytes", SIZE, AT(exporter.segment_bytes), 0, 1 << 20, 1024 * GIB, "1GiB", "size a segment aims at: whole lots, at least one"},

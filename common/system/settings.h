@@ -20,6 +20,14 @@ struct settings_list {
     char *items[SETTINGS_LIST_MAX]; /* owned */
 };
 
+/* What a profile asks of certificates; see common/identity/policy.h. */
+struct settings_profile {
+    char *ca;         /* "": operator.ca for depositors and technical administrators, regulator.ca for the others */
+    uint64_t depth, rsa_bits, ec_bits;
+    char *digests, *revocation, *ocsp;
+    struct settings_list allow;
+};
+
 /* Strings are owned by the settings and never NULL once loaded ("" when absent). Durations are ms, sizes bytes. */
 struct settings {
     char *file;    /* where it was read from */
@@ -44,6 +52,22 @@ struct settings {
         char *ca; /* CA of readers, administrators, seal, TSA, encryption */
         struct settings_list recipients; /* encryption certificates */
     } regulator;
+    struct settings_profile profiles[5]; /* by enum roster_profile; 0 is unused */
+    struct {
+        struct settings_list crls, fetch; /* files and folders; URLs */
+        uint64_t fetch_every, crl_bytes, max_stale, timeout, ocsp_reuse;
+        char *ocsp_nonce;
+        bool stapling;
+    } revocation;
+    struct {
+        char *warn; /* distances */
+    } expiry;
+    struct {
+        uint64_t quorum;
+    } roles;
+    struct {
+        uint64_t spool_bytes;
+    } journal;
     struct {
         uint64_t age, count, bytes, idle;
     } lot;
@@ -79,6 +103,7 @@ struct settings {
     struct {
         struct settings_list listen;
         char *certificate, *key;
+        char *rabbitmq_certificate, *rabbitmq_key;
         char *postgresql;
         uint64_t connections, segment_bytes, request_timeout, write_timeout, drain;
     } exporter;

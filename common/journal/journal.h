@@ -1,0 +1,46 @@
+/*
+ * Application events for the vault's journals (design 7): structured records on RabbitMQ's queue `journal`. Any role writes records to the `journal` role of
+ * its daemon, which spools them on disk until the broker has confirmed them. A record says who did what, from where, and why it was refused; never content, PIN or key.
+ */
+#ifndef COFFRE_JOURNAL_H
+#define COFFRE_JOURNAL_H
+
+#include "common/system/role.h"
+
+enum journal_message { JOURNAL_RECORD = 1 /* role → journal: JSON, one object */, JOURNAL_STATE = 2 /* journal → role: u8 broker up, text reason; at linking and when it changes */ };
+
+enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 4 << 20 /* bytes a role keeps while its journal role is away */ };
+
+/* One role's line to the journal role. */
+struct journal;
+
+struct journal *journal_open(const struct role *self);
+void journal_free(struct journal *j);
+/* From role_events.linked for kind "journal"; the channel is taken over; what waited is sent. */
+void journal_link(struct journal *j, struct channel *c);
+/* The channel to poll, -1 while away; and what to do when it is readable or writable. Cheap. */
+int journal_fd(const struct journal *j);
+void journal_serve(struct journal *j);
+/* Whether the broker takes records, as last heard; NULL: it does, else why not. */
+const char *journal_trouble(const struct journal *j);
+
+struct journal_field {
+    const char *name;
+    struct slice value; /* text; bytes that are not UTF-8 or are control characters are escaped */
+};
+#define JOURNAL_TEXT(name, text) {name, slice_text(text)}
+
+/*
+ * Writes a record: {"at":"2026-…Z","operator":"4512","vault":1,"node":"host","daemon":"coffre-ingest","role":"front","event":"session-refused","fields":{…}}. `event` is a stable word listed in PROTOCOL.md.
+ * Never blocks and never fails: while the journal role is away records wait here; beyond JOURNAL_HELD_MAX they are counted, and the count is a record of its own ("journal-overflow") afterwards.
+ */
+void journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count);
+
+/* The role: `certificate` and `key` name the daemon's own towards RabbitMQ. */
+struct journal_duty {
+    const char *(*certificate)(const struct settings *s);
+    const char *(*key)(const struct settings *s);
+};
+int journal_role_run(struct role *self, const struct journal_duty *duty);
+
+#endif
