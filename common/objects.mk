@@ -24,3 +24,5 @@ COMMON_OBJS += \
 COMMON_OBJS += common/values/crc.o
 # pointers by number
 COMMON_OBJS += common/values/map.o common/values/number.o
+# health items; application events for the journals
+COMMON_OBJS += common/values/health.o

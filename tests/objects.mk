@@ -129,3 +129,7 @@ test_openwire_session_OBJS = tests/unit/test_openwire_session.o tests/unit/test_
 test_openwire_session_LIBS = -lcmocka
 FUZZERS += fuzz_openwire_session
 fuzz_openwire_session_OBJS = tests/fuzz/fuzz_openwire_session.o tests/openwire/build.o $(SESSION_OBJS) $(STOMP_OBJS) $(OPENWIRE_OBJS)
+# health
+UNIT_TESTS += test_health
+test_health_OBJS = tests/unit/test_health.o
+test_health_LIBS = -lcmocka
