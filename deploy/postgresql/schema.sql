@@ -130,6 +130,16 @@ CREATE TABLE announcement (
 );
 CREATE INDEX announcement_due ON announcement (lot) WHERE announced_at IS NULL;
 
+-- What a daemon says of the things only it sees, for /readyz; one row an item, written again every few seconds. An old row says that its daemon is silent.
+CREATE TABLE health (
+    daemon text        NOT NULL,
+    item   text        NOT NULL,
+    ok     boolean     NOT NULL,
+    note   text        NOT NULL,
+    at     timestamptz NOT NULL,
+    PRIMARY KEY (daemon, item)
+);
+
 -- Closes the open lot and opens the next one; called with head already locked by the same transaction.
 CREATE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
@@ -174,10 +184,12 @@ GRANT SELECT (serial, lot, size, sha256, type) ON event TO coffre_sealer;
 GRANT SELECT (lot, ordinal, sha256) ON lot_key TO coffre_sealer;
 GRANT SELECT, INSERT ON announcement TO coffre_sealer;
 GRANT UPDATE (announced_at) ON announcement TO coffre_sealer;
+GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_sealer;
 
 GRANT SELECT ON vault, role, head, lot, lot_key, event TO coffre_exporter;
 GRANT SELECT, INSERT ON extraction, extraction_segment TO coffre_exporter;
+GRANT SELECT ON health TO coffre_exporter;
 
 -- A sealed lot never changes, whoever asks.
 CREATE FUNCTION refuse_reseal() RETURNS trigger LANGUAGE plpgsql AS $$
