@@ -12,9 +12,36 @@
 
 enum remote_key_message { REMOTE_KEY_SIGN = 1, REMOTE_KEY_SIGNED = 2 };
 enum remote_key_kind { REMOTE_KEY_RSA = 1 /* padded block */, REMOTE_KEY_ECDSA = 2 /* digest */ };
-enum { REMOTE_KEY_INPUT_MAX = 1024, REMOTE_KEY_MESSAGE_MAX = 2048 };
+enum {
+    REMOTE_KEY_INPUT_MAX = 1024,
+    REMOTE_KEY_MESSAGE_MAX = 2048,
+    REMOTE_KEY_ID = 8,          /* bytes that name a key: the first of SHA-256 of its DER SubjectPublicKeyInfo */
+    KEYS_HELD_MAX = 4,          /* keys that the role holds at once */
+    KEYS_KEPT_MS = 60 * 1000,   /* how long it keeps one that was replaced */
+};
 
+/* The way to the `keys` role, shared by all keys that live there: those of certificates before a reload too. */
+struct remote_line;
 struct remote_key;
+
+struct remote_line *remote_line_new(void);
+/* Only after the keys that use it. NULL is a no-op. */
+void remote_line_free(struct remote_line *l);
+/*
+ * The channel to the `keys` role, taken over (an earlier one is freed); NULL: the role is away, handshakes fail until it is
+ * back. Call it from role_events.linked for kind "keys". A private operation waits at most `deadline_ms` for its answer.
+ */
+void remote_line_link(struct remote_line *l, struct channel *c);
+void remote_line_set_deadline(struct remote_line *l, int deadline_ms); /* 2,000 unless told */
+/* True when the keys role can be asked: its channel is there and alive. */
+bool remote_line_linked(const struct remote_line *l);
+
+/* The key of the first certificate in `pem`; `l` must outlive it. ERR_INPUT when unreadable or neither RSA nor EC. */
+struct remote_key *remote_key_new(struct remote_line *l, struct slice pem, struct err *e);
+/* Has something signed and verifies it: true when the keys role holds this key now. ERR_RETRY: it is away; ERR_DENIED: it does not know the key. */
+MUST_CHECK bool remote_key_try(struct remote_key *k, struct err *e);
+/* The name of a key on the way to the role. */
+MUST_CHECK bool remote_key_name(EVP_PKEY *key, uint8_t name[REMOTE_KEY_ID], struct err *e);
 
 /* The key of the first certificate in the PEM file `certificate`. ERR_INPUT when unreadable or neither RSA nor EC. */
 struct remote_key *remote_key_open(const char *certificate, struct err *e);

@@ -11,6 +11,7 @@
 #include "common/values/buf.h"
 
 struct remote_key;
+struct tls_trust;
 
 enum tls_client {
     TLS_CLIENT_REQUIRED, /* the handshake fails unless the client's certificate validates */
@@ -22,6 +23,15 @@ struct tls_server_options {
     const char *key;           /* PEM private key; NULL when `remote` is given */
     struct remote_key *remote; /* private key in another process; must outlive the context; NULL when `key` is given */
     const char *client_ca;     /* PEM bundle: the only CAs clients may chain to */
+    enum tls_client client;
+};
+
+/* What a server's context is made of when nothing is read from files. Slices are borrowed for the call. */
+struct tls_server_parts {
+    struct slice chain;    /* PEM: own certificate, then its chain */
+    EVP_PKEY *key;         /* its private key, or one that signs elsewhere (remote_key_pkey(): must outlive the context) */
+    struct slice anchors;  /* PEM: the only authorities clients may chain to */
+    unsigned depth;        /* intermediate certificates between a client's and an authority's, at most */
     enum tls_client client;
 };
 
@@ -37,7 +47,11 @@ struct tls_client_options {
  * date, chained to `client_ca`, and a key of at least RSA 2048 or P-256.
  */
 SSL_CTX *tls_server_context(const struct tls_server_options *o, struct err *e);
+SSL_CTX *tls_server_make(const struct tls_server_parts *p, struct err *e); /* the same; opens no file */
 SSL_CTX *tls_client_context(const struct tls_client_options *o, struct err *e);
+
+/* Makes the library read, load and fetch now what it otherwise would on first use: call it before sandbox_enter(). */
+MUST_CHECK bool tls_prepare(struct err *e);
 
 enum tls_result {
     TLS_OK,
@@ -89,13 +103,28 @@ void tls_close(struct tls_stream *s);
 /* After the handshake: is the peer's certificate there, and did it validate? False: `e` (ERR_DENIED) says what is wrong. */
 MUST_CHECK bool tls_peer_verified(const struct tls_stream *s, struct err *e);
 
-enum { TLS_NAME_MAX = 255 /* bytes of a CN or OU; X.520 allows 64 characters */ };
+enum {
+    TLS_NAME_MAX = 255,   /* bytes of a CN, OU or alternative name; X.520 allows 64 characters */
+    TLS_SERIAL_MAX = 40,  /* hexadecimal digits: 20 octets (RFC 5280 4.1.2.2) */
+    TLS_SANS_MAX = 16,
+    TLS_SAN_BYTES = 1024, /* of all alternative names of a subject */
+};
 
 /* What binds a certificate to a role. */
 struct tls_subject {
     char cn[TLS_NAME_MAX + 1]; /* UTF-8, NUL-terminated, no control characters */
     char ou[TLS_NAME_MAX + 1]; /* likewise; "" when the subject has none */
+    char serial[TLS_SERIAL_MAX + 2]; /* upper-case hexadecimal without leading zeros, "-" before a negative one; "" when it is over 20 octets */
+    unsigned san_count;              /* names that are not of the four kinds, not readable or too many are left out: nothing can be bound to them */
+    uint16_t san_at[TLS_SANS_MAX];   /* where each begins in `sans`: see tls_subject_san() */
+    char sans[TLS_SAN_BYTES];
 };
+
+/* Its ith alternative name (RFC 5280 4.2.1.6), byte for byte as in the certificate: "DNS:…", "email:…", "URI:…", "IP:…" (inet_ntop(3)'s form). */
+static inline const char *tls_subject_san(const struct tls_subject *s, unsigned i)
+{
+    return s->sans + s->san_at[i];
+}
 
 /*
  * The subject of the peer's certificate, validated or not. ERR_DENIED unless there is exactly one CN and at most one OU,
@@ -104,6 +133,22 @@ struct tls_subject {
 MUST_CHECK bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, struct err *e);
 /* The same from a certificate. */
 MUST_CHECK bool tls_subject_of(X509 *certificate, struct tls_subject *subject, struct err *e);
+
+enum { TLS_CHAIN_MAX = 10 /* certificates */, TLS_CERTIFICATE_MAX = 16 * 1024 /* bytes of one */ };
+
+/* Certificates as the peer sent them. */
+struct tls_chain {
+    unsigned count;
+    struct slice der[TLS_CHAIN_MAX]; /* DER, the peer's own first; point into `bytes` */
+    uint8_t *bytes;                  /* owned */
+};
+
+/*
+ * What the peer presented in the handshake, to be judged elsewhere (identity_send_present()); free it with tls_chain_free(), whatever the result. ERR_DENIED: no certificate, or
+ * more, or larger ones, than the above.
+ */
+MUST_CHECK bool tls_peer_present(const struct tls_stream *s, struct tls_chain *chain, struct err *e);
+void tls_chain_free(struct tls_chain *chain);
 
 /* The peer's certificate, owned by the caller (X509_free()); NULL: none. */
 X509 *tls_peer_certificate(const struct tls_stream *s);
