@@ -1,5 +1,5 @@
 /*
- * What front and query say to each other (PROTOCOL.md, "Channels of coffre-exporter"): both directions' encoders and
+ * What front and query, and front and admin, say to each other (PROTOCOL.md, "Channels of coffre-exporter"): both directions' encoders and
  * decoders, so that they cannot drift apart. A decoder checks everything: the sibling is not trusted.
  */
 #ifndef COFFRE_EXPORTER_ASK_H
@@ -10,14 +10,14 @@
 
 enum ask_type {
     ASK_ROSTER = 1,  /* query → front, see PROTOCOL.md */
-    ASK_QUESTION,    /* front → query */
+    ASK_QUESTION,    /* front → query, front → admin (see api_is_admin()) */
     ASK_READ,        /* front → query: send this span of a streamed answer */
     ASK_CREDIT,      /* front → query: so many bytes more may be sent */
     ASK_DROP,        /* front → query: no longer wanted */
-    ASK_ANSWER,      /* query → front: the head of an answer, and its content when that is short */
+    ASK_ANSWER,      /* query or admin → front: the head of an answer, and its content when that is short */
     ASK_DATA,        /* query → front: content of a streamed answer */
     ASK_BROKEN,      /* query → front: a streamed answer cannot go on */
-    ASK_STATE,       /* query → front: whether PostgreSQL is there */
+    ASK_STATE,       /* query or admin → front: whether PostgreSQL is there */
 };
 
 enum {
@@ -26,12 +26,24 @@ enum {
     ASK_SHORT_MAX = 1024 * 1024, /* content in an ANSWER, bytes */
     ASK_STREAMS_MAX = 64,       /* answers one query keeps open */
     ASK_TEXT_MAX = 256,
+    ASK_ISSUER_MAX = 1024,      /* bytes of an issuer's name */
+    ASK_ADDRESS_MAX = 64,
+};
+
+/* Who asks, as his certificate says. All borrowed; a decoder lets no control characters through. */
+struct ask_client {
+    struct slice cn, ou;
+    struct slice serial;  /* upper-case hexadecimal without leading zeros, as in struct tls_subject */
+    struct slice issuer;  /* RFC 2253; with `serial` it names the certificate */
+    struct slice address; /* numeric, without port */
 };
 
 struct ask_question {
     uint32_t request;   /* unique in this front */
     struct api_call call;
     struct slice reader; /* "CN=…, OU=…" of the certificate */
+    struct ask_client client;
+    struct slice content; /* of a POST to `admin`, as received and already read once by api_read_content(); else empty */
 };
 
 struct ask_answer {
