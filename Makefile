@@ -10,7 +10,7 @@ V ?= 0
 Q = $(if $(filter 0,$(V)),@)
 say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' $(1) $(2))
 
-PKGS = libssl libcrypto librabbitmq libpq libxml-2.0 xmlsec1-openssl libp11 yaml-0.1 libevent jansson zlib liblz4
+PKGS = libssl libcrypto librabbitmq libpq libxml-2.0 xmlsec1-openssl libp11 yaml-0.1 libevent jansson zlib liblz4 libseccomp
 # The libraries' headers are not ours to warn about.
 PKG_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
