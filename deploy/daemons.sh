@@ -4,8 +4,7 @@ daemons="coffre-ingest coffre-sealer coffre-exporter"
 programs="$daemons coffre-ceremony coffre-deposit coffre-extract coffre-verify"
 
 pki_up() {
-    [ -s "$home/pki/trust.p12" ] && return
-    say "creating the development PKI in $RUN_DIR/pki"
+    [ -s "$home/pki/trust.p12" ] || say "creating the development PKI in $RUN_DIR/pki"
     # The script may be out of the other user's reach, so it is handed over as text.
     as_user sh -s "$home/pki" <"$here/pki.sh" || fail "the PKI could not be created"
     as_user chmod 700 "$home/pki"

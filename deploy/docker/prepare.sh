@@ -1,6 +1,6 @@
 #!/bin/bash
 # Prepares the folder docker-compose.yml takes its secrets and configuration from: prepare.sh DIR. Development certificates; in life the
-# operator puts the authorities' own there. Run again, it changes nothing. The files belong to the image's user, 10001.
+# operator puts the authorities' own there. Run again, it renews CRLs that are half over (pki/crl) and changes nothing else. The files belong to the image's user, 10001.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd -P)
