@@ -1,9 +1,11 @@
 /*
- * The `keys` role: holds a TLS private key and signs what fronts need for handshakes (see remote_key.h).
+ * The `keys` role: holds a TLS private key, for a minute the one before too, and signs what fronts need for handshakes (see remote_key.h).
  * Fronts parse strangers' bytes and may have been taken over: only blocks that look like a TLS signature's are signed.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -13,6 +15,8 @@
 #include "common/system/secret.h"
 #include "common/values/log.h"
 #include "common/values/wire.h"
+
+enum { KEYS_LOOK_MS = 1000 /* between two looks at the file because of a key that is not known */ };
 
 /* EMSA-PKCS1-v1_5 (RFC 8017 9.2: 00 01 FF … 00 DigestInfo) or EMSA-PSS (9.1.1: first bit 0, last byte BC); never a ciphertext to decrypt. */
 static bool is_signature_block(struct slice block)
@@ -53,21 +57,82 @@ static bool sign(EVP_PKEY *key, uint8_t kind, struct slice input, uint8_t *out, 
     return ok || err_set_openssl(e, ERR_FATAL, "SIGN: the key cannot sign");
 }
 
-bool keys_answer(EVP_PKEY *key, struct slice request, struct buf *answer, struct err *e)
+static EVP_PKEY *find(const struct keys_held *held, struct slice name, struct err *e)
+{
+    for (unsigned i = 0; i < held->count; i++)
+        if (slice_equal(name, slice_of(held->at[i].name, REMOTE_KEY_ID)))
+            return held->at[i].key;
+    err_set(e, ERR_DENIED, "SIGN: no such key is held");
+    return NULL;
+}
+
+bool keys_answer(const struct keys_held *held, struct slice request, struct buf *answer, struct err *e)
 {
     struct wire_reader in = wire_read(request);
     uint32_t number = wire_get_u32(&in);
+    struct slice name = wire_get_fixed(&in, REMOTE_KEY_ID);
     uint8_t kind = wire_get_u8(&in), signature[REMOTE_KEY_INPUT_MAX];
     struct slice input = wire_get_bytes(&in);
     size_t len = sizeof signature;
     struct wire_writer w = wire_write(answer);
+    EVP_PKEY *key;
 
-    if (!wire_end(&in, "SIGN", e) || !input_is_right(key, kind, input, e) || !sign(key, kind, input, signature, &len, e))
+    if (!wire_end(&in, "SIGN", e))
+        return false;
+    key = find(held, name, e);
+    if (key == NULL || !input_is_right(key, kind, input, e) || !sign(key, kind, input, signature, &len, e))
         return false;
     wire_put_u32(&w, number);
     wire_put_u8(&w, 1);
     wire_put_bytes(&w, slice_of(signature, len));
     return wire_ok(&w, "SIGNED", e);
+}
+
+/* ---- keys before and after a reload -------------------------------------------------------------------------------------- */
+
+static void remove_at(struct keys_held *held, unsigned i)
+{
+    EVP_PKEY_free(held->at[i].key);
+    held->count--;
+    memmove(&held->at[i], &held->at[i + 1], (held->count - i) * sizeof held->at[0]);
+}
+
+void keys_expire(struct keys_held *held, uint64_t now)
+{
+    for (unsigned i = held->count; i-- > 1;)
+        if (held->at[i].until <= now)
+            remove_at(held, i);
+}
+
+void keys_free(struct keys_held *held)
+{
+    while (held->count != 0)
+        remove_at(held, held->count - 1);
+}
+
+bool keys_put(struct keys_held *held, EVP_PKEY *key, uint64_t now, struct err *e)
+{
+    uint8_t name[REMOTE_KEY_ID];
+
+    if (!remote_key_name(key, name, e)) {
+        EVP_PKEY_free(key);
+        return false;
+    }
+    if (held->count != 0 && memcmp(held->at[0].name, name, sizeof name) == 0) {
+        EVP_PKEY_free(key);
+        return true;
+    }
+    if (held->count != 0)
+        held->at[0].until = now + KEYS_KEPT_MS;
+    for (unsigned i = held->count; i-- > 0;)
+        if (memcmp(held->at[i].name, name, sizeof name) == 0 || i == KEYS_HELD_MAX - 1) /* one that comes back, or the oldest */
+            remove_at(held, i);
+    memmove(&held->at[1], &held->at[0], held->count * sizeof held->at[0]);
+    held->count++;
+    held->at[0].key = key;
+    held->at[0].until = 0;
+    memcpy(held->at[0].name, name, sizeof name);
+    return true;
 }
 
 /* ---- the role ------------------------------------------------------------------------------------------------------------- */
@@ -76,7 +141,9 @@ struct keys {
     struct role *role;
     const char *(*path)(const struct settings *s);
     struct event_base *base;
-    EVP_PKEY *key;
+    struct keys_held held;
+    char *file;          /* owned: the key's, as configured now */
+    uint64_t looked_at;  /* when it was read last, ms */
     struct keys_peer *peers;
     uint64_t signatures, refusals;
 };
@@ -108,6 +175,40 @@ static EVP_PKEY *load_key(const char *path, struct err *e)
     return key;
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Reads the key's file; what is held stays when it cannot be read. */
+static bool look(struct keys *k, struct err *e)
+{
+    EVP_PKEY *key = load_key(k->file, e);
+
+    k->looked_at = now_ms();
+    return key != NULL && keys_put(&k->held, key, k->looked_at, e);
+}
+
+/*
+ * The certificate is another role's to read: it may be in force before we are told to reload. Once a second at most, whatever
+ * fronts ask.
+ */
+static bool answer_after_look(struct keys *k, struct slice request, struct buf *answer, struct err *why)
+{
+    struct err e = {0};
+
+    if (keys_answer(&k->held, request, answer, why))
+        return true;
+    if (why->code != ERR_DENIED || now_ms() - k->looked_at < KEYS_LOOK_MS || !look(k, &e))
+        return false;
+    buf_reset(answer);
+    err_clear(why);
+    return keys_answer(&k->held, request, answer, why);
+}
+
 static void drop_peer(struct keys_peer *p)
 {
     struct keys_peer **at = &p->keys->peers;
@@ -133,7 +234,7 @@ static bool answer_one(struct keys_peer *p, const struct channel_message *m, str
     if (m->fd >= 0 || m->type != REMOTE_KEY_SIGN || m->body.len > REMOTE_KEY_MESSAGE_MAX)
         return err_set(e, ERR_INPUT, "message %u of %zu bytes makes no sense", m->type, m->body.len);
     buf_init(&answer, REMOTE_KEY_MESSAGE_MAX);
-    if (keys_answer(k->key, m->body, &answer, &why)) {
+    if (answer_after_look(k, m->body, &answer, &why)) {
         k->signatures++;
     } else {
         k->refusals++;
@@ -197,14 +298,11 @@ static void reload(void *ctx, const struct settings *fresh)
 {
     struct keys *k = ctx;
     struct err e = {0};
-    EVP_PKEY *key = load_key(k->path(fresh), &e);
 
-    if (key == NULL) {
+    free(k->file);
+    k->file = mem_strdup(k->path(fresh));
+    if (!look(k, &e))
         log_error("key-unreadable", "the old key stays: %s", e.text);
-        return;
-    }
-    EVP_PKEY_free(k->key);
-    k->key = key;
 }
 
 static void ticked(evutil_socket_t fd, short what, void *arg)
@@ -214,8 +312,9 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    snprintf(text, sizeof text, "coffre_keys_signatures_total %llu\ncoffre_keys_refusals_total %llu\n",
-             (unsigned long long)k->signatures, (unsigned long long)k->refusals);
+    keys_expire(&k->held, now_ms());
+    snprintf(text, sizeof text, "coffre_keys_signatures_total %llu\ncoffre_keys_refusals_total %llu\ncoffre_keys_held %u\n",
+             (unsigned long long)k->signatures, (unsigned long long)k->refusals, k->held.count);
     role_metrics(k->role, text);
 }
 
@@ -228,8 +327,8 @@ int keys_role_run(struct role *self, const char *(*path)(const struct settings *
     struct err e = {0};
 
     secret_open_heap();
-    k.key = load_key(path(role_settings(self)), &e);
-    if (k.key == NULL) {
+    k.file = mem_strdup(path(role_settings(self)));
+    if (!look(&k, &e)) {
         log_error("key-unreadable", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
@@ -245,7 +344,8 @@ int keys_role_run(struct role *self, const char *(*path)(const struct settings *
     while (k.peers != NULL)
         drop_peer(k.peers);
     event_free(tick);
-    EVP_PKEY_free(k.key);
+    keys_free(&k.held);
+    free(k.file);
     /* The parent's event is freed by the role with its base still there. */
     return 0;
 }

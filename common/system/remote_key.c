@@ -5,7 +5,9 @@
 #define OPENSSL_SUPPRESS_DEPRECATED 1
 #include "common/system/remote_key.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -16,29 +18,36 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
-struct remote_key {
-    EVP_PKEY *pkey;           /* public part, our methods */
+struct remote_line {
     struct channel *channel;  /* owned; NULL: the role is away */
     uint32_t request;         /* number of the last one */
     int deadline_ms;
+};
+
+struct remote_key {
+    struct remote_line *line; /* borrowed */
+    struct remote_line *own;  /* … unless it has one of its own */
+    EVP_PKEY *pkey;           /* public part, our methods */
+    uint8_t name[REMOTE_KEY_ID];
+    bool refused;             /* the last answer was that the role would not sign */
     RSA_METHOD *rsa_method;
     EC_KEY_METHOD *ec_method;
 };
 
 /* The answer to `request` into `out`; its length, or 0. Answers to requests given up before are passed over. */
-static size_t await_answer(struct remote_key *k, uint8_t *out, size_t max, struct err *e)
+static size_t await_answer(struct remote_line *l, uint8_t *out, size_t max, struct err *e)
 {
     struct channel_message m;
 
     for (;;) {
-        enum channel_result r = channel_wait(k->channel, &m, k->deadline_ms, e);
+        enum channel_result r = channel_wait(l->channel, &m, l->deadline_ms, e);
         struct wire_reader in;
         struct slice signature;
         uint32_t request;
         uint8_t ok;
 
         if (r != CHANNEL_MESSAGE) {
-            err_set(e, ERR_RETRY, "no answer within %d ms", k->deadline_ms);
+            err_set(e, ERR_RETRY, "no answer within %d ms", l->deadline_ms);
             return 0;
         }
         if (m.fd >= 0 || m.type != REMOTE_KEY_SIGNED) {
@@ -51,7 +60,7 @@ static size_t await_answer(struct remote_key *k, uint8_t *out, size_t max, struc
         signature = wire_get_bytes(&in);
         if (!wire_end(&in, "SIGNED", e))
             return 0;
-        if (request != k->request)
+        if (request != l->request)
             continue;
         if (ok != 1 || signature.len == 0 || signature.len > max) {
             err_set(e, ERR_DENIED, "the keys role refused");
@@ -65,22 +74,25 @@ static size_t await_answer(struct remote_key *k, uint8_t *out, size_t max, struc
 /* One private operation; 0 when it failed, which fails the handshake. */
 static size_t ask(struct remote_key *k, enum remote_key_kind kind, struct slice input, uint8_t *out, size_t max)
 {
+    struct remote_line *l = k == NULL ? NULL : k->line;
     struct err e = {0};
     struct wire_writer w;
     struct buf b;
     size_t n = 0;
 
-    if (k == NULL || k->channel == NULL) {
+    if (l == NULL || l->channel == NULL) {
         log_warning("keys-away", "no handshake is possible: the keys role is away");
         return 0;
     }
     buf_init(&b, REMOTE_KEY_MESSAGE_MAX);
     w = wire_write(&b);
-    wire_put_u32(&w, ++k->request);
+    wire_put_u32(&w, ++l->request);
+    wire_put_fixed(&w, k->name, sizeof k->name);
     wire_put_u8(&w, (uint8_t)kind);
     wire_put_bytes(&w, input);
-    if (wire_ok(&w, "SIGN", &e) && channel_send(k->channel, REMOTE_KEY_SIGN, buf_slice(&b), &e))
-        n = await_answer(k, out, max, &e);
+    if (wire_ok(&w, "SIGN", &e) && channel_send(l->channel, REMOTE_KEY_SIGN, buf_slice(&b), &e))
+        n = await_answer(l, out, max, &e);
+    k->refused = n == 0 && e.code == ERR_DENIED;
     if (n == 0) {
         log_warning("keys-failed", "the keys role did not sign: %s", e.text);
         /*
@@ -88,7 +100,7 @@ static size_t ask(struct remote_key *k, enum remote_key_kind kind, struct slice 
          * deadline: the front has the role started again, and the parent gives a new channel.
          */
         if (e.code != ERR_DENIED)
-            remote_key_link(k, NULL);
+            remote_line_link(l, NULL);
     }
     buf_free(&b);
     return n;
@@ -184,42 +196,92 @@ static bool wrap_ec(struct remote_key *k, EVP_PKEY *public_key)
     return false;
 }
 
-static X509 *read_certificate(const char *path, struct err *e)
+/* ---- the line ---------------------------------------------------------------------------------------------------------------- */
+
+struct remote_line *remote_line_new(void)
 {
-    BIO *in = BIO_new_file(path, "r");
+    struct remote_line *l = mem_zalloc(1, sizeof *l);
+
+    l->deadline_ms = 2000;
+    return l;
+}
+
+void remote_line_free(struct remote_line *l)
+{
+    if (l == NULL)
+        return;
+    channel_free(l->channel);
+    free(l);
+}
+
+void remote_line_link(struct remote_line *l, struct channel *c)
+{
+    channel_free(l->channel);
+    l->channel = c;
+}
+
+void remote_line_set_deadline(struct remote_line *l, int deadline_ms)
+{
+    l->deadline_ms = deadline_ms;
+}
+
+bool remote_line_linked(const struct remote_line *l)
+{
+    return l->channel != NULL;
+}
+
+/* ---- keys ---------------------------------------------------------------------------------------------------------------------- */
+
+bool remote_key_name(EVP_PKEY *key, uint8_t name[REMOTE_KEY_ID], struct err *e)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE], *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+    bool ok = len > 0 && EVP_Digest(der, (size_t)len, digest, NULL, EVP_sha256(), NULL) == 1;
+
+    OPENSSL_free(der);
+    if (!ok)
+        return err_set_openssl(e, ERR_INPUT, "the public key cannot be written");
+    memcpy(name, digest, REMOTE_KEY_ID);
+    return true;
+}
+
+static X509 *first_certificate(struct slice pem, struct err *e)
+{
+    BIO *in = pem.len == 0 || pem.len > INT_MAX ? NULL : BIO_new_mem_buf(pem.at, (int)pem.len);
     X509 *x = in == NULL ? NULL : PEM_read_bio_X509_AUX(in, NULL, NULL, NULL);
 
     BIO_free(in);
     if (x == NULL)
-        err_set_openssl(e, ERR_INPUT, "%s: no certificate", path);
+        err_set_openssl(e, ERR_INPUT, "no server certificate");
     return x;
 }
 
-struct remote_key *remote_key_open(const char *certificate, struct err *e)
+static bool wrap(struct remote_key *k, EVP_PKEY *public_key, struct err *e)
 {
+    int type = public_key == NULL ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(public_key);
+
+    if (type == EVP_PKEY_RSA && EVP_PKEY_get_size(public_key) > REMOTE_KEY_INPUT_MAX)
+        return err_set(e, ERR_INPUT, "server certificate: an RSA key of %d bits", EVP_PKEY_get_bits(public_key));
+    if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC)
+        return err_set(e, ERR_INPUT, "server certificate: the key is neither RSA nor EC");
+    return (remote_key_name(public_key, k->name, e) && (type == EVP_PKEY_RSA ? wrap_rsa(k, public_key) : wrap_ec(k, public_key))) ||
+           err_set_openssl(e, ERR_FATAL, "server certificate: the public key cannot be used");
+}
+
+struct remote_key *remote_key_new(struct remote_line *l, struct slice pem, struct err *e)
+{
+    X509 *x = first_certificate(pem, e);
     struct remote_key *k;
-    EVP_PKEY *public_key;
-    X509 *x = read_certificate(certificate, e);
-    bool ok = false;
 
     if (x == NULL)
         return NULL;
     k = mem_zalloc(1, sizeof *k);
-    k->deadline_ms = 2000;
-    public_key = X509_get0_pubkey(x);
-    if (public_key != NULL && EVP_PKEY_get_base_id(public_key) == EVP_PKEY_RSA &&
-        EVP_PKEY_get_size(public_key) <= REMOTE_KEY_INPUT_MAX)
-        ok = wrap_rsa(k, public_key);
-    else if (public_key != NULL && EVP_PKEY_get_base_id(public_key) == EVP_PKEY_EC)
-        ok = wrap_ec(k, public_key);
-    else
-        err_set(e, ERR_INPUT, "%s: the key is neither RSA nor EC", certificate);
-    X509_free(x);
-    if (!ok) {
-        err_set_openssl(e, ERR_FATAL, "%s: the public key cannot be used", certificate);
+    k->line = l;
+    if (!wrap(k, X509_get0_pubkey(x), e)) {
         remote_key_free(k);
-        return NULL;
+        k = NULL;
     }
+    X509_free(x);
     return k;
 }
 
@@ -231,35 +293,85 @@ void remote_key_free(struct remote_key *k)
     RSA_meth_free(k->rsa_method);
     if (k->ec_method != NULL) /* unlike its sisters, this one takes no NULL */
         EC_KEY_METHOD_free(k->ec_method);
-    channel_free(k->channel);
+    remote_line_free(k->own);
     free(k);
 }
 
-void remote_key_link(struct remote_key *k, struct channel *c)
+bool remote_key_try(struct remote_key *k, struct err *e)
 {
-    channel_free(k->channel);
-    k->channel = c;
-}
+    static const uint8_t text[] = "coffre: is this key there?";
+    uint8_t signature[REMOTE_KEY_INPUT_MAX];
+    size_t len = sizeof signature;
+    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
+    bool ok;
 
-struct channel *remote_key_unlink(struct remote_key *k)
-{
-    struct channel *c = k->channel;
-
-    k->channel = NULL;
-    return c;
-}
-
-void remote_key_set_deadline(struct remote_key *k, int deadline_ms)
-{
-    k->deadline_ms = deadline_ms;
-}
-
-bool remote_key_linked(const struct remote_key *k)
-{
-    return k->channel != NULL;
+    if (!remote_line_linked(k->line)) {
+        ok = err_set(e, ERR_RETRY, "the keys role is away");
+    } else {
+        k->refused = false;
+        ok = sign != NULL && verify != NULL && EVP_DigestSignInit(sign, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
+             EVP_DigestSign(sign, signature, &len, text, sizeof text) == 1 &&
+             EVP_DigestVerifyInit(verify, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
+             EVP_DigestVerify(verify, signature, len, text, sizeof text) == 1;
+        ERR_clear_error();
+        if (!ok && k->refused)
+            err_set(e, ERR_DENIED, "the keys role does not hold the certificate's key");
+        else if (!ok)
+            err_set(e, ERR_RETRY, "the keys role does not sign as it should");
+    }
+    EVP_MD_CTX_free(sign);
+    EVP_MD_CTX_free(verify);
+    return ok;
 }
 
 EVP_PKEY *remote_key_pkey(const struct remote_key *k)
 {
     return k->pkey;
+}
+
+/* ---- a key of a certificate's file, with a line of its own ----------------------------------------------------------------- */
+
+struct remote_key *remote_key_open(const char *certificate, struct err *e)
+{
+    BIO *in = BIO_new_file(certificate, "r");
+    struct remote_line *l = remote_line_new();
+    struct remote_key *k = NULL;
+    struct buf pem;
+    uint8_t *room;
+    size_t n = 0;
+
+    buf_init(&pem, 1 << 20);
+    room = buf_reserve(&pem, 1 << 20, NULL);
+    if (in != NULL && room != NULL && BIO_read_ex(in, room, 1 << 20, &n) == 1) {
+        buf_commit(&pem, n);
+        k = remote_key_new(l, buf_slice(&pem), e);
+    }
+    if (k != NULL)
+        k->own = l;
+    else {
+        remote_line_free(l);
+        err_set(e, ERR_INPUT, "no certificate");
+        err_prefix(e, "%s", certificate);
+    }
+    buf_free(&pem);
+    BIO_free(in);
+    return k;
+}
+
+void remote_key_link(struct remote_key *k, struct channel *c)
+{
+    remote_line_link(k->line, c);
+}
+
+bool remote_key_linked(const struct remote_key *k)
+{
+    return remote_line_linked(k->line);
+}
+
+struct channel *remote_key_unlink(struct remote_key *k)
+{
+    struct channel *c = k->line->channel;
+
+    k->line->channel = NULL;
+    return c;
 }

@@ -43,32 +43,44 @@ MUST_CHECK bool remote_key_try(struct remote_key *k, struct err *e);
 /* The name of a key on the way to the role. */
 MUST_CHECK bool remote_key_name(EVP_PKEY *key, uint8_t name[REMOTE_KEY_ID], struct err *e);
 
-/* The key of the first certificate in the PEM file `certificate`. ERR_INPUT when unreadable or neither RSA nor EC. */
+void remote_key_free(struct remote_key *k); /* NULL is a no-op */
+
+/* The same from a file, with a line of its own. */
 struct remote_key *remote_key_open(const char *certificate, struct err *e);
-void remote_key_free(struct remote_key *k);
-
-/*
- * The channel to the `keys` role, taken over (an earlier one is freed); NULL: the role is away, handshakes fail until it is
- * back. Call it from role_events.linked for kind "keys". A private operation waits at most `deadline_ms` for its answer.
- */
 void remote_key_link(struct remote_key *k, struct channel *c);
-/* Gives the channel back, for another remote_key (a certificate that replaces this one); may be NULL. */
 struct channel *remote_key_unlink(struct remote_key *k);
-void remote_key_set_deadline(struct remote_key *k, int deadline_ms); /* 2,000 unless told */
-
-/* True when the keys role can be asked: its channel is there and alive. */
 bool remote_key_linked(const struct remote_key *k);
 
-/* The key to give to a SSL_CTX: borrowed, lives as long as `k`. tls_server_context() does this. */
+/* The key to give to a SSL_CTX: borrowed, lives as long as `k`. */
 EVP_PKEY *remote_key_pkey(const struct remote_key *k);
 
 /*
  * The `keys` role of either daemon; `path` tells which setting names the PEM private key. Serves every channel it is
- * linked with; reads the key again at reload (the old one stays when the new one is unreadable). Returns the exit status.
+ * linked with; reads the key again at reload, and when it is asked for one that it does not know: the new one then serves beside
+ * the one before, which goes after KEYS_KEPT_MS; an unreadable one changes nothing. Returns the exit status.
  */
 int keys_role_run(struct role *self, const char *(*path)(const struct settings *s));
 
-/* Pure: one private operation for the bytes of a SIGN message; appends the body of the SIGNED message to `answer`. */
-MUST_CHECK bool keys_answer(EVP_PKEY *key, struct slice request, struct buf *answer, struct err *e);
+/* The keys the role holds; the first is the one in force. Zeroed: none. */
+struct keys_held {
+    unsigned count;
+    struct {
+        EVP_PKEY *key; /* owned */
+        uint8_t name[REMOTE_KEY_ID];
+        uint64_t until; /* ms of the clock given; of the one in force 0: no end */
+    } at[KEYS_HELD_MAX];
+};
+
+/* Puts `key` (taken over, also on failure) in force at `now`; the one before stays for KEYS_KEPT_MS. The same key again changes nothing. */
+MUST_CHECK bool keys_put(struct keys_held *held, EVP_PKEY *key, uint64_t now, struct err *e);
+/* Frees those whose time is over. */
+void keys_expire(struct keys_held *held, uint64_t now);
+void keys_free(struct keys_held *held);
+
+/*
+ * Pure: one private operation for the bytes of a SIGN message; appends the body of the SIGNED message to `answer`. ERR_DENIED: the key it names is
+ * none of those held; ERR_INPUT: what is to be signed is no TLS signature's.
+ */
+MUST_CHECK bool keys_answer(const struct keys_held *held, struct slice request, struct buf *answer, struct err *e);
 
 #endif

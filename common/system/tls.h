@@ -120,7 +120,7 @@ struct tls_subject {
     char sans[TLS_SAN_BYTES];
 };
 
-/* Its ith alternative name (RFC 5280 4.2.1.6), byte for byte as in the certificate: "DNS:…", "email:…", "URI:…", "IP:…" (inet_ntop(3)'s form). */
+/* Its ith alternative name (RFC 5280 4.2.1.6): "DNS:…" in lower case, "email:…", "URI:…", "IP:…" (inet_ntop(3)'s form). */
 static inline const char *tls_subject_san(const struct tls_subject *s, unsigned i)
 {
     return s->sans + s->san_at[i];

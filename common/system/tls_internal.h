@@ -8,6 +8,7 @@ enum { TLS_READ_BUFFER = 64 * 1024, TLS_RECORD = 16 * 1024 };
 
 struct tls_stream {
     SSL *ssl;
+    struct tls_trust *trust; /* a reference of our own; may be NULL */
     int fd;
     int verify_error; /* first X509_V_ERR_… about the peer's chain; X509_V_OK */
     int verify_depth; /* where: 0 is the peer's own certificate */

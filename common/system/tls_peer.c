@@ -1,4 +1,10 @@
 /* Who the peer of a TLS stream is, and whether its certificate may be believed: see tls.h. A stranger wrote it all. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <arpa/inet.h>
+
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "common/system/tls_internal.h"
@@ -123,10 +129,86 @@ static bool only_attribute(X509_NAME *name, int nid, const char *what, bool opti
     return copy_attribute(X509_NAME_get_entry(name, at), what, out, e);
 }
 
+/* Empty when it is longer than the standard allows: nothing can be bound to it then. */
+static void copy_serial(const ASN1_INTEGER *number, char *out)
+{
+    BIGNUM *n = ASN1_INTEGER_to_BN(number, NULL);
+    char *hex = n == NULL ? NULL : BN_bn2hex(n);
+    const char *digits = hex == NULL ? "" : hex;
+    const char *sign = *digits == '-' ? "-" : "";
+
+    digits += strlen(sign);
+    while (digits[0] == '0' && digits[1] != '\0') /* whole octets are written */
+        digits++;
+    out[0] = '\0';
+    if (strlen(digits) <= TLS_SERIAL_MAX)
+        snprintf(out, TLS_SERIAL_MAX + 2, "%s%s", sign, digits);
+    OPENSSL_free(hex);
+    BN_free(n);
+}
+
+/* One alternative name as text, into `out` of TLS_NAME_MAX + 1 bytes; false: of another kind, or not readable in one way only. */
+static bool write_san(const GENERAL_NAME *name, char *out)
+{
+    int kind, n;
+    const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &kind);
+    const char *prefix = kind == GEN_DNS ? "DNS:" : kind == GEN_EMAIL ? "email:" : kind == GEN_URI ? "URI:" : kind == GEN_IPADD ? "IP:" : NULL;
+    const unsigned char *bytes;
+    char address[INET6_ADDRSTRLEN];
+    size_t used;
+
+    if (prefix == NULL)
+        return false;
+    bytes = ASN1_STRING_get0_data(value);
+    n = ASN1_STRING_length(value);
+    if (kind == GEN_IPADD) {
+        if ((n != 4 && n != 16) || inet_ntop(n == 4 ? AF_INET : AF_INET6, bytes, address, sizeof address) == NULL)
+            return false;
+        bytes = (const unsigned char *)address;
+        n = (int)strlen(address);
+    }
+    used = strlen(prefix);
+    if (n <= 0 || used + (size_t)n > TLS_NAME_MAX)
+        return false;
+    memcpy(out, prefix, used);
+    for (int i = 0; i < n; i++) {
+        if (bytes[i] <= 0x20 || bytes[i] >= 0x7f)
+            return false;
+        out[used++] = (char)(kind == GEN_DNS && bytes[i] >= 'A' && bytes[i] <= 'Z' ? bytes[i] | 0x20 : bytes[i]);
+    }
+    out[used] = '\0';
+    return true;
+}
+
+static void copy_sans(X509 *certificate, struct tls_subject *subject)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    char text[TLS_NAME_MAX + 1];
+    size_t used = 0;
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && subject->san_count < TLS_SANS_MAX; i++) {
+        size_t len;
+
+        if (!write_san(sk_GENERAL_NAME_value(names, i), text))
+            continue;
+        len = strlen(text) + 1;
+        if (used + len > TLS_SAN_BYTES)
+            continue;
+        memcpy(subject->sans + used, text, len);
+        subject->san_at[subject->san_count++] = (uint16_t)used;
+        used += len;
+    }
+    GENERAL_NAMES_free(names);
+    ERR_clear_error(); /* an extension that cannot be read has no names */
+}
+
 bool tls_subject_of(X509 *certificate, struct tls_subject *subject, struct err *e)
 {
     X509_NAME *name = X509_get_subject_name(certificate);
 
+    *subject = (struct tls_subject){0};
+    copy_serial(X509_get0_serialNumber(certificate), subject->serial);
+    copy_sans(certificate, subject);
     return only_attribute(name, NID_commonName, "CN", false, subject->cn, e) &&
            only_attribute(name, NID_organizationalUnitName, "OU", true, subject->ou, e);
 }
@@ -138,4 +220,46 @@ bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, s
     if (certificate == NULL)
         return err_set(e, ERR_DENIED, "no certificate was presented");
     return tls_subject_of(certificate, subject, e);
+}
+
+/* ---- the chain, for others to judge -------------------------------------------------------------------------------------- */
+
+/* The peer's own certificate, then what it sent besides, which on the server's side is all that SSL_get_peer_cert_chain() gives. */
+static X509 *presented(const struct tls_stream *s, unsigned i)
+{
+    return i == 0 ? SSL_get0_peer_certificate(s->ssl) : sk_X509_value(SSL_get_peer_cert_chain(s->ssl), (int)i - 1);
+}
+
+bool tls_peer_present(const struct tls_stream *s, struct tls_chain *chain, struct err *e)
+{
+    int others = sk_X509_num(SSL_get_peer_cert_chain(s->ssl));
+    size_t total = 0;
+    uint8_t *at;
+
+    *chain = (struct tls_chain){0};
+    if (SSL_get0_peer_certificate(s->ssl) == NULL)
+        return err_set(e, ERR_DENIED, "no certificate was presented");
+    if (others > TLS_CHAIN_MAX - 1)
+        return err_set(e, ERR_DENIED, "%d certificates were presented, at most %d are looked at", others + 1, TLS_CHAIN_MAX);
+    chain->count = 1 + (unsigned)(others < 0 ? 0 : others);
+    for (unsigned i = 0; i < chain->count; i++) {
+        int len = i2d_X509(presented(s, i), NULL);
+
+        if (len <= 0 || len > TLS_CERTIFICATE_MAX)
+            return err_set(e, ERR_DENIED, "a certificate of more than %d bytes was presented", TLS_CERTIFICATE_MAX);
+        chain->der[i].len = (size_t)len;
+        total += (size_t)len;
+    }
+    at = chain->bytes = mem_alloc(total);
+    for (unsigned i = 0; i < chain->count; i++) {
+        chain->der[i].at = at;
+        i2d_X509(presented(s, i), &at);
+    }
+    return true;
+}
+
+void tls_chain_free(struct tls_chain *chain)
+{
+    free(chain->bytes);
+    *chain = (struct tls_chain){0};
 }

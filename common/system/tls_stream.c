@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 
 #include "common/system/tls_internal.h"
+#include "common/system/tls_trust.h"
 
 static struct tls_stream *new_stream(SSL_CTX *context, int fd, struct err *e)
 {
@@ -73,6 +74,7 @@ void tls_stream_free(struct tls_stream *s)
     if (s == NULL)
         return;
     SSL_free(s->ssl);
+    tls_trust_release(s->trust); /* after the session that uses it */
     if (s->fd >= 0)
         close(s->fd);
     free(s);

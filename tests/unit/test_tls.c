@@ -78,6 +78,24 @@ static int tear_down(void **state)
     return status;
 }
 
+/* A file of the folder, whole. */
+static struct buf file_of(const char *name, const char *suffix)
+{
+    char path[160];
+    struct buf b;
+    FILE *in;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/%s.%s", folder, name, suffix);
+    buf_init(&b, 1 << 20);
+    in = fopen(path, "re");
+    assert_non_null(in);
+    n = fread(buf_reserve(&b, 1 << 20, NULL), 1, 1 << 20, in);
+    buf_commit(&b, n);
+    fclose(in);
+    return b;
+}
+
 /* ---- two ends --------------------------------------------------------------------------------------------------------------- */
 
 struct pair {
@@ -471,7 +489,7 @@ static void garbage_is_an_error_and_stays_one(void **state)
 
 struct keeper {
     struct channel *channel;
-    EVP_PKEY *key;
+    struct keys_held held;
     unsigned answers;
     bool silent, lies;
 };
@@ -488,7 +506,7 @@ static void *keep_keys(void *arg)
         if (k->silent)
             continue;
         buf_reset(&answer);
-        if (!keys_answer(k->key, m.body, &answer, NULL))
+        if (!keys_answer(&k->held, m.body, &answer, NULL))
             break;
         if (k->lies)
             answer.data[answer.start + answer.len - 1] ^= 1;
@@ -501,34 +519,43 @@ static void *keep_keys(void *arg)
     return NULL;
 }
 
+static void hold(struct keys_held *held, EVP_PKEY *key)
+{
+    assert_int_equal(EVP_PKEY_up_ref(key), 1);
+    assert_true(keys_put(held, key, 0, NULL));
+}
+
 static struct pair connect_remote(const char *name, const struct issued *server, int version, struct keeper *k)
 {
-    char *pem = mem_printf("%s/%s.pem", folder, name);
-    struct remote_key *remote = remote_key_open(pem, NULL);
+    struct remote_line *line = remote_line_new();
+    struct buf pem = file_of(name, "pem");
+    struct remote_key *remote = remote_key_new(line, buf_slice(&pem), NULL);
     pthread_t thread;
     struct pair p;
     int fds[2];
 
     assert_non_null(remote);
-    assert_false(remote_key_linked(remote));
+    assert_false(remote_line_linked(line));
     assert_true(channel_pair(fds, NULL));
     k->channel = channel_open(fds[0], REMOTE_KEY_MESSAGE_MAX, 1 << 16);
-    k->key = server->key;
-    remote_key_link(remote, channel_open(fds[1], REMOTE_KEY_MESSAGE_MAX, 1 << 16));
-    remote_key_set_deadline(remote, k->silent ? 50 : 5000);
+    hold(&k->held, server->key);
+    remote_line_link(line, channel_open(fds[1], REMOTE_KEY_MESSAGE_MAX, 1 << 16));
+    remote_line_set_deadline(line, k->silent ? 50 : 5000);
     assert_int_equal(pthread_create(&thread, NULL, keep_keys, k), 0);
     p = connect_pair(&(struct setup){.client = "client", .server = name, .remote = remote, .version = version});
     /* One that misses its deadline is not asked again: it would hold its front for a deadline at every handshake. */
     if (k->silent)
-        assert_false(remote_key_linked(remote));
-    remote_key_link(remote, NULL);
+        assert_false(remote_line_linked(line));
+    remote_line_link(line, NULL);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    keys_free(&k->held);
     SSL_CTX_free(p.server_context);
     p.server_context = NULL;
     tls_stream_free(p.server);
     p.server = NULL;
     remote_key_free(remote);
-    free(pem);
+    remote_line_free(line);
+    buf_free(&pem);
     return p;
 }
 
@@ -565,8 +592,10 @@ static void a_silent_or_lying_keys_role_fails_the_handshake_only(void **state)
 
 static void without_the_keys_role_no_handshake(void **state)
 {
-    char *pem = mem_printf("%s/server-rsa.pem", folder);
-    struct remote_key *remote = remote_key_open(pem, NULL);
+    struct remote_line *line = remote_line_new();
+    struct buf pem = file_of("server-rsa", "pem");
+    struct remote_key *remote = remote_key_new(line, buf_slice(&pem), NULL);
+    struct err e = {0};
     struct pair p;
 
     (void)state;
@@ -574,24 +603,31 @@ static void without_the_keys_role_no_handshake(void **state)
     p = connect_pair(&(struct setup){.client = "client", .remote = remote});
     assert_int_equal(p.server_result, TLS_ERROR);
     close_pair(&p);
+    assert_false(remote_key_try(remote, &e));
+    assert_int_equal(e.code, ERR_RETRY);
     remote_key_free(remote);
-    free(pem);
+    remote_line_free(line);
+    buf_free(&pem);
 }
 
 static bool asks(EVP_PKEY *key, uint8_t kind, const uint8_t *input, size_t len)
 {
+    struct keys_held held = {0};
     struct buf request, answer;
     struct wire_writer w;
     bool ok;
 
+    hold(&held, key);
     buf_init(&request, 4096);
     buf_init(&answer, REMOTE_KEY_MESSAGE_MAX);
     w = wire_write(&request);
     wire_put_u32(&w, 1);
+    wire_put_fixed(&w, held.at[0].name, REMOTE_KEY_ID);
     wire_put_u8(&w, kind);
     wire_put_bytes(&w, slice_of(input, len));
-    ok = keys_answer(key, buf_slice(&request), &answer, NULL);
+    ok = keys_answer(&held, buf_slice(&request), &answer, NULL);
     assert_true(ok || answer.len == 0);
+    keys_free(&held);
     buf_free(&request);
     buf_free(&answer);
     return ok;
@@ -600,6 +636,7 @@ static bool asks(EVP_PKEY *key, uint8_t kind, const uint8_t *input, size_t len)
 /* A front that was taken over can have TLS signatures made, nothing else: no decryption, no odd sizes, no other key's kind. */
 static void the_keys_role_signs_signatures_only(void **state)
 {
+    struct keys_held held = {0};
     uint8_t block[300];
 
     (void)state;
@@ -625,7 +662,9 @@ static void the_keys_role_signs_signatures_only(void **state)
     assert_false(asks(server_ec.key, REMOTE_KEY_ECDSA, block, 31));
     assert_false(asks(server_ec.key, REMOTE_KEY_ECDSA, block, 0));
     assert_false(asks(server_ec.key, REMOTE_KEY_RSA, block, 256));
-    assert_false(keys_answer(server_ec.key, SLICE_LITERAL("\0\0\0\1\2\0\0\0\x20short"), NULL, NULL));
+    hold(&held, server_ec.key);
+    assert_false(keys_answer(&held, SLICE_LITERAL("\0\0\0\1namename\2\0\0\0\x20short"), NULL, NULL));
+    keys_free(&held);
 }
 
 static void files_that_are_wrong_are_named(void **state)
