@@ -13,10 +13,10 @@ COMMON_OBJS += \
 	common/formats/zip_write.o common/formats/zip_read.o common/formats/container.o
 # TLS, keys elsewhere, secrets, broker, store, role bindings
 COMMON_OBJS += \
-	common/system/secret.o common/system/tls.o common/system/tls_stream.o common/system/tls_peer.o \
+	common/system/secret.o common/system/tls.o common/system/tls_stream.o common/system/tls_peer.o common/system/tls_trust.o \
 	common/system/remote_key.o common/system/keys_role.o common/system/broker.o common/system/broker_calls.o \
 	common/system/broker_events.o common/system/database.o common/system/database_values.o \
-	common/system/roster.o common/system/roster_load.o
+	common/system/roster.o common/system/roster_text.o common/system/roster_load.o
 COMMON_OBJS += \
 	common/formats/trust.o common/formats/timestamp.o common/formats/xades_write.o common/formats/xades_read.o \
 	common/formats/xades_verify.o common/formats/xades_xmlsec.o
