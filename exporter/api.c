@@ -22,23 +22,30 @@ static bool refuse(struct api_refusal *no, unsigned status, const char *code, co
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
-/* '#' stands for a number. A row without POST takes GET and HEAD. */
+enum { NONE = -1 };
+
+/* '#' stands for a number. `get` takes HEAD too. */
 static const struct route {
     const char *pattern;
-    enum api_resource get;
-    bool posts; /* POST is API_EXTRACT */
-    bool lists; /* takes after= and limit= */
+    int get, post; /* enum api_resource, or NONE */
+    bool lists;    /* GET takes after= and limit= */
 } routes[] = {
-    {"/check", API_CHECK, false, false},
-    {"/livez", API_LIVEZ, false, false},
-    {"/readyz", API_READYZ, false, false},
-    {"/v1/status", API_STATUS, false, false},
-    {"/v1/lots", API_LOTS, false, true},
-    {"/v1/lots/#", API_LOT, false, false},
-    {"/v1/events/#", API_EVENT, false, false},
-    {"/v1/extractions", API_EXTRACTIONS, true, true},
-    {"/v1/extractions/#", API_EXTRACTION, false, false},
-    {"/v1/extractions/#/segments/#", API_SEGMENT, false, false},
+    {"/check", API_CHECK, NONE, false},
+    {"/livez", API_LIVEZ, NONE, false},
+    {"/readyz", API_READYZ, NONE, false},
+    {"/v1/status", API_STATUS, NONE, false},
+    {"/v1/lots", API_LOTS, NONE, true},
+    {"/v1/lots/#", API_LOT, NONE, false},
+    {"/v1/events/#", API_EVENT, NONE, false},
+    {"/v1/extractions", API_EXTRACTIONS, API_EXTRACT, true},
+    {"/v1/extractions/#", API_EXTRACTION, NONE, false},
+    {"/v1/extractions/#/segments/#", API_SEGMENT, NONE, false},
+    {"/v1/admin/roles", API_ROLES, API_BIND, true},
+    {"/v1/admin/roles/#/revocation", NONE, API_REVOKE, false},
+    {"/v1/admin/changes", API_CHANGES, NONE, true},
+    {"/v1/admin/changes/#", API_CHANGE, NONE, false},
+    {"/v1/admin/changes/#/approval", NONE, API_APPROVE, false},
+    {"/v1/admin/changes/#/refusal", NONE, API_REFUSE, false},
 };
 
 /* Numbers in paths: natural, without leading zero, and within PostgreSQL's bigint. */
@@ -66,51 +73,72 @@ static bool matches(const char *pattern, const char *path, uint64_t numbers[2])
     return *path == '\0';
 }
 
+/* A parameter of a list; `seen` has a bit for each one that was there. */
+static bool read_parameter(const char *name, const char *value, unsigned *seen, struct api_call *call, struct api_refusal *no)
+{
+    static const char *const known[] = {"after", "limit", "all"};
+    unsigned which = 0;
+    uint64_t v = 0;
+
+    while (which < 3 && strcmp(name, known[which]) != 0)
+        which++;
+    if (which == 3 || (which == 2 && call->resource != API_ROLES))
+        return refuse(no, 400, "query-unknown", "no such query parameter here: only after= and limit= of lists, and all= of role bindings");
+    if ((*seen & 1u << which) != 0)
+        return refuse(no, 400, "query-repeated", "%s= is given twice", known[which]);
+    *seen |= 1u << which;
+    if (which == 2) {
+        call->all = strcmp(value, "true") == 0;
+        return call->all || strcmp(value, "false") == 0 || refuse(no, 400, "query-boolean", "all= is neither true nor false");
+    }
+    if (!http_number(slice_text(value), &v) || v > INT64_MAX)
+        return refuse(no, 400, "query-number", "%s= is not a number", known[which]);
+    if (which == 1 && (v == 0 || v > API_LIMIT_MAX))
+        return refuse(no, 400, "query-limit", "limit= is not between 1 and %d", API_LIMIT_MAX);
+    if (which == 0)
+        call->a = v;
+    else
+        call->limit = (uint32_t)v;
+    return true;
+}
+
 static bool read_query(struct slice rest, bool lists, struct api_call *call, struct api_refusal *no)
 {
     char name[32], value[64];
-    bool seen_after = false, seen_limit = false;
-    uint64_t v;
+    unsigned seen = 0;
     int got;
 
     while ((got = http_query_next(&rest, name, sizeof name, value, sizeof value)) == 1) {
-        bool after = strcmp(name, "after") == 0, limit = strcmp(name, "limit") == 0;
-
-        if (!lists || !(after || limit))
+        if (!lists)
             return refuse(no, 400, "query-unknown", "no such query parameter here: only after= and limit= of lists");
-        if ((after && seen_after) || (limit && seen_limit))
-            return refuse(no, 400, "query-repeated", "%s= is given twice", name);
-        if (!http_number(slice_text(value), &v) || v > INT64_MAX)
-            return refuse(no, 400, "query-number", "%s= is not a number", name);
-        if (limit && (v == 0 || v > API_LIMIT_MAX))
-            return refuse(no, 400, "query-limit", "limit= is not between 1 and %d", API_LIMIT_MAX);
-        seen_after = seen_after || after;
-        seen_limit = seen_limit || limit;
-        if (after)
-            call->a = v;
-        else
-            call->limit = (uint32_t)v;
+        if (!read_parameter(name, value, &seen, call, no))
+            return false;
     }
     return got == 0 || refuse(no, 400, "query-malformed", "RFC 3986 3.4: malformed query (name=value&name=value)");
+}
+
+static bool refuse_method(const struct route *row, struct api_refusal *no)
+{
+    refuse(no, 405, "method", "RFC 9110 15.5.6: this resource does not take that method");
+    no->allow = row->post == NONE ? "GET, HEAD" : row->get == NONE ? "POST" : "GET, HEAD, POST";
+    return false;
 }
 
 static bool take_route(const struct route *row, const struct http_request *r, struct api_call *call,
                        struct api_refusal *no)
 {
-    call->resource = row->get;
+    bool posts = r->method == HTTP_POST;
+    int resource = posts ? row->post : r->method == HTTP_GET || r->method == HTTP_HEAD ? row->get : NONE;
+
+    if (resource == NONE)
+        return refuse_method(row, no);
+    call->resource = (enum api_resource)resource;
     call->limit = API_LIMIT_DEFAULT;
-    if (r->method == HTTP_POST && row->posts) {
-        call->resource = API_EXTRACT;
-        return read_query(r->query, false, call, no);
-    }
-    if (r->method != HTTP_GET && r->method != HTTP_HEAD) {
-        refuse(no, 405, "method", "RFC 9110 15.5.6: this resource does not take that method");
-        no->allow = row->posts ? "GET, HEAD, POST" : "GET, HEAD";
-        return false;
-    }
-    if (r->content_length != 0)
+    if (!posts && r->content_length != 0)
         return refuse(no, 400, "content", "RFC 9110 9.3.1: GET and HEAD carry no content here");
-    return read_query(r->query, row->lists, call, no);
+    if (posts && r->content_length > API_CONTENT_MAX)
+        return refuse(no, 413, "too-large", "RFC 9110 15.5.14: content over %d bytes", API_CONTENT_MAX);
+    return read_query(r->query, !posts && row->lists, call, no);
 }
 
 bool api_route(const struct http_request *r, struct api_call *call, struct api_refusal *no)
@@ -130,31 +158,42 @@ bool api_route(const struct http_request *r, struct api_call *call, struct api_r
 
 /* ---- rights (design: who is who) ---------------------------------------------------------------- */
 
+enum { ANY = API_READER | API_TECHNICAL | API_FUNCTIONAL, OPEN = ~0 };
+
+static const int rights[API_RESOURCES] = {
+    [API_CHECK]       = ANY,
+    [API_LIVEZ]       = OPEN,
+    [API_READYZ]      = OPEN,
+    [API_STATUS]      = ANY,
+    [API_LOTS]        = ANY,
+    [API_LOT]         = API_READER | API_FUNCTIONAL,
+    [API_EVENT]       = API_READER,
+    [API_EXTRACTIONS] = API_READER,
+    [API_EXTRACT]     = API_READER,
+    [API_EXTRACTION]  = API_READER,
+    [API_SEGMENT]     = API_READER,
+    [API_ROLES]       = API_FUNCTIONAL,
+    [API_BIND]        = API_FUNCTIONAL,
+    [API_REVOKE]      = API_FUNCTIONAL,
+    [API_CHANGES]     = API_FUNCTIONAL,
+    [API_CHANGE]      = API_FUNCTIONAL,
+    [API_APPROVE]     = API_FUNCTIONAL,
+    [API_REFUSE]      = API_FUNCTIONAL,
+};
+
 bool api_is_open(enum api_resource resource)
 {
-    return resource == API_LIVEZ || resource == API_READYZ;
+    return rights[resource] == OPEN;
+}
+
+bool api_is_admin(enum api_resource resource)
+{
+    return resource >= API_ROLES;
 }
 
 bool api_allowed(enum api_resource resource, unsigned profiles)
 {
-    switch (resource) {
-    case API_LIVEZ:
-    case API_READYZ:
-        return true;
-    case API_CHECK:
-    case API_STATUS:
-    case API_LOTS:
-        return (profiles & (API_READER | API_TECHNICAL | API_FUNCTIONAL)) != 0;
-    case API_LOT:
-        return (profiles & (API_READER | API_FUNCTIONAL)) != 0;
-    case API_EVENT:
-    case API_EXTRACTIONS:
-    case API_EXTRACT:
-    case API_EXTRACTION:
-    case API_SEGMENT:
-        return (profiles & API_READER) != 0;
-    }
-    return false;
+    return api_is_open(resource) || ((unsigned)rights[resource] & profiles) != 0;
 }
 
 /* ---- the body of POST /v1/extractions ------------------------------------------------------------ */
@@ -275,23 +314,132 @@ static bool is_json(const struct http_request *r)
     return value.len == sizeof type - 1 || value.at[sizeof type - 1] == ';' || value.at[sizeof type - 1] == ' ';
 }
 
-bool api_read_extraction(const struct http_request *r, struct slice body, struct api_call *call, struct api_refusal *no)
+/* JSON in a form that nobody reads in two ways; NULL with `no`. Owned. */
+static json_t *parse(struct slice body, struct api_refusal *no)
 {
     json_error_t problem;
-    struct slice coding;
     json_t *root;
-    bool ok;
+
+    if (body.len == 0) {
+        refuse(no, 400, "json", "the content is empty");
+        return NULL;
+    }
+    root = json_loadb((const char *)body.at, body.len, JSON_REJECT_DUPLICATES, &problem);
+    if (root == NULL)
+        refuse(no, 400, "json", "RFC 8259: not JSON at line %d, column %d", problem.line, problem.column);
+    return root;
+}
+
+static bool check_type(const struct http_request *r, struct api_refusal *no)
+{
+    struct slice coding;
 
     if (!is_json(r))
         return refuse(no, 415, "content-type", "RFC 9110 15.5.16: the content must be application/json");
     if (http_field(r, "Content-Encoding", &coding))
         return refuse(no, 415, "content-encoding", "RFC 9110 15.5.16: the content must not be encoded");
-    if (body.len == 0)
-        return refuse(no, 400, "json", "the content is empty");
-    root = json_loadb((const char *)body.at, body.len, JSON_REJECT_DUPLICATES, &problem);
-    if (root == NULL)
-        return refuse(no, 400, "json", "RFC 8259: not JSON at line %d, column %d", problem.line, problem.column);
-    ok = read_root(root, call, no);
+    return true;
+}
+
+bool api_read_extraction(const struct http_request *r, struct slice body, struct api_call *call, struct api_refusal *no)
+{
+    json_t *root;
+    bool ok;
+
+    if (!check_type(r, no))
+        return false;
+    root = parse(body, no);
+    ok = root != NULL && read_root(root, call, no);
+    json_decref(root);
+    return ok;
+}
+
+bool api_read_content(const struct http_request *r, struct slice body, struct api_call *call, struct api_refusal *no)
+{
+    struct api_change change;
+
+    if (call->resource == API_EXTRACT)
+        return api_read_extraction(r, body, call, no);
+    if (call->resource != API_BIND && call->resource != API_REVOKE && call->resource != API_APPROVE && call->resource != API_REFUSE)
+        return true;
+    if ((body.len != 0 || call->resource != API_APPROVE) && !check_type(r, no))
+        return false;
+    return api_read_change(call->resource, body, &change, no);
+}
+
+/* ---- the content of POST to role bindings (see api.h) ---------------------------------------------- */
+
+static bool read_reason(struct slice text, struct api_change *change, struct api_refusal *no)
+{
+    if (text.len > API_REASON_MAX)
+        return refuse(no, 400, "reason", "reason is longer than %d bytes", API_REASON_MAX);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < 0x20 || text.at[i] == 0x7f)
+            return refuse(no, 400, "reason", "reason holds control characters");
+    if (text.len != 0)
+        memcpy(change->reason, text.at, text.len);
+    change->reason[text.len] = '\0';
+    return true;
+}
+
+/* One member; what it is called decides where it goes and how it may look. */
+static bool read_member(const char *key, struct slice text, bool binds, struct api_change *change, struct api_refusal *no)
+{
+    struct err e = {0};
+    enum roster_profile profile;
+
+    if (strcmp(key, "reason") == 0)
+        return read_reason(text, change, no);
+    if (!binds)
+        return refuse(no, 400, "member-unknown", "only reason is a known member");
+    if (strcmp(key, "profile") == 0) {
+        if (!roster_profile_parse(text, &profile))
+            return refuse(no, 400, "profile", "profile is depositor, reader, technical or functional");
+        snprintf(change->profile, sizeof change->profile, "%s", roster_profile_name(profile));
+        return true;
+    }
+    if (strcmp(key, "cn") == 0)
+        return roster_read_name(text, "cn", change->cn, &e) || refuse(no, 400, "cn", "%.150s", e.text);
+    if (strcmp(key, "ou") == 0)
+        return roster_read_name(text, "ou", change->ou, &e) || refuse(no, 400, "ou", "%.150s", e.text);
+    if (strcmp(key, "serial") == 0)
+        return roster_read_serial(text, change->serial, &e) || refuse(no, 400, "serial", "%.150s", e.text);
+    if (strcmp(key, "san") == 0)
+        return roster_read_san(text, change->san, &e) || refuse(no, 400, "san", "%.150s", e.text);
+    return refuse(no, 400, "member-unknown", "only profile, cn, ou, serial, san and reason are known members");
+}
+
+static bool read_members(json_t *root, enum api_resource resource, struct api_change *change, struct api_refusal *no)
+{
+    bool binds = resource == API_BIND;
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(root))
+        return refuse(no, 400, "json-object", "the content is not a JSON object");
+    json_object_foreach(root, key, value) {
+        if (!json_is_string(value))
+            return refuse(no, 400, "member-text", "every member is a text");
+        if (!read_member(key, slice_of(json_string_value(value), json_string_length(value)), binds, change, no))
+            return false;
+    }
+    if (binds && (change->profile[0] == '\0' || change->cn[0] == '\0' || json_object_get(root, "ou") == NULL))
+        return refuse(no, 400, "member-missing", "profile, cn and ou are required (ou may be empty)");
+    if (change->reason[0] == '\0' && resource != API_APPROVE)
+        return refuse(no, 400, "reason", "a reason is required: it stays in the history");
+    return true;
+}
+
+bool api_read_change(enum api_resource resource, struct slice body, struct api_change *change, struct api_refusal *no)
+{
+    json_t *root;
+    bool ok;
+
+    memset(change, 0, sizeof *change);
+    if (body.len == 0 && resource == API_APPROVE)
+        return true;
+    root = parse(body, no);
+    ok = root != NULL && read_members(root, resource, change, no);
     json_decref(root);
     return ok;
 }

@@ -29,14 +29,38 @@ bool ask_send_question(struct channel *c, const struct ask_question *q, struct e
     wire_put_u32(&w, q->call.limit);
     wire_put_u8(&w, (uint8_t)q->call.range);
     wire_put_u8(&w, q->call.overlap);
+    wire_put_u8(&w, q->call.all);
     wire_put_text(&w, q->reader);
-    return send_head(c, ASK_QUESTION, &head, &w, slice_of(NULL, 0), e);
+    wire_put_text(&w, q->client.cn);
+    wire_put_text(&w, q->client.ou);
+    wire_put_text(&w, q->client.serial);
+    wire_put_text(&w, q->client.issuer);
+    wire_put_text(&w, q->client.address);
+    wire_put_u32(&w, (uint32_t)q->content.len);
+    return send_head(c, ASK_QUESTION, &head, &w, q->content, e);
+}
+
+/* Texts that end up in a database, a journal and a log. */
+static bool is_clean(struct slice s, size_t most)
+{
+    if (s.len > most)
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (s.at[i] < 0x20 || s.at[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool client_is_clean(const struct ask_client *who)
+{
+    return is_clean(who->cn, ROSTER_TEXT_MAX) && is_clean(who->ou, ROSTER_TEXT_MAX) && is_clean(who->serial, ROSTER_SERIAL_MAX + 1) &&
+           is_clean(who->issuer, ASK_ISSUER_MAX) && is_clean(who->address, ASK_ADDRESS_MAX);
 }
 
 bool ask_read_question(struct slice body, struct ask_question *q, struct err *e)
 {
     struct wire_reader r = wire_read(body);
-    uint8_t resource, range, overlap;
+    uint8_t resource, range, overlap, all;
 
     memset(q, 0, sizeof *q);
     q->request = wire_get_u32(&r);
@@ -46,12 +70,20 @@ bool ask_read_question(struct slice body, struct ask_question *q, struct err *e)
     q->call.limit = wire_get_u32(&r);
     range = wire_get_u8(&r);
     overlap = wire_get_u8(&r);
+    all = wire_get_u8(&r);
     q->reader = wire_get_text(&r);
+    q->client.cn = wire_get_text(&r);
+    q->client.ou = wire_get_text(&r);
+    q->client.serial = wire_get_text(&r);
+    q->client.issuer = wire_get_text(&r);
+    q->client.address = wire_get_text(&r);
+    q->content = wire_get_bytes(&r);
     if (!wire_end(&r, "question", e))
         return false;
-    if (resource > API_SEGMENT || range > API_BY_DATE || overlap > 1 || q->call.a > INT64_MAX || q->call.b > INT64_MAX ||
-        q->call.limit > API_LIMIT_MAX || q->reader.len > HEAD_MAX / 2)
+    if (resource >= API_RESOURCES || range > API_BY_DATE || overlap > 1 || all > 1 || q->call.a > INT64_MAX || q->call.b > INT64_MAX ||
+        q->call.limit > API_LIMIT_MAX || q->reader.len > HEAD_MAX / 2 || q->content.len > API_CONTENT_MAX || !client_is_clean(&q->client))
         return err_set(e, ERR_INPUT, "question out of bounds");
+    q->call.all = all == 1;
     q->call.resource = (enum api_resource)resource;
     q->call.range = (enum api_range)range;
     q->call.overlap = overlap == 1;

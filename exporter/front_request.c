@@ -66,11 +66,11 @@ unsigned front_profiles(const struct front_connection *c)
     unsigned profiles = 0;
     uint32_t id;
 
-    if (p->of_regulator && roster_find(r, ROSTER_READER, p->subject.cn, p->subject.ou, &id))
+    if (p->of_regulator && roster_find(r, ROSTER_READER, &p->subject, &id))
         profiles |= API_READER;
-    if (p->of_regulator && roster_find(r, ROSTER_FUNCTIONAL, p->subject.cn, p->subject.ou, &id))
+    if (p->of_regulator && roster_find(r, ROSTER_FUNCTIONAL, &p->subject, &id))
         profiles |= API_FUNCTIONAL;
-    if (p->of_operator && roster_find(r, ROSTER_TECHNICAL, p->subject.cn, p->subject.ou, &id))
+    if (p->of_operator && roster_find(r, ROSTER_TECHNICAL, &p->subject, &id))
         profiles |= API_TECHNICAL;
     return profiles;
 }

@@ -98,6 +98,13 @@ static void answer(struct query *q, const struct ask_question *ask)
         return;
     case API_LIVEZ:
     case API_READYZ:
+    case API_ROLES:
+    case API_BIND:
+    case API_REVOKE:
+    case API_CHANGES:
+    case API_CHANGE:
+    case API_APPROVE:
+    case API_REFUSE:
         break;
     }
     query_refuse(q, ask->request, 404, "not-found", "not answered here");

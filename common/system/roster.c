@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 
+#include "common/system/tls.h"
 #include "common/values/wire.h"
 
 struct roster {
     struct buf body; /* as received; entries point into it */
     struct roster_entry *entries;
+    uint32_t *next; /* of each entry: the next one of the same profile, CN and OU, + 1; 0: none */
     unsigned count;
     uint32_t *slots; /* open addressing: index of an entry + 1, 0 is free */
     uint32_t mask;
@@ -44,6 +46,20 @@ static uint32_t hash(enum roster_profile profile, struct slice cn, struct slice 
     return h;
 }
 
+/* The slot of these bindings, or the free one where they would be. */
+static uint32_t *find_slot(const struct roster *r, enum roster_profile profile, struct slice cn, struct slice ou)
+{
+    uint32_t at = hash(profile, cn, ou) & r->mask;
+
+    for (; r->slots[at] != 0; at = (at + 1) & r->mask) {
+        const struct roster_entry *entry = &r->entries[r->slots[at] - 1];
+
+        if (entry->profile == profile && slice_equal(entry->cn, cn) && slice_equal(entry->ou, ou))
+            break;
+    }
+    return &r->slots[at];
+}
+
 static void index_entries(struct roster *r)
 {
     uint32_t size = 16;
@@ -52,13 +68,13 @@ static void index_entries(struct roster *r)
         size *= 2;
     r->mask = size - 1;
     r->slots = mem_zalloc(size, sizeof *r->slots);
+    r->next = mem_zalloc(r->count == 0 ? 1 : r->count, sizeof *r->next);
     for (unsigned i = 0; i < r->count; i++) {
         const struct roster_entry *entry = &r->entries[i];
-        uint32_t at = hash(entry->profile, entry->cn, entry->ou) & r->mask;
+        uint32_t *slot = find_slot(r, entry->profile, entry->cn, entry->ou);
 
-        while (r->slots[at] != 0)
-            at = (at + 1) & r->mask;
-        r->slots[at] = i + 1;
+        r->next[i] = *slot;
+        *slot = i + 1;
     }
 }
 
@@ -67,8 +83,8 @@ static bool decode_entries(struct roster *r, struct err *e)
     struct wire_reader in = wire_read(buf_slice(&r->body));
     uint32_t count = wire_get_u32(&in);
 
-    /* The shortest entry has 9 bytes: a count beyond what is there is refused before anything is allocated for it. */
-    if (count > ROSTER_ENTRIES_MAX || count > in.rest.len / 9)
+    /* The shortest entry has 13 bytes: a count beyond what is there is refused before anything is allocated for it. */
+    if (count > ROSTER_ENTRIES_MAX || count > in.rest.len / 13)
         return err_set(e, ERR_INPUT, "roster: %u entries announced in %zu bytes", count, in.rest.len);
     r->entries = mem_zalloc(count == 0 ? 1 : count, sizeof *r->entries);
     for (r->count = 0; r->count < count; r->count++) {
@@ -81,6 +97,8 @@ static bool decode_entries(struct roster *r, struct err *e)
         entry->id = wire_get_u32(&in);
         entry->cn = wire_get_text(&in);
         entry->ou = wire_get_text(&in);
+        entry->serial = wire_get_text(&in);
+        entry->san = wire_get_text(&in);
         if (in.short_read)
             break;
     }
@@ -108,6 +126,7 @@ void roster_free(struct roster *r)
     buf_free(&r->body);
     free(r->entries);
     free(r->slots);
+    free(r->next);
     free(r);
 }
 
@@ -126,20 +145,38 @@ const struct roster_entry *roster_at(const struct roster *r, unsigned i)
     return &r->entries[i];
 }
 
-bool roster_find(const struct roster *r, enum roster_profile profile, const char *cn, const char *ou, uint32_t *id)
+/* How much a binding asks for: 0 nothing beyond the name … 3 serial and SAN; -1: this certificate is not it. */
+static int weight(const struct roster_entry *entry, const struct tls_subject *subject)
 {
-    struct slice c = slice_text(cn), o = slice_text(ou);
-    uint32_t at;
+    int weight = 0;
+
+    if (entry->serial.len != 0) {
+        if (!slice_is(entry->serial, subject->serial))
+            return -1;
+        weight += 2;
+    }
+    if (entry->san.len == 0)
+        return weight;
+    for (unsigned i = 0; i < subject->san_count; i++)
+        if (slice_is(entry->san, tls_subject_san(subject, i)))
+            return weight + 1;
+    return -1;
+}
+
+bool roster_find(const struct roster *r, enum roster_profile profile, const struct tls_subject *subject, uint32_t *id)
+{
+    int best = -1;
 
     if (r == NULL)
         return false;
-    for (at = hash(profile, c, o) & r->mask; r->slots[at] != 0; at = (at + 1) & r->mask) {
-        const struct roster_entry *entry = &r->entries[r->slots[at] - 1];
+    for (uint32_t at = *find_slot(r, profile, slice_text(subject->cn), slice_text(subject->ou)); at != 0; at = r->next[at - 1]) {
+        const struct roster_entry *entry = &r->entries[at - 1];
+        int w = weight(entry, subject);
 
-        if (entry->profile == profile && slice_equal(entry->cn, c) && slice_equal(entry->ou, o)) {
+        if (w > best || (w >= 0 && w == best && entry->id < *id)) {
+            best = w;
             *id = entry->id;
-            return true;
         }
     }
-    return false;
+    return best >= 0;
 }

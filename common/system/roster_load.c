@@ -14,13 +14,15 @@ static bool write_entry(struct wire_writer *w, const PGresult *rows, int row, st
     wire_put_u32(w, (uint32_t)database_get_i64(rows, row, 0));
     wire_put_text(w, database_get_slice(rows, row, 2));
     wire_put_text(w, database_get_slice(rows, row, 3));
+    wire_put_text(w, database_get_slice(rows, row, 4));
+    wire_put_text(w, database_get_slice(rows, row, 5));
     return true;
 }
 
 struct roster *roster_load(struct database *d, struct err *e)
 {
     PGresult *rows =
-        database_query(d, "SELECT id, profile, cn, ou FROM role WHERE revoked_at IS NULL ORDER BY id", NULL, 0, e);
+        database_query(d, "SELECT id, profile, cn, ou, serial, san FROM role WHERE revoked_at IS NULL ORDER BY id", NULL, 0, e);
     struct roster *r = NULL;
     struct wire_writer w;
     struct buf body;

@@ -27,7 +27,7 @@ void connection_admit(struct connection *c)
 {
     char denied[TLS_NAME_MAX * 2 + 100];
 
-    if (c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &c->depositor)) {
+    if (c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject, &c->depositor)) {
         connection_enter(c, CONNECTION_OPENING);
         connection_watch(c);
         connection_read_again(c);
@@ -48,7 +48,7 @@ void connection_check_binding(struct connection *c)
 
     if (c->depositor == 0 || c->refusal != SESSION_OPEN)
         return;
-    if (roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject->cn, c->subject->ou, &id) && id == c->depositor)
+    if (roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject, &id) && id == c->depositor)
         return;
     if (c->session != NULL)
         session_fail(c->session, SESSION_REVOKED, revoked);

@@ -21,7 +21,7 @@ static void use(const struct http_request *r, struct slice content)
             abort();
         return;
     }
-    if (call.resource == API_EXTRACT && !api_read_extraction(r, content, &call, &no) && no.status / 100 != 4)
+    if (!api_read_content(r, content, &call, &no) && no.status / 100 != 4)
         abort();
     if (call.a > INT64_MAX || call.b > INT64_MAX)
         abort();
