@@ -26,3 +26,5 @@ COMMON_OBJS += common/values/crc.o
 COMMON_OBJS += common/values/map.o common/values/number.o
 # health items; application events for the journals
 COMMON_OBJS += common/values/health.o
+# what roles may still do
+COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o
