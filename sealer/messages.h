@@ -14,6 +14,7 @@ enum message {
     MESSAGE_STAMP,
     MESSAGE_STAMPED,
     MESSAGE_REFUSED = 9,
+    MESSAGE_HEALTH = 10, /* a struct health, unasked */
 };
 
 /* SEAL: the fields of `lot` that the store knows, and the two files that the lot's signature covers beside lot.xml. */

@@ -175,7 +175,7 @@ static bool fit(struct signer *s, struct err *e)
 int seal_run(struct role *self)
 {
     const struct settings *s = role_settings(self);
-    const struct signer_duty duty = {s->sealer.seal_key, s->sealer.seal_certificate, answer, fit};
+    const struct signer_duty duty = {s->sealer.seal_key, s->sealer.seal_certificate, answer, fit, NULL};
 
     return signer_run(self, &duty);
 }

@@ -8,7 +8,7 @@
 #include "common/values/wire.h"
 #include "sealer/messages.h"
 
-enum { SLICE_MS = 50, IDLE_MS = 500 };
+enum { SLICE_MS = 50, IDLE_MS = 500, SILENCE_MS = 10000 /* beyond the deadline */ };
 
 static int64_t monotonic_ms(void)
 {
@@ -23,12 +23,56 @@ void sibling_link(struct sibling *s, struct channel *c)
     channel_free(s->channel);
     s->channel = c;
     s->generation++;
+    s->heard_ms = c == NULL ? 0 : monotonic_ms();
+    s->health = (struct health){0};
 }
 
 void sibling_close(struct sibling *s)
 {
     channel_free(s->channel);
     s->channel = NULL;
+}
+
+/* False: no HEALTH that makes sense; what was said before stays and grows old. */
+static bool take_health(struct sibling *s, const struct channel_message *m)
+{
+    struct health fresh;
+
+    if (m->type != MESSAGE_HEALTH || !health_read(m->body, &fresh, NULL))
+        return false;
+    s->health = fresh;
+    s->heard_ms = monotonic_ms();
+    return true;
+}
+
+void sibling_listen(struct sibling *s)
+{
+    struct channel_message m;
+    enum channel_result got = CHANNEL_EMPTY;
+
+    while (s->channel != NULL && (got = channel_receive(s->channel, &m, NULL)) == CHANNEL_MESSAGE) {
+        if (m.fd >= 0)
+            close(m.fd);
+        /* Anything else is the answer to a question given up before. */
+        if (!take_health(s, &m))
+            log_debug("answer-late", "%s: message %u came after its time", s->kind, m.type);
+    }
+    if (got == CHANNEL_CLOSED)
+        sibling_close(s);
+}
+
+int64_t sibling_silence(const struct sibling *s)
+{
+    return s->channel == NULL ? 0 : monotonic_ms() - s->heard_ms;
+}
+
+void sibling_watch(struct role *self, struct sibling *s, uint64_t deadline_ms)
+{
+    if (sibling_silence(s) <= (int64_t)(deadline_ms + SILENCE_MS))
+        return;
+    log_error("deadline", "%s has said nothing for %lld ms: it is killed and started again", s->kind, (long long)sibling_silence(s));
+    role_kill_sibling(self, s->kind, 0);
+    sibling_close(s);
 }
 
 /* Every answer begins with the lot it is about. */
@@ -48,6 +92,8 @@ static enum outcome judge(struct sibling *s, const struct sibling_question *q, c
 
     if (m->fd >= 0)
         close(m->fd);
+    if (take_health(s, m))
+        return GOT_NOTHING;
     if (m->type == q->answer_type) {
         if (about_lot(m->body) != q->lot)
             return GOT_NOTHING;

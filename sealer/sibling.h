@@ -6,16 +6,25 @@
 #define COFFRE_SIBLING_H
 
 #include "common/system/role.h"
+#include "common/values/health.h"
 
 struct sibling {
     const char *kind;        /* "seal", "stamp" */
     struct channel *channel; /* NULL: not there (yet); owned */
     unsigned generation;     /* raised with every new channel */
+    struct health health;    /* what it said of itself last */
+    int64_t heard_ms;        /* when, or when it was linked; monotonic */
 };
 
 /* Takes a channel over; the earlier one is dead. */
 void sibling_link(struct sibling *s, struct channel *c);
 void sibling_close(struct sibling *s);
+/* Takes in what it says unasked (HEALTH); never waits. Not while an answer is borrowed. */
+void sibling_listen(struct sibling *s);
+/* ms since it said something; 0 while it is away. */
+int64_t sibling_silence(const struct sibling *s);
+/* Has one killed that has been silent for longer than any question may take: a PKCS#11 library may hang between two questions too. */
+void sibling_watch(struct role *self, struct sibling *s, uint64_t deadline_ms);
 
 struct sibling_question {
     uint16_t type;

@@ -9,10 +9,11 @@
 #include <openssl/pem.h>
 
 #include "common/system/hsm.h"
+#include "common/values/health.h"
 #include "common/values/log.h"
 #include "sealer/messages.h"
 
-enum { TICK_MS = 1000, ANSWER_MAX = 4 << 20, REOPEN_MIN_MS = 500, REOPEN_MAX_MS = 10000 };
+enum { TICK_MS = 1000, ANSWER_MAX = 4 << 20, REOPEN_MIN_MS = 500, REOPEN_MAX_MS = 10000, PROBE_MS = 5000 };
 
 static int64_t monotonic_ms(void)
 {
@@ -130,8 +131,10 @@ static bool answer(struct signer *s, const struct signer_duty *duty, const struc
     else
         ok = refuse(s, lot, &why, e);
     buf_free(&b);
-    if (s->doubtful_key)
+    if (s->doubtful_key) {
+        snprintf(s->away, sizeof s->away, "the key failed: %.400s", why.text);
         close_key(s);
+    }
     return ok;
 }
 
@@ -176,27 +179,73 @@ static void drain(void *ctx)
     ((struct signer *)ctx)->leaving = true;
 }
 
-/* Tells the parent whether the duty can be done; opens the key again, not more often than the pause says. */
-static void tick(struct signer *s, const struct signer_duty *duty, int64_t *next_open, int *pause_ms)
+/* A token that went away is noticed before a lot is due. */
+static void probe_key(struct signer *s)
+{
+    const struct hsm_token where = {s->settings->sealer.module, s->settings->sealer.token, s->settings->sealer.pin};
+    struct err e = {0};
+
+    if (s->hsm == NULL || monotonic_ms() < s->probe_at)
+        return;
+    s->probe_at = monotonic_ms() + PROBE_MS;
+    if (hsm_probe(&where, s->key_label, &e))
+        return;
+    log_error("hsm-away", "%s", e.text);
+    snprintf(s->away, sizeof s->away, "%s", e.text);
+    close_key(s);
+}
+
+/* Opens the key again, not more often than the pause says. */
+static void reopen_key(struct signer *s, int64_t *next_open, int *pause_ms)
 {
     struct err e = {0};
 
-    if (s->hsm == NULL && monotonic_ms() >= *next_open) {
-        if (open_key(s, &e)) {
-            *pause_ms = REOPEN_MIN_MS;
-        } else {
-            log_error("hsm-away", "%s", e.text);
-            *pause_ms = *pause_ms * 2 > REOPEN_MAX_MS ? REOPEN_MAX_MS : *pause_ms * 2;
-            *next_open = monotonic_ms() + *pause_ms;
-            role_ready(s->self, false, "%s", e.text);
-            return;
-        }
+    if (s->hsm != NULL || monotonic_ms() < *next_open)
+        return;
+    if (open_key(s, &e)) {
+        *pause_ms = REOPEN_MIN_MS;
+        return;
     }
-    if (s->hsm != NULL) {
-        bool fit = duty->fit(s, &e);
+    log_error("hsm-away", "%s", e.text);
+    snprintf(s->away, sizeof s->away, "%s", e.text);
+    *pause_ms = *pause_ms * 2 > REOPEN_MAX_MS ? REOPEN_MAX_MS : *pause_ms * 2;
+    *next_open = monotonic_ms() + *pause_ms;
+}
 
-        role_ready(s->self, fit, "%s", fit ? "key at hand" : e.text);
-    }
+static void tell_work(struct signer *s, const struct health *h)
+{
+    struct wire_writer w;
+    struct buf b;
+
+    if (s->work == NULL)
+        return;
+    buf_init(&b, 4096);
+    w = wire_write(&b);
+    health_put(&w, h);
+    /* A work that reads nothing hears it again in a second. */
+    if (!wire_ok(&w, "HEALTH", NULL) || !channel_send(s->work, MESSAGE_HEALTH, buf_slice(&b), NULL) || !channel_flush(s->work, NULL))
+        log_debug("health-unsent", "work does not listen");
+    buf_free(&b);
+}
+
+/* Tells the parent and work whether the duty can be done. */
+static void tick(struct signer *s, const struct signer_duty *duty, int64_t *next_open, int *pause_ms)
+{
+    struct err e = {0};
+    struct health h = {0};
+    bool key, fit;
+
+    probe_key(s);
+    reopen_key(s, next_open, pause_ms);
+    key = s->hsm != NULL;
+    fit = duty->fit(s, &e);
+    health_set(&h, "hsm", key, key ? "key at hand" : s->away);
+    if (duty->item != NULL)
+        health_set(&h, duty->item, fit, e.text);
+    else if (key && !fit)
+        health_set(&h, "hsm", false, e.text);
+    tell_work(s, &h);
+    role_ready(s->self, key && fit, "%s", !key ? s->away : fit ? "key at hand" : e.text);
 }
 
 static void loop(struct signer *s, const struct signer_duty *duty)

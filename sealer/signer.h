@@ -23,6 +23,8 @@ struct signer {
     struct hsm *hsm;      /* NULL: to be opened again */
     EVP_PKEY *key;        /* borrowed from hsm; valid while that is there */
     bool doubtful_key;    /* set by a duty when the key failed: the context is dropped after the answer */
+    char away[ERR_TEXT_MAX]; /* why the key cannot be reached, while hsm is NULL */
+    int64_t probe_at;     /* monotonic ms: when the token is asked again whether it is there */
     struct channel *work; /* NULL: not linked */
     bool leaving;
 };
@@ -34,8 +36,9 @@ struct signer_duty {
     /* Answers a message: fills `answer` and `*type`, or false and why (sent as REFUSED with `*lot`, which it sets first). */
     bool (*answer)(struct signer *s, const struct channel_message *m, uint64_t *lot, uint16_t *type, struct buf *answer,
                    struct err *e);
-    /* Once a second: false and why when the duty cannot be done now (clock in doubt). */
+    /* Once a second, with or without the key: false and why when the duty cannot be done now (clock in doubt). */
     bool (*fit)(struct signer *s, struct err *e);
+    const char *item; /* what `fit` judges, as an item of health: "clock"; NULL: it is part of "hsm" */
 };
 
 /*

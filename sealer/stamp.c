@@ -152,7 +152,7 @@ static bool fit(struct signer *s, struct err *e)
 int stamp_run(struct role *self)
 {
     const struct settings *s = role_settings(self);
-    const struct signer_duty duty = {s->sealer.tsa_key, s->sealer.tsa_certificate, answer, fit};
+    const struct signer_duty duty = {s->sealer.tsa_key, s->sealer.tsa_certificate, answer, fit, "clock"};
 
     return signer_run(self, &duty);
 }

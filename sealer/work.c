@@ -7,6 +7,7 @@
 
 #include "common/values/log.h"
 #include "sealer/due.h"
+#include "sealer/health.h"
 #include "sealer/roles.h"
 #include "sealer/sealing.h"
 
@@ -29,6 +30,7 @@ struct work {
     int64_t trouble_logged;
     struct store_open_lot open;
     int64_t reported; /* metrics */
+    struct sealer_health health;
     int exit_status;
     bool leave;
 };
@@ -194,6 +196,22 @@ static bool close_when_due(struct work *w, struct err *e)
     return true;
 }
 
+static bool write_health(struct work *w, struct err *e)
+{
+    struct err why = {0};
+
+    sibling_listen(&w->sealing.seal);
+    sibling_listen(&w->sealing.stamp);
+    if (sealer_health_write(&w->health, &w->sealing.store, &w->sealing.seal, &w->sealing.stamp, &why))
+        return true;
+    /* Only others are told: a store that lives on is sealed on. */
+    log_warning("health-unwritten", "%s", why.text);
+    if (database_alive(w->sealing.store.db))
+        return true;
+    *e = why;
+    return false;
+}
+
 /* Seals what waits, one after the other. False only when the store is lost or not ours. */
 static bool seal_waiting(struct work *w, struct err *e)
 {
@@ -212,7 +230,7 @@ static bool seal_waiting(struct work *w, struct err *e)
         } else {
             lots_wait(w, &why);
         }
-        if (!close_when_due(w, e))
+        if (!close_when_due(w, e) || !write_health(w, e))
             return false;
     }
     return true;
@@ -220,7 +238,7 @@ static bool seal_waiting(struct work *w, struct err *e)
 
 static bool act(struct work *w, struct err *e)
 {
-    if (!close_when_due(w, e) || !seal_waiting(w, e))
+    if (!write_health(w, e) || !close_when_due(w, e) || !seal_waiting(w, e))
         return false;
     if (w->trouble[0] == '\0')
         role_ready(w->sealing.self, true, "active, lot %llu is open", (unsigned long long)w->open.lot);
@@ -291,11 +309,23 @@ static bool drained(struct work *w)
     return true;
 }
 
+/* Siblings are listened to whether or not this sealer is active; one that hangs is started again. */
+static void watch_siblings(struct work *w)
+{
+    struct sibling *both[] = {&w->sealing.seal, &w->sealing.stamp};
+
+    for (unsigned i = 0; i < 2; i++) {
+        sibling_listen(both[i]);
+        sibling_watch(w->sealing.self, both[i], w->sealing.settings->sealer.deadline);
+    }
+}
+
 static void loop(struct work *w)
 {
     while (role_poll(w->sealing.self, 0) && !w->leave) {
         struct err e = {0};
 
+        watch_siblings(w);
         if (!turn(w, &e))
             store_failed(w, &e);
         report(w);

@@ -81,7 +81,7 @@ test_hsm_LIBS = -lcmocka
 UNIT_TESTS += test_role test_database_values
 $(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_seal
-test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/sibling.o $(SEALER_RULES_OBJS)
+test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/sibling.o sealer/health.o $(SEALER_RULES_OBJS)
 test_seal_LIBS = -lcmocka
 # the exporter
 UNIT_TESTS += test_http test_api test_segment test_extract

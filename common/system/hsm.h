@@ -29,6 +29,12 @@ struct hsm *hsm_open(const struct hsm_token *where, const char *key, struct err 
 /* The private key, for EVP_DigestSign and the like; borrowed until hsm_close(), of which no reference may outlive it. */
 EVP_PKEY *hsm_key(const struct hsm *h);
 
+/*
+ * While a hsm_open() is in force: asks the token anew whether it is there and still holds the key, and uses the key for nothing. ERR_RETRY when not: then
+ * hsm_close(). Talks to the HSM, so not more often than every few seconds.
+ */
+MUST_CHECK bool hsm_probe(const struct hsm_token *where, const char *key, struct err *e);
+
 /* Logs out and unloads everything; NULL is a no-op. */
 void hsm_close(struct hsm *h);
 

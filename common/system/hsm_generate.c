@@ -1,4 +1,4 @@
-/* Creates keys in a PKCS#11 token with the module's own calls, so that every attribute is said: see hsm.h. */
+/* What is asked of a PKCS#11 module with its own calls: keys created with every attribute said, and whether one is still there. See hsm.h. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,19 +24,24 @@ static bool said(CK_RV rv, const char *call, struct err *e)
     return rv == CKR_OK || err_set(e, ERR_RETRY, "PKCS#11 %s: error 0x%lx", call, (unsigned long)rv);
 }
 
-static bool module_open(struct module *m, const char *path, struct err *e)
+static bool module_load(struct module *m, const char *path, int how, struct err *e)
 {
     CK_C_GetFunctionList get = NULL;
     void *symbol;
 
-    m->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    m->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | how);
     if (m->library == NULL)
         return err_set(e, ERR_FATAL, "PKCS#11 library %s: %s", path, dlerror());
     symbol = dlsym(m->library, "C_GetFunctionList");
     memcpy(&get, &symbol, sizeof get); /* the one conversion ISO C does not give */
     if (get == NULL)
         return err_set(e, ERR_FATAL, "%s is not a PKCS#11 library", path);
-    if (!said(get(&m->f), "C_GetFunctionList", e) || !said(m->f->C_Initialize(NULL), "C_Initialize", e))
+    return said(get(&m->f), "C_GetFunctionList", e);
+}
+
+static bool module_open(struct module *m, const char *path, struct err *e)
+{
+    if (!module_load(m, path, 0, e) || !said(m->f->C_Initialize(NULL), "C_Initialize", e))
         return false;
     m->initialised = true;
     return true;
@@ -136,6 +141,36 @@ bool hsm_generate_rsa(const struct hsm_token *where, const char *key, unsigned b
     if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
         return err_set(e, ERR_INPUT, "RSA keys have %d to %d bits, not %u", RSA_BITS_MIN, RSA_BITS_MAX, bits);
     ok = module_open(&m, where->module, e) && log_in(&m, where, e) && generate(&m, key, bits, e);
+    module_close(&m);
+    return ok;
+}
+
+/* ---- is it still there --------------------------------------------------------------------------- */
+
+static bool see_key(struct module *m, const char *key, struct err *e)
+{
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    char *name = mem_strdup(key);
+    CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &class, sizeof class}, {CKA_LABEL, name, strlen(name)}};
+    CK_OBJECT_HANDLE found;
+    CK_ULONG count = 0;
+    bool ok = said(m->f->C_FindObjectsInit(m->session, wanted, sizeof wanted / sizeof *wanted), "C_FindObjectsInit", e) &&
+              said(m->f->C_FindObjects(m->session, &found, 1, &count), "C_FindObjects", e) &&
+              said(m->f->C_FindObjectsFinal(m->session), "C_FindObjectsFinal", e);
+
+    free(name);
+    return ok && (count == 1 || err_set(e, ERR_RETRY, "PKCS#11: private key \"%s\" is not in the token any more", key));
+}
+
+bool hsm_probe(const struct hsm_token *where, const char *key, struct err *e)
+{
+    struct module m = {0};
+    CK_SLOT_ID slot;
+    bool ok = module_load(&m, where->module, RTLD_NOLOAD, e) && find_slot(&m, where->label, &slot, e) &&
+              said(m.f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &m.session), "C_OpenSession", e);
+
+    m.in_session = ok;
+    ok = ok && see_key(&m, key, e);
     module_close(&m);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <p11-kit-1/p11-kit/pkcs11.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -150,6 +151,34 @@ static void short_keys_are_refused(void **state)
     assert_int_equal(e.code, ERR_INPUT);
 }
 
+/* The token's folder is moved away below a library that has it open, as a network HSM that was taken away. */
+static void token_that_went_away_is_noticed(void **state)
+{
+    char *tokens = mem_printf("%s/tokens", vault.folder), *aside = mem_printf("%s/aside", vault.folder);
+    struct err e = {0};
+    struct hsm *h = hsm_open(&vault.token, "seal", &e);
+
+    (void)state;
+    assert_non_null(h);
+    assert_true(hsm_probe(&vault.token, "seal", &e));
+    assert_true(hsm_probe(&vault.token, "seal", &e));
+    assert_true(signs(hsm_key(h), vault.seal.key));
+    assert_int_equal(rename(tokens, aside), 0);
+    assert_false(hsm_probe(&vault.token, "seal", &e));
+    assert_int_equal(e.code, ERR_RETRY);
+    hsm_close(h);
+    assert_int_equal(rename(aside, tokens), 0);
+    err_clear(&e);
+    h = hsm_open(&vault.token, "seal", &e);
+    assert_non_null(h);
+    assert_true(hsm_probe(&vault.token, "seal", &e));
+    assert_true(signs(hsm_key(h), vault.seal.key));
+    hsm_close(h);
+    ERR_clear_error();
+    free(tokens);
+    free(aside);
+}
+
 static struct trust *trust_of_vault(void)
 {
     struct err e = {0};
@@ -215,6 +244,7 @@ int main(void)
         cmocka_unit_test(private_half_stays_in_the_token),
         cmocka_unit_test(presence_is_told),
         cmocka_unit_test(wrong_names_are_named),
+        cmocka_unit_test(token_that_went_away_is_noticed),
         cmocka_unit_test(two_keys_of_one_label_are_refused),
         cmocka_unit_test(short_keys_are_refused),
         cmocka_unit_test(token_of_the_hsm_key_verifies_and_only_for_its_imprint),

@@ -18,6 +18,7 @@
 #include "common/system/role_internal.h"
 #include "common/values/log.h"
 #include "common/values/wire.h"
+#include "sealer/health.h"
 #include "sealer/memory.h"
 #include "sealer/messages.h"
 #include "sealer/roles.h"
@@ -86,17 +87,27 @@ static void end(struct child *c)
     *c = (struct child){0};
 }
 
-/* The answer's type; its body in `out`. */
-static uint16_t ask(struct child *c, enum message type, const struct buf *question, struct buf *out)
+/* The next message that is of `wanted` type, or any but HEALTH when that is 0; its body in `out`. */
+static uint16_t await(struct child *c, uint16_t wanted, struct buf *out)
 {
     struct channel_message m;
     struct err e = {0};
 
-    assert_true(channel_send(c->work, (uint16_t)type, buf_slice(question), &e));
-    assert_int_equal(channel_wait(c->work, &m, PATIENCE_MS, &e), CHANNEL_MESSAGE);
+    do
+        assert_int_equal(channel_wait(c->work, &m, PATIENCE_MS, &e), CHANNEL_MESSAGE);
+    while (wanted == 0 ? m.type == MESSAGE_HEALTH : m.type != wanted);
     buf_reset(out);
     assert_true(buf_add_slice(out, m.body, &e));
     return m.type;
+}
+
+/* The answer's type; its body in `out`. */
+static uint16_t ask(struct child *c, enum message type, const struct buf *question, struct buf *out)
+{
+    struct err e = {0};
+
+    assert_true(channel_send(c->work, (uint16_t)type, buf_slice(question), &e));
+    return await(c, 0, out);
 }
 
 /* ---- lots ------------------------------------------------------------------------------------ */
@@ -634,6 +645,84 @@ static void stopped_role_is_killed_at_its_deadline_and_started_again(void **stat
     free(path);
 }
 
+/* ---- health ---------------------------------------------------------------------------------- */
+
+/* Waits until a role says this of the item. */
+static void says(struct child *c, const char *item, bool ok)
+{
+    const struct health_item *said;
+    struct health h;
+    struct buf body;
+    time_t until = time(NULL) + PATIENCE_MS / 1000;
+
+    buf_init(&body, MAX);
+    do {
+        await(c, MESSAGE_HEALTH, &body);
+        assert_true(health_read(buf_slice(&body), &h, NULL));
+        said = health_find(&h, item);
+        assert_non_null(said);
+        assert_true(time(NULL) < until);
+    } while (said->ok != ok);
+    assert_true(ok || said->note[0] != '\0');
+    buf_free(&body);
+}
+
+static void token_that_goes_away_is_told_and_the_clock_stays_good(void **state)
+{
+    char *tokens = mem_printf("%s/tokens", vault.folder), *aside = mem_printf("%s/aside", vault.folder);
+
+    (void)state;
+    says(&seal, "hsm", true);
+    says(&stamp, "hsm", true);
+    assert_int_equal(rename(tokens, aside), 0);
+    says(&seal, "hsm", false);
+    says(&stamp, "hsm", false);
+    says(&stamp, "clock", true);
+    assert_int_equal(rename(aside, tokens), 0);
+    says(&seal, "hsm", true);
+    says(&stamp, "hsm", true);
+    free(tokens);
+    free(aside);
+}
+
+/* A sibling linked to nobody who speaks. */
+static struct sibling listened_to(const char *kind, int64_t heard_ms, bool ok)
+{
+    struct sibling s = {.kind = kind};
+    int fds[2];
+
+    assert_true(channel_pair(fds, NULL));
+    sibling_link(&s, channel_open(fds[0], MAX, MAX));
+    close(fds[1]);
+    health_set(&s.health, "hsm", ok, ok ? "key at hand" : "gone");
+    health_set(&s.health, "clock", true, "");
+    s.heard_ms += heard_ms;
+    return s;
+}
+
+static void who_is_away_silent_or_without_its_key_is_not_well(void **state)
+{
+    struct sibling good = listened_to("seal", 0, true), bad = listened_to("seal", 0, false), silent = listened_to("stamp", -6000, true),
+                   away = {.kind = "stamp"}, stamps = listened_to("stamp", 0, true);
+    struct health h;
+
+    (void)state;
+    h = sealer_health_of(&good, &stamps);
+    assert_true(health_ok(&h) && h.count == 2);
+    h = sealer_health_of(&bad, &stamps);
+    assert_false(health_find(&h, "hsm")->ok);
+    assert_string_equal(health_find(&h, "hsm")->note, "gone");
+    assert_true(health_find(&h, "clock")->ok);
+    h = sealer_health_of(&good, &silent);
+    assert_false(health_find(&h, "hsm")->ok || health_find(&h, "clock")->ok);
+    h = sealer_health_of(&good, &away);
+    assert_string_equal(health_find(&h, "clock")->note, "process stamp is away");
+    sibling_close(&good);
+    sibling_close(&bad);
+    sibling_close(&silent);
+    sibling_close(&stamps);
+}
+
 /* ---- main ------------------------------------------------------------------------------------ */
 
 static int make(void **state)
@@ -667,6 +756,7 @@ static int sweep(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_away_silent_or_without_its_key_is_not_well),
         cmocka_unit_test(first_lot_follows_the_genesis),
         cmocka_unit_test(same_question_gets_the_same_answer_even_after_a_crash),
         cmocka_unit_test(another_lot_of_the_same_number_would_fork),
@@ -681,6 +771,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(empty_lot_follows_and_an_idle_one_too),
         cmocka_unit_test(rewound_missing_or_foreign_memory_is_refused),
         cmocka_unit_test(clock_behind_the_last_token_stops_stamping),
+        cmocka_unit_test(token_that_goes_away_is_told_and_the_clock_stays_good),
         cmocka_unit_test(stopped_role_is_killed_at_its_deadline_and_started_again),
     };
 
