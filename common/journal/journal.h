@@ -7,18 +7,23 @@
 
 #include "common/system/role.h"
 
-enum journal_message { JOURNAL_RECORD = 1 /* role → journal: JSON, one object */, JOURNAL_STATE = 2 /* journal → role: u8 broker up, text reason; at linking and when it changes */ };
+enum journal_message {
+    JOURNAL_RECORD = 1, /* role → journal: JSON, one object */
+    JOURNAL_STATE,      /* journal → role: u8 broker up, text reason; at linking and when it changes */
+    JOURNAL_TAKEN,      /* journal → role: u64 how many records of this channel are on disk, or counted as lost; the role keeps them until then */
+};
 
-enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 4 << 20 /* bytes a role keeps while its journal role is away */ };
+enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 64 << 20 /* bytes a role keeps until its journal role has them on disk */ };
 
 /* One role's line to the journal role. */
 struct journal;
 
 struct journal *journal_open(const struct role *self);
+/* Waits, at most 2 s, until the journal role has everything. NULL is a no-op. */
 void journal_free(struct journal *j);
 /* From role_events.linked for kind "journal"; the channel is taken over; what waited is sent. */
 void journal_link(struct journal *j, struct channel *c);
-/* The channel to poll, -1 while away; and what to do when it is readable or writable. Cheap. */
+/* The channel to poll for reading, -1 while away; and what to do when it is readable (no need to poll for writing). Cheap. */
 int journal_fd(const struct journal *j);
 void journal_serve(struct journal *j);
 /* Whether the broker takes records, as last heard; NULL: it does, else why not. */
@@ -26,13 +31,13 @@ const char *journal_trouble(const struct journal *j);
 
 struct journal_field {
     const char *name;
-    struct slice value; /* text; bytes that are not UTF-8 or are control characters are escaped */
+    struct slice value; /* text; bytes that are not UTF-8 become \\xNN; one too long for the record is cut and ends in "…" */
 };
 #define JOURNAL_TEXT(name, text) {name, slice_text(text)}
 
 /*
  * Writes a record: {"at":"2026-…Z","operator":"4512","vault":1,"node":"host","daemon":"coffre-ingest","role":"front","event":"session-refused","fields":{…}}. `event` is a stable word listed in PROTOCOL.md.
- * Never blocks and never fails: while the journal role is away records wait here; beyond JOURNAL_HELD_MAX they are counted, and the count is a record of its own ("journal-overflow") afterwards.
+ * Never blocks and never fails: records wait here until the journal role has them on disk; beyond JOURNAL_HELD_MAX they are counted, and the count is a record of its own ("journal-overflow") afterwards.
  */
 void journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count);
 

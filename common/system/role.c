@@ -19,6 +19,7 @@ struct role {
     const struct daemon *daemon;
     const struct role_kind *kind;
     unsigned index;
+    char node[256];
     struct settings *settings;
     struct channel *parent;
     const struct role_events *events;
@@ -38,15 +39,45 @@ const char *role_kind_name(const struct role *self)
     return self->kind->name;
 }
 
+const char *role_daemon_name(const struct role *self)
+{
+    return self->daemon->name;
+}
+
+const char *role_node_name(const struct role *self)
+{
+    return self->node;
+}
+
 unsigned role_index(const struct role *self)
 {
     return self->index;
 }
 
+/* Enters the sandbox that `s` asks for, or, once in, says whether it allows what `s` asks for. */
+static bool confine(struct role *self, const struct settings *s, bool (*use)(const struct sandbox *, struct err *), struct err *e)
+{
+    struct sandbox box = {0};
+    bool ok;
+
+    if (self->kind->confine == NULL)
+        return true;
+    self->kind->confine(s, &box);
+    ok = use(&box, e);
+    sandbox_free(&box);
+    return ok;
+}
+
 void role_on(struct role *self, const struct role_events *events, void *ctx)
 {
+    struct err e = {0};
+
     self->events = events;
     self->ctx = ctx;
+    if (confine(self, self->settings, sandbox_enter, &e))
+        return;
+    log_error("sandbox-failed", "%s", e.text);
+    _exit(ROLE_EXIT_CONFIG);
 }
 
 static void handle_link(struct role *self, const struct channel_message *m)
@@ -68,13 +99,15 @@ static void handle_link(struct role *self, const struct channel_message *m)
         close(m->fd);
 }
 
-static void handle_reload(struct role *self)
+/* The parent has read the file: most roles can open none. */
+static void handle_reload(struct role *self, struct slice text)
 {
     struct err e = {0};
-    struct settings *fresh = settings_load(self->settings->file, self->daemon->part, &e);
+    struct settings *fresh = settings_read(self->settings->file, text, self->daemon->part, &e);
 
-    if (fresh == NULL) {
+    if (fresh == NULL || !confine(self, fresh, sandbox_covers, &e)) {
         log_error("reload-refused", "%s", e.text);
+        settings_free(fresh);
         return;
     }
     log_set_level(settings_log_level(fresh));
@@ -100,7 +133,7 @@ static void handle(struct role *self, const struct channel_message *m)
             on->drain(self->ctx);
         return;
     case PARENT_RELOAD:
-        handle_reload(self);
+        handle_reload(self, m->body);
         return;
     case PARENT_POKE:
         if (on->poke != NULL)
@@ -229,6 +262,8 @@ int role_main(const struct daemon *d, const char *kind, unsigned index, const ch
         log_error("config-bad", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
+    if (gethostname(self.node, sizeof self.node - 1) != 0 || *self.node == '\0')
+        snprintf(self.node, sizeof self.node, "unnamed");
     log_open(d->name, self.kind->name, settings_log_level(self.settings));
     self.parent = channel_open(ROLE_PARENT_FD, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX);
     self.events = &none;

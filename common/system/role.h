@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "common/system/channel.h"
+#include "common/system/sandbox.h"
 #include "common/system/settings.h"
 
 enum {
@@ -33,6 +34,7 @@ struct role_kind {
     const char *links[ROLE_LINKS_MAX];                 /* kinds it has a channel to; say it on one side only */
     bool listens;                                      /* gets the daemon's listening sockets */
     unsigned drain_stage;                              /* 0 is asked to drain first; a stage waits for the one before */
+    void (*confine)(const struct settings *s, struct sandbox *box); /* what it needs once it runs; NULL, in tests only: it is not confined */
 };
 
 struct daemon {
@@ -61,15 +63,21 @@ struct role_events {
     void (*linked)(void *ctx, const char *kind, unsigned index, struct channel *c);
     void (*listener)(void *ctx, int fd); /* a listening, non-blocking socket; the callee's */
     void (*drain)(void *ctx);            /* finish what is begun, then leave the loop and return 0 */
-    void (*reload)(void *ctx, const struct settings *fresh); /* already validated; borrowed for the call */
+    void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call */
     void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
 };
 
 const struct settings *role_settings(const struct role *self);
 const char *role_kind_name(const struct role *self);
+const char *role_daemon_name(const struct role *self);
+/* The host's name, as it was when the role began. */
+const char *role_node_name(const struct role *self);
 unsigned role_index(const struct role *self);
 
-/* Registers the callbacks; call before either of the two loops below. */
+/*
+ * Registers the callbacks and enters the kind's sandbox: whatever only the start needs (files, libraries) comes before. Call before either of the two loops below.
+ * Ends the process when it cannot be confined.
+ */
 void role_on(struct role *self, const struct role_events *events, void *ctx);
 
 /* For roles driven by libevent: the parent's channel is watched in this base; ends the loop if the parent dies. */

@@ -1,0 +1,242 @@
+/* A role's line to the journal role: what it writes is kept here until it is on disk there. See journal.h. */
+#include "common/journal/journal.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/journal/record.h"
+#include "common/values/log.h"
+#include "common/values/wire.h"
+
+enum {
+    LENGTH_SIZE = 4,         /* before each record in `held` */
+    AHEAD_MAX = 256 * 1024,  /* bytes in the channel, beside what the kernel has taken */
+    LEAVE_MS = 2000,
+};
+
+struct journal {
+    struct record_origin origin;
+    struct channel *channel; /* NULL: away */
+    struct buf held;         /* u32 length and record, each; those the journal role has not taken yet */
+    size_t sent;             /* bytes of `held` handed to the channel */
+    uint64_t taken;          /* records of this channel */
+    uint64_t lost;           /* since the last "journal-overflow" */
+    bool up, heard;
+    char why[256];
+};
+
+static int64_t now_ms(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void away(struct journal *j, const char *why)
+{
+    if (j->channel != NULL)
+        log_warning("journal-away", "%" PRIu64 " bytes of records wait: %s", (uint64_t)j->held.len, why);
+    channel_free(j->channel);
+    j->channel = NULL;
+    j->sent = 0;
+    j->heard = false;
+}
+
+/* ---- records ------------------------------------------------------------------------------ */
+
+static uint32_t length_at(const struct journal *j, size_t at)
+{
+    struct wire_reader r = wire_read(slice_of(buf_slice(&j->held).at + at, LENGTH_SIZE));
+
+    return wire_get_u32(&r);
+}
+
+/* Hands records on as far as the channel should hold any; the rest follows what it says it has taken. */
+static void push(struct journal *j)
+{
+    struct err e = {0};
+
+    while (j->channel != NULL && j->sent < j->held.len && channel_queued(j->channel) < AHEAD_MAX) {
+        uint32_t len = length_at(j, j->sent);
+
+        if (!channel_send(j->channel, JOURNAL_RECORD, slice_of(buf_slice(&j->held).at + j->sent + LENGTH_SIZE, len), &e))
+            return;
+        j->sent += LENGTH_SIZE + len;
+        if (channel_queued(j->channel) >= AHEAD_MAX && !channel_flush(j->channel, &e))
+            away(j, e.text);
+    }
+    if (j->channel != NULL && channel_queued(j->channel) != 0 && !channel_flush(j->channel, &e))
+        away(j, e.text);
+}
+
+static bool keep(struct journal *j, const char *event, const struct journal_field *fields, unsigned count)
+{
+    struct buf record;
+    struct wire_writer w;
+    bool ok;
+
+    buf_init(&record, JOURNAL_RECORD_MAX);
+    ok = record_write(&record, &j->origin, now_ms(CLOCK_REALTIME), event, fields, count, NULL) &&
+         j->held.len + LENGTH_SIZE + record.len <= j->held.max;
+    if (ok) {
+        w = wire_write(&j->held);
+        wire_put_bytes(&w, buf_slice(&record));
+    }
+    buf_free(&record);
+    return ok;
+}
+
+/* What could not be kept is said once there is room again. */
+static void own_up(struct journal *j)
+{
+    char count[24];
+    struct journal_field field;
+
+    if (j->lost == 0 || j->held.len > j->held.max / 2)
+        return;
+    snprintf(count, sizeof count, "%" PRIu64, j->lost);
+    field = (struct journal_field)JOURNAL_TEXT("records", count);
+    if (keep(j, "journal-overflow", &field, 1))
+        j->lost = 0;
+}
+
+void journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count)
+{
+    own_up(j);
+    if (!keep(j, event, fields, count) && j->lost++ == 0)
+        log_error("journal-overflow", "journal records are lost: %zu bytes wait already", j->held.len);
+    /* A writer in a burst does not come to its loop: what is taken meanwhile makes room. */
+    if (j->held.len > AHEAD_MAX)
+        journal_serve(j);
+    else
+        push(j);
+}
+
+/* ---- what the journal role says ------------------------------------------------------------ */
+
+static bool take_taken(struct journal *j, struct slice body, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
+    uint64_t taken = wire_get_u64(&r);
+
+    if (!wire_end(&r, "journal: taken", e))
+        return false;
+    for (; j->taken < taken; j->taken++) {
+        size_t whole;
+
+        if (j->sent == 0)
+            return err_set(e, ERR_INPUT, "journal: more records taken than sent");
+        whole = LENGTH_SIZE + (size_t)length_at(j, 0);
+        buf_consume(&j->held, whole);
+        j->sent -= whole;
+    }
+    if (j->held.len == 0 && j->held.capacity > AHEAD_MAX)
+        buf_free(&j->held); /* what a burst has left */
+    own_up(j);
+    return true;
+}
+
+static bool take_state(struct journal *j, struct slice body, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
+    uint8_t up = wire_get_u8(&r);
+    struct slice why = wire_get_text(&r);
+
+    if (!wire_end(&r, "journal: state", e))
+        return false;
+    j->up = up == 1;
+    j->heard = true;
+    snprintf(j->why, sizeof j->why, "%.*s", (int)(why.len < sizeof j->why ? why.len : sizeof j->why - 1), (const char *)why.at);
+    return true;
+}
+
+static bool take(struct journal *j, const struct channel_message *m, struct err *e)
+{
+    if (m->fd >= 0)
+        close(m->fd);
+    switch (m->type) {
+    case JOURNAL_STATE:
+        return take_state(j, m->body, e);
+    case JOURNAL_TAKEN:
+        return take_taken(j, m->body, e);
+    default:
+        return err_set(e, ERR_INPUT, "journal: message %u makes no sense", m->type);
+    }
+}
+
+void journal_serve(struct journal *j)
+{
+    struct channel_message m;
+    struct err e = {0};
+    enum channel_result r = CHANNEL_EMPTY;
+
+    while (j->channel != NULL && (r = channel_receive(j->channel, &m, &e)) == CHANNEL_MESSAGE)
+        if (!take(j, &m, &e)) {
+            r = CHANNEL_CLOSED;
+            break;
+        }
+    if (r == CHANNEL_CLOSED)
+        away(j, e.text);
+    push(j);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+struct journal *journal_open(const struct role *self)
+{
+    const struct settings *s = role_settings(self);
+    struct journal *j = mem_zalloc(1, sizeof *j);
+
+    j->origin = (struct record_origin){s->vault.operator_id, role_node_name(self), role_daemon_name(self), role_kind_name(self), s->vault.number};
+    buf_init(&j->held, JOURNAL_HELD_MAX);
+    return j;
+}
+
+void journal_free(struct journal *j)
+{
+    int64_t end = now_ms(CLOCK_MONOTONIC) + LEAVE_MS;
+
+    if (j == NULL)
+        return;
+    journal_serve(j);
+    while (j->channel != NULL && j->held.len != 0 && now_ms(CLOCK_MONOTONIC) < end) {
+        struct pollfd p = {.fd = channel_fd(j->channel), .events = (short)(POLLIN | (channel_queued(j->channel) != 0 ? POLLOUT : 0))};
+
+        poll(&p, 1, 100);
+        journal_serve(j);
+    }
+    if (j->held.len != 0)
+        log_error("journal-lost", "%zu bytes of journal records were not taken", j->held.len);
+    channel_free(j->channel);
+    buf_free(&j->held);
+    free(j);
+}
+
+void journal_link(struct journal *j, struct channel *c)
+{
+    channel_free(j->channel);
+    j->channel = c;
+    j->sent = 0;
+    j->taken = 0;
+    j->heard = false;
+    push(j);
+}
+
+int journal_fd(const struct journal *j)
+{
+    return j->channel == NULL ? -1 : channel_fd(j->channel);
+}
+
+const char *journal_trouble(const struct journal *j)
+{
+    if (j->channel == NULL)
+        return "the journal role is away";
+    if (!j->heard)
+        return "the journal role has not said anything yet";
+    return j->up ? NULL : j->why;
+}

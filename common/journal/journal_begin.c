@@ -1,0 +1,91 @@
+/* How a daemon's start and stop get into the journal, once each, whatever happens to the journal role in between. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/journal/journal_role_internal.h"
+#include "common/values/log.h"
+#include "common/version.h"
+
+enum { LIFE_MAX = 128 };
+
+/* Names this life of the daemon: its parent's process id and start time (proc(5), field 22 of stat), so that a reused id is another. */
+static void name_life(char life[LIFE_MAX])
+{
+    char *path = mem_printf("/proc/%ld/stat", (long)getppid()), text[1024] = "", *at;
+    FILE *in = fopen(path, "re");
+    size_t n = in == NULL ? 0 : fread(text, 1, sizeof text - 1, in);
+
+    text[n] = '\0';
+    /* The name, in parentheses, may hold anything: fields are counted behind it. */
+    at = strrchr(text, ')');
+    for (int i = 0; i < 20 && at != NULL; i++)
+        at = strchr(at + 1, ' ');
+    snprintf(life, LIFE_MAX, "%ld %.*s\n", (long)getppid(), at == NULL ? 0 : (int)strcspn(at + 1, " "), at == NULL ? "" : at + 1);
+    if (in != NULL)
+        fclose(in);
+    free(path);
+}
+
+static void read_life(const char *path, char life[LIFE_MAX])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? 0 : read(fd, life, LIFE_MAX - 1);
+
+    life[n < 0 ? 0 : n] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+static bool write_life(const char *path, const char *life)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool ok = fd >= 0 && write(fd, life, strlen(life)) == (ssize_t)strlen(life) && fsync(fd) == 0;
+
+    if (fd >= 0)
+        ok = close(fd) == 0 && ok;
+    return ok;
+}
+
+static bool write_started(struct journal_role *j, bool unfinished, struct err *e)
+{
+    const struct journal_field fields[] = {JOURNAL_TEXT("version", COFFRE_VERSION), JOURNAL_TEXT("reason", "the run before did not stop by itself")};
+
+    if (!journal_role_write(j, "daemon-started", fields, unfinished ? 2 : 1))
+        j->lost++;
+    return spool_sync(j->spool, e);
+}
+
+bool journal_role_begin(struct journal_role *j, struct err *e)
+{
+    struct spool_found found;
+    char before[LIFE_MAX], now[LIFE_MAX], *path = NULL;
+    bool ok;
+
+    j->spool = spool_open(j->folder, role_settings(j->self)->journal.spool_bytes, &found, e);
+    if (j->spool == NULL)
+        return false;
+    if (found.records > 0)
+        log_info("journal-spool", "%" PRIu64 " records of before wait", found.records);
+    if (found.torn > 0)
+        log_warning("journal-torn", "%" PRIu64 " bytes of a torn record are dropped", found.torn);
+    path = mem_printf("%s/life", j->folder);
+    name_life(now);
+    read_life(path, before);
+    ok = strcmp(before, now) == 0 || (write_started(j, *before != '\0', e) && (write_life(path, now) || err_set_errno(e, ERR_RETRY, "%s", path)));
+    free(path);
+    return ok;
+}
+
+void journal_role_stopped(struct journal_role *j)
+{
+    const struct journal_field field = JOURNAL_TEXT("version", COFFRE_VERSION);
+    char *path = mem_printf("%s/life", j->folder);
+
+    if (!journal_role_write(j, "daemon-stopped", &field, 1))
+        log_error("journal-overflow", "the stop is not recorded: the spool is full");
+    unlink(path);
+    free(path);
+}

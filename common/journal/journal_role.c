@@ -1,0 +1,296 @@
+/*
+ * Role `journal`: siblings' records into the spool, the spool into RabbitMQ's exchange `journal`. What it is sent is a sibling's word: it is checked to be one record, of this daemon and of that role.
+ * A record is taken when it is on disk, and leaves the disk when the broker has confirmed it without having returned it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/journal/journal_role_internal.h"
+#include "common/values/log.h"
+
+enum { TURN_MS = 500, SYNC_MS = 20 /* between two groups */, DISK_RETRY_MS = 1000, LEAVE_MS = 5000, MESSAGES_PER_TURN = 2048 };
+
+/* ---- siblings ------------------------------------------------------------------------------- */
+
+static void cut(struct journal_writer *w, const char *why)
+{
+    log_debug("journal-writer-gone", "%s %u: %s", w->kind, w->index, why);
+    channel_free(w->channel);
+    w->channel = NULL;
+}
+
+static void tell_state(struct journal_role *j, struct journal_writer *w)
+{
+    uint8_t bytes[300];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer out = wire_write(&b);
+    struct err e = {0};
+
+    wire_put_u8(&out, j->up ? 1 : 0);
+    wire_put_text(&out, slice_text(j->up ? "" : j->why));
+    if (w->channel != NULL && !(channel_send(w->channel, JOURNAL_STATE, buf_slice(&b), &e) && channel_flush(w->channel, &e)))
+        cut(w, e.text);
+}
+
+void journal_role_set_up(struct journal_role *j, bool up, const char *why)
+{
+    if (j->up == up && (up || strcmp(j->why, why) == 0))
+        return;
+    j->up = up;
+    snprintf(j->why, sizeof j->why, "%s", why);
+    if (up)
+        log_info("journal-broker-up", "RabbitMQ takes journal records, %" PRIu64 " wait", spool_records(j->spool));
+    else
+        log_warning("journal-broker-down", "journal records wait on disk: %s", why);
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        tell_state(j, &j->writers[i]);
+}
+
+static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct journal_role *j = ctx;
+    struct journal_writer *place = NULL;
+
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
+        struct journal_writer *w = &j->writers[i];
+
+        /* An earlier one of the same name has ended; what it still said is in its channel, read first. */
+        if (w->channel == NULL && (place == NULL || (w->index == index && strcmp(w->kind, kind) == 0)))
+            place = w;
+    }
+    if (place == NULL) {
+        log_error("journal-writers", "no place for %s %u", kind, index);
+        channel_free(c);
+        return;
+    }
+    *place = (struct journal_writer){.channel = c, .index = index};
+    snprintf(place->kind, sizeof place->kind, "%s", kind);
+    tell_state(j, place);
+}
+
+/* Records that found no place are counted, and the count is a record as soon as there is some again. */
+static void own_up(struct journal_role *j)
+{
+    char count[24];
+    struct journal_field field;
+
+    if (j->lost == 0)
+        return;
+    snprintf(count, sizeof count, "%" PRIu64, j->lost);
+    field = (struct journal_field)JOURNAL_TEXT("records", count);
+    if (journal_role_write(j, "journal-overflow", &field, 1))
+        j->lost = 0;
+}
+
+static bool take(struct journal_role *j, struct journal_writer *w, const struct channel_message *m, struct err *e)
+{
+    const struct record_origin expected = {j->origin.operator_id, j->origin.node, j->origin.daemon, w->kind, j->origin.vault};
+
+    if (m->type != JOURNAL_RECORD || m->fd >= 0)
+        return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
+    if (!record_check(m->body, &expected, e))
+        return false;
+    w->records++;
+    j->counts.records++;
+    own_up(j);
+    if (j->lost == 0 && spool_append(j->spool, m->body))
+        return true;
+    if (j->lost++ == 0)
+        log_error("journal-overflow", "the spool is full (%" PRIu64 " bytes): records are lost", spool_bytes(j->spool));
+    j->counts.lost++;
+    return true;
+}
+
+static void read_writer(struct journal_role *j, struct journal_writer *w)
+{
+    for (unsigned n = 0; n < MESSAGES_PER_TURN && w->channel != NULL; n++) {
+        struct channel_message m;
+        struct err e = {0};
+        enum channel_result got = channel_receive(w->channel, &m, &e);
+
+        if (got == CHANNEL_EMPTY)
+            return;
+        if (got == CHANNEL_CLOSED) {
+            cut(w, e.text);
+        } else if (!take(j, w, &m, &e)) {
+            log_error("channel-bad", "%s %u is cut off: %s", w->kind, w->index, e.text);
+            cut(w, e.text);
+        } else if (n + 1 == MESSAGES_PER_TURN) {
+            j->unread = true;
+        }
+    }
+}
+
+static void tell_taken(struct journal_writer *w)
+{
+    uint8_t bytes[8];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer out = wire_write(&b);
+    struct err e = {0};
+
+    wire_put_u64(&out, w->records);
+    if (w->channel != NULL && w->told != w->records && !(channel_send(w->channel, JOURNAL_TAKEN, buf_slice(&b), &e) && channel_flush(w->channel, &e)))
+        cut(w, e.text);
+    w->told = w->records;
+}
+
+/* ---- disk ------------------------------------------------------------------------------------ */
+
+bool journal_role_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count)
+{
+    struct buf record;
+    bool ok;
+
+    buf_init(&record, JOURNAL_RECORD_MAX);
+    ok = record_write(&record, &j->origin, journal_now_ms(CLOCK_REALTIME), event, fields, count, NULL) && spool_append(j->spool, buf_slice(&record));
+    buf_free(&record);
+    return ok;
+}
+
+/* One fdatasync for all that came since the last one; in a burst, one every SYNC_MS. */
+static void sync_spool(struct journal_role *j, bool now)
+{
+    struct err e = {0};
+
+    if ((!now && journal_now_ms(CLOCK_MONOTONIC) < j->sync_at) || (j->disk_failed && journal_now_ms(CLOCK_MONOTONIC) < j->disk_at))
+        return;
+    if (spool_unsynced(j->spool) > 0) {
+        bool ok = spool_sync(j->spool, &e);
+
+        j->sync_at = journal_now_ms(CLOCK_MONOTONIC) + SYNC_MS;
+        j->disk_at = journal_now_ms(CLOCK_MONOTONIC) + DISK_RETRY_MS;
+        if (!ok && !j->disk_failed)
+            log_error("journal-disk", "records wait in their roles: %s", e.text);
+        if (ok && j->disk_failed)
+            log_info("journal-disk", "the disk takes records again");
+        j->disk_failed = !ok;
+        if (!ok)
+            return;
+    }
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        tell_taken(&j->writers[i]);
+}
+
+static void report(struct journal_role *j)
+{
+    char text[1024], oldest[64];
+    int64_t at, age, now = journal_now_ms(CLOCK_REALTIME);
+    uint64_t bytes = spool_bytes(j->spool), most = role_settings(j->self)->journal.spool_bytes;
+
+    if (journal_now_ms(CLOCK_MONOTONIC) < j->report_at)
+        return;
+    j->report_at = journal_now_ms(CLOCK_MONOTONIC) + 1000;
+    at = record_time(slice_of(oldest, spool_oldest(j->spool, oldest, sizeof oldest)));
+    age = at == 0 || at > now ? 0 : (now - at) / 1000;
+    if (j->disk_failed)
+        role_ready(j->self, false, "the disk refuses journal records");
+    else
+        role_ready(j->self, bytes < most / 10 * 9, "%" PRIu64 " records wait, the oldest %" PRId64 " s%s%s", spool_records(j->spool), age, j->up ? "" : ": ", j->up ? "" : j->why);
+    snprintf(text, sizeof text,
+             "coffre_journal_records_total %" PRIu64 "\ncoffre_journal_lost_total %" PRIu64 "\ncoffre_journal_published_total %" PRIu64
+             "\ncoffre_journal_confirmed_total %" PRIu64 "\ncoffre_journal_waiting_records %" PRIu64 "\ncoffre_journal_spool_bytes %" PRIu64
+             "\ncoffre_journal_oldest_seconds %" PRId64 "\ncoffre_journal_broker_up %d\n",
+             j->counts.records, j->counts.lost, j->counts.published, j->counts.confirmed, spool_records(j->spool), bytes, age, j->up);
+    role_metrics(j->self, text);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void drain(void *ctx)
+{
+    struct journal_role *j = ctx;
+
+    j->draining = true;
+    j->leave_at = journal_now_ms(CLOCK_MONOTONIC) + LEAVE_MS;
+}
+
+static void reload(void *ctx, const struct settings *fresh)
+{
+    spool_limit(((struct journal_role *)ctx)->spool, fresh->journal.spool_bytes);
+}
+
+static void wait_for_work(struct journal_role *j)
+{
+    struct pollfd fds[JOURNAL_WRITERS_MAX + 2];
+    int64_t now = journal_now_ms(CLOCK_MONOTONIC), timeout = j->draining ? 20 : TURN_MS;
+    nfds_t n = 0;
+
+    fds[n++] = (struct pollfd){.fd = role_parent_fd(j->self), .events = POLLIN};
+    if (j->broker != NULL)
+        fds[n++] = (struct pollfd){.fd = broker_fd(j->broker), .events = POLLIN};
+    /* A disk that refuses: siblings keep what they have. */
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++)
+        if (j->writers[i].channel != NULL)
+            fds[n++] = (struct pollfd){.fd = channel_fd(j->writers[i].channel), .events = POLLIN};
+    if (spool_unsynced(j->spool) > 0 && !j->disk_failed)
+        timeout = j->sync_at > now ? j->sync_at - now : 0;
+    if (j->unread || (j->broker != NULL && broker_unread(j->broker)))
+        timeout = 0;
+    poll(fds, n, (int)timeout);
+}
+
+static bool all_said(const struct journal_role *j)
+{
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        if (j->writers[i].channel != NULL)
+            return false;
+    return true;
+}
+
+/* True when this role may leave: everybody has ended, the last record is on disk, and RabbitMQ has all or is not to be had. */
+static bool finished(struct journal_role *j)
+{
+    bool late = journal_now_ms(CLOCK_MONOTONIC) > j->leave_at;
+
+    if (!all_said(j) && !late)
+        return false;
+    if (!j->stop_written) {
+        j->stop_written = true;
+        journal_role_stopped(j);
+        sync_spool(j, true);
+    }
+    return late || j->broker == NULL || !j->up || spool_records(j->spool) == 0;
+}
+
+static void loop(struct journal_role *j)
+{
+    while (role_poll(j->self, 0)) {
+        j->unread = false;
+        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++)
+            read_writer(j, &j->writers[i]);
+        if (j->lost > 0)
+            own_up(j);
+        sync_spool(j, j->draining);
+        journal_role_broker(j);
+        if (j->draining && finished(j))
+            return;
+        report(j);
+        wait_for_work(j);
+    }
+}
+
+int journal_role_run(struct role *self, const struct journal_duty *duty)
+{
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload};
+    static struct journal_role j;
+    const struct settings *s = role_settings(self);
+    struct err e = {0};
+
+    j = (struct journal_role){.self = self, .duty = duty, .why = "RabbitMQ is not reached yet",
+                              .origin = {s->vault.operator_id, role_node_name(self), role_daemon_name(self), role_kind_name(self), s->vault.number}};
+    j.folder = mem_printf("%s/journal-%s", s->state_dir, role_daemon_name(self));
+    buf_init(&j.lines, JOURNAL_BATCH_BYTES + JOURNAL_RECORD_MAX);
+    role_on(self, &events, &j);
+    if (journal_role_begin(&j, &e)) {
+        loop(&j);
+        broker_close(j.broker);
+        spool_close(j.spool);
+    } else {
+        log_error("journal-spool", "%s", e.text);
+        role_ready(self, false, "%s", e.text);
+    }
+    free(j.folder);
+    buf_free(&j.lines);
+    return j.draining ? 0 : 1;
+}
