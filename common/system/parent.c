@@ -197,13 +197,17 @@ static void hand_listeners(struct process *p)
 
 /* ---- processes --------------------------------------------------------------------------- */
 
-static void tell(struct process *p, enum parent_message type)
+static void tell_body(struct process *p, enum parent_message type, struct slice body)
 {
     struct err e = {0};
 
-    if (p->channel != NULL &&
-        (!channel_send(p->channel, (uint16_t)type, slice_of(NULL, 0), &e) || !channel_flush(p->channel, &e)))
+    if (p->channel != NULL && (!channel_send(p->channel, (uint16_t)type, body, &e) || !channel_flush(p->channel, &e)))
         log_debug("role-silent", "%s: %s", p->kind->name, e.text);
+}
+
+static void tell(struct process *p, enum parent_message type)
+{
+    tell_body(p, type, slice_of(NULL, 0));
 }
 
 static struct process *find(struct parent *parent, struct slice kind, unsigned index)
@@ -474,24 +478,29 @@ static void stop_asked(evutil_socket_t signo, short what, void *arg)
     begin_drain(parent);
 }
 
+/* Roles are told what is in the file: most of them can open none. */
 static void reload_asked(evutil_socket_t signo, short what, void *arg)
 {
     struct parent *parent = arg;
     struct err e = {0};
-    struct settings *fresh = settings_load(parent->s->file, parent->d->part, &e);
+    struct settings *fresh = NULL;
+    struct buf text;
 
     (void)signo;
     (void)what;
+    buf_init(&text, SETTINGS_TEXT_MAX);
+    if (settings_read_text(parent->s->file, &text, &e))
+        fresh = settings_read(parent->s->file, buf_slice(&text), parent->d->part, &e);
     if (fresh == NULL || !daemon_check_apart(parent->d, fresh, &e)) {
         log_error("reload-refused", "the configuration in force stays: %s", e.text);
-        settings_free(fresh);
-        return;
+    } else {
+        log_set_level(settings_log_level(fresh));
+        log_info("reloaded", "configuration read again");
+        for (unsigned i = 0; i < parent->count; i++)
+            tell_body(&parent->processes[i], PARENT_RELOAD, buf_slice(&text));
     }
-    log_set_level(settings_log_level(fresh));
     settings_free(fresh);
-    log_info("reloaded", "configuration read again");
-    for (unsigned i = 0; i < parent->count; i++)
-        tell(&parent->processes[i], PARENT_RELOAD);
+    buf_free(&text);
 }
 
 static void poke_asked(evutil_socket_t signo, short what, void *arg)

@@ -11,7 +11,7 @@ enum parent_message {
     PARENT_LINK = 1, /* text kind, u32 index, + descriptor */
     PARENT_LISTENER, /* + descriptor */
     PARENT_DRAIN,
-    PARENT_RELOAD,
+    PARENT_RELOAD,   /* the configuration file's text */
     PARENT_POKE,
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */

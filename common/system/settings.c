@@ -364,7 +364,7 @@ static bool take_event(struct reading *r, struct place *p, const yaml_event_t *e
     return true;
 }
 
-static bool read_document(struct reading *r, FILE *in)
+static bool read_document(struct reading *r, struct slice text)
 {
     struct place p = {0};
     yaml_parser_t parser;
@@ -372,7 +372,7 @@ static bool read_document(struct reading *r, FILE *in)
 
     if (yaml_parser_initialize(&parser) != 1)
         return err_set(r->e, ERR_FATAL, "%s: no YAML parser", r->path);
-    yaml_parser_set_input_file(&parser, in);
+    yaml_parser_set_input_string(&parser, text.at, text.len);
     while (ok && !end) {
         yaml_event_t ev;
 
@@ -462,33 +462,60 @@ static bool check_whole(struct reading *r)
     return check_listen(r, "ingest.listen", I, &s->ingest.listen) && check_listen(r, "exporter.listen", X, &s->exporter.listen);
 }
 
-struct settings *settings_load(const char *path, unsigned parts, struct err *e)
+bool settings_read_text(const char *path, struct buf *text, struct err *e)
 {
-    struct reading r = {.s = mem_zalloc(1, sizeof *r.s), .path = path, .parts = parts, .e = e};
-    char *copy = NULL, *real = realpath(path, NULL);
-    FILE *in = real == NULL ? NULL : fopen(real, "re");
-    bool ok = false;
+    FILE *in = fopen(path, "re");
+    size_t n = 1;
+    bool ok = true;
 
-    if (in == NULL) {
-        err_set_errno(e, ERR_INPUT, "%s: cannot be read", path);
-        goto out;
+    if (in == NULL)
+        return err_set_errno(e, ERR_INPUT, "%s: cannot be read", path);
+    while (n != 0 && ok) {
+        char chunk[4096];
+
+        n = fread(chunk, 1, sizeof chunk, in);
+        ok = buf_add(text, chunk, n, NULL) || err_set(e, ERR_INPUT, "%s: over %zu bytes", path, buf_slice(text).len);
     }
-    copy = mem_strdup(real);
+    if (ok && ferror(in) != 0)
+        ok = err_set_errno(e, ERR_INPUT, "%s: cannot be read", path);
+    fclose(in);
+    return ok;
+}
+
+struct settings *settings_read(const char *file, struct slice text, unsigned parts, struct err *e)
+{
+    struct reading r = {.s = mem_zalloc(1, sizeof *r.s), .path = file, .parts = parts, .e = e};
+    char *copy = mem_strdup(file);
+    bool ok;
+
     r.folder = dirname(copy);
-    r.s->file = mem_strdup(real);
-    ok = read_document(&r, in) && set_fallbacks(&r) && check_whole(&r);
+    r.s->file = mem_strdup(file);
+    ok = read_document(&r, text) && set_fallbacks(&r) && check_whole(&r);
     r.s->lines = mem_zalloc(ROWS, sizeof *r.s->lines);
     memcpy(r.s->lines, r.lines, sizeof r.lines);
-out:
-    if (in != NULL)
-        fclose(in);
     free(copy);
-    free(real);
-    if (!ok) {
-        settings_free(r.s);
+    if (ok)
+        return r.s;
+    settings_free(r.s);
+    return NULL;
+}
+
+struct settings *settings_load(const char *path, unsigned parts, struct err *e)
+{
+    char *real = realpath(path, NULL);
+    struct settings *s = NULL;
+    struct buf text;
+
+    if (real == NULL) {
+        err_set_errno(e, ERR_INPUT, "%s: cannot be read", path);
         return NULL;
     }
-    return r.s;
+    buf_init(&text, SETTINGS_TEXT_MAX);
+    if (settings_read_text(real, &text, e))
+        s = settings_read(real, buf_slice(&text), parts, e);
+    buf_free(&text);
+    free(real);
+    return s;
 }
 
 void settings_free(struct settings *s)

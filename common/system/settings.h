@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "common/values/buf.h"
 #include "common/values/err.h"
 #include "common/values/log.h"
 #include "common/values/slice.h"
@@ -117,7 +118,14 @@ enum settings_part { SETTINGS_INGEST = 1, SETTINGS_SEALER = 2, SETTINGS_EXPORTER
  * On failure `e` names file and line. The result is owned: settings_free().
  */
 struct settings *settings_load(const char *path, unsigned parts, struct err *e);
+/* As settings_load, of the text that is in `file` (its real path). */
+struct settings *settings_read(const char *file, struct slice text, unsigned parts, struct err *e);
 void settings_free(struct settings *s);
+
+enum { SETTINGS_TEXT_MAX = 256 << 10 /* bytes of the file */ };
+
+/* The text of a configuration file, appended to `text`. ERR_INPUT when it cannot be read or is too long. */
+MUST_CHECK bool settings_read_text(const char *path, struct buf *text, struct err *e);
 
 /* Puts file, line and key before a message that begins with a key, or with the name of a file which a key names. Always false, as err_set() is. */
 bool settings_locate(const struct settings *s, struct err *e);
