@@ -29,3 +29,5 @@ COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/jou
 	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o
+# who may hold which profile: messages, policies, validation, the role; HTTP for it
+COMMON_OBJS += common/identity/identity_messages.o

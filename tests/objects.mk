@@ -133,3 +133,9 @@ fuzz_openwire_session_OBJS = tests/fuzz/fuzz_openwire_session.o tests/openwire/b
 UNIT_TESTS += test_health
 test_health_OBJS = tests/unit/test_health.o
 test_health_LIBS = -lcmocka
+# identity: messages
+UNIT_TESTS += test_identity_messages
+test_identity_messages_OBJS = tests/unit/test_identity_messages.o
+test_identity_messages_LIBS = -lcmocka
+FUZZERS += fuzz_identity_messages
+fuzz_identity_messages_OBJS = tests/fuzz/fuzz_identity_messages.o

@@ -7,6 +7,7 @@
 
 #include "common/identity/validate.h"
 #include "common/system/role.h"
+#include "common/values/health.h"
 
 enum identity_message {
     /* front → identity */
@@ -24,7 +25,24 @@ enum identity_message {
     IDENTITY_FETCHED,
 };
 
-enum { IDENTITY_CHAIN_MAX = 10 /* certificates presented */, IDENTITY_CERTIFICATE_MAX = 16 * 1024 /* bytes of one */, IDENTITY_OVERRIDES_MAX = 64, IDENTITY_BODY_MAX = 80 << 20 };
+enum {
+    IDENTITY_CHAIN_MAX = 10,              /* certificates presented */
+    IDENTITY_CERTIFICATE_MAX = 16 * 1024, /* bytes of one */
+    IDENTITY_ADDRESS_MAX = 64,
+    IDENTITY_REASON_MAX = 1024,           /* of verdicts and fetches; longer ones are cut when sent */
+    IDENTITY_PEM_MAX = 4 << 20,           /* bytes of a server's chain, or of all authorities */
+    IDENTITY_DEPTH_MAX = 8,
+    IDENTITY_OVERRIDES_MAX = 64,
+    IDENTITY_NOTE_MAX = 512,              /* who set an override, and why */
+    IDENTITY_URL_MAX = 2048,
+    IDENTITY_TIMEOUT_MAX = 3600 * 1000,   /* ms */
+    IDENTITY_BODY_MAX = 79 << 20,         /* bytes sent or fetched: a message between roles carries them whole */
+};
+
+/*
+ * Messages. Senders fail with ERR_RETRY when the peer does not take them, ERR_INPUT when a value is out of its bounds; nothing is written before channel_flush(). Readers are
+ * pure; they refuse (ERR_INPUT) whatever no sender here would have written, and what they give is borrowed from the body.
+ */
 
 /* ---- IDENTITY_PRESENT ---- */
 struct identity_present {
@@ -58,6 +76,11 @@ struct identity_server {
 };
 MUST_CHECK bool identity_send_server(struct channel *c, const struct identity_server *s, struct err *e);
 MUST_CHECK bool identity_read_server(struct slice body, struct identity_server *s, struct err *e);
+
+/* IDENTITY_STAPLE: bytes response, at most OCSP_RESPONSE_MAX. IDENTITY_HEALTH: health_put(), health_read(). */
+MUST_CHECK bool identity_send_staple(struct channel *c, struct slice response, struct err *e);
+MUST_CHECK bool identity_read_staple(struct slice body, struct slice *response, struct err *e);
+MUST_CHECK bool identity_send_health(struct channel *c, const struct health *h, struct err *e);
 
 /* ---- IDENTITY_OVERRIDES (débrayage): revocation is not asked for these profiles until then ---- */
 struct identity_override {
