@@ -3,6 +3,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 
+#include "common/journal/journal.h"
+#include "common/identity/identity.h"
 #include "common/system/remote_key.h"
 #include "common/system/secret.h"
 #include "common/system/tls.h"
@@ -33,16 +35,55 @@ int keys_run(struct role *self)
     return keys_role_run(self, tls_key);
 }
 
+/* ---- journal ------------------------------------------------------------------------------ */
+
+static const char *broker_certificate(const struct settings *s)
+{
+    return s->ingest.rabbitmq_certificate;
+}
+
+static const char *broker_key(const struct settings *s)
+{
+    return s->ingest.rabbitmq_key;
+}
+
+static const struct journal_duty journal = {broker_certificate, broker_key};
+
+static int journal_run(struct role *self)
+{
+    return journal_role_run(self, &journal);
+}
+
+static void journal_confine(const struct settings *s, struct sandbox *box)
+{
+    journal_role_confine(s, "coffre-ingest", &journal, box);
+}
+
+static const char *tls_certificate(const struct settings *s)
+{
+    return s->ingest.certificate;
+}
+
+static const struct identity_duty identity = {.offered = 1 << ROSTER_DEPOSITOR, .certificate = tls_certificate};
+
+static int identity_run(struct role *self)
+{
+    return identity_role_run(self, &identity);
+}
+
 /* Draining: fronts stop reading, then what they handed over is stored or told, then the ledger, then who serves it. */
 static const struct role_kind kinds[] = {
-    {.name = "front", .run = front_run, .instances = fronts, .links = {"keys", "relay", "deliver", "roster"}, .listens = true,
+    {.name = "front", .run = front_run, .instances = fronts, .links = {"keys", "relay", "deliver", "roster", "identity"}, .listens = true,
      .drain_stage = 0},
     {.name = "relay", .run = relay_run, .drain_stage = 1},
     {.name = "deliver", .run = deliver_run, .drain_stage = 1},
     {.name = "ledger", .run = ledger_run, .links = {"inspect"}, .drain_stage = 2},
     {.name = "keys", .run = keys_run, .drain_stage = 3},
-    {.name = "roster", .run = roster_run, .drain_stage = 3},
+    {.name = "roster", .run = roster_run, .links = {"identity"}, .drain_stage = 3},
+    {.name = "identity", .run = identity_run, .links = {"fetch", "journal"}, .drain_stage = 3},
+    {.name = "fetch", .run = fetch_role_run, .drain_stage = 3},
     {.name = "inspect", .run = inspect_run, .drain_stage = 3},
+    {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "roster", "ledger"}, .drain_stage = 4},
 };
 
 static bool check_private(const char *certificate, const char *key, struct err *e)

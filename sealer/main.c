@@ -1,6 +1,8 @@
 /* coffre-sealer: closes lots, seals, time-stamps and chains them. Its table of roles; see coffre-sealer(8). */
 #include <unistd.h>
 
+#include "common/journal/journal.h"
+#include "common/identity/identity.h"
 #include "common/system/role.h"
 #include "common/system/secret.h"
 #include "common/system/tls.h"
@@ -13,6 +15,38 @@
 static uint64_t drain_ms(const struct settings *s)
 {
     return s->sealer.drain;
+}
+
+/* ---- journal ------------------------------------------------------------------------------ */
+
+static const char *broker_certificate(const struct settings *s)
+{
+    return s->sealer.rabbitmq_certificate;
+}
+
+static const char *broker_key(const struct settings *s)
+{
+    return s->sealer.rabbitmq_key;
+}
+
+static const struct journal_duty journal = {broker_certificate, broker_key};
+
+static int journal_run(struct role *self)
+{
+    return journal_role_run(self, &journal);
+}
+
+static void journal_confine(const struct settings *s, struct sandbox *box)
+{
+    journal_role_confine(s, "coffre-sealer", &journal, box);
+}
+
+/* No stranger comes here: certificates are only watched. */
+static int identity_run(struct role *self)
+{
+    static const struct identity_duty duty = {0};
+
+    return identity_role_run(self, &duty);
 }
 
 static bool check_chain(const char *path, struct err *e)
@@ -57,6 +91,8 @@ int main(int argc, char **argv)
         {.name = "seal", .run = seal_run, .drain_stage = 1},
         {.name = "stamp", .run = stamp_run, .drain_stage = 1},
         {.name = "announce", .run = announce_run, .drain_stage = 1},
+        {.name = "identity", .run = identity_run, .links = {"journal"}, .drain_stage = 1},
+        {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"work", "identity"}, .drain_stage = 4},
     };
     static const struct daemon sealer = {
         .name = "coffre-sealer",

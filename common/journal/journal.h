@@ -47,5 +47,7 @@ struct journal_duty {
     const char *(*key)(const struct settings *s);
 };
 int journal_role_run(struct role *self, const struct journal_duty *duty);
+/* What it needs: the broker, and its spool. */
+void journal_role_confine(const struct settings *s, const char *daemon, const struct journal_duty *duty, struct sandbox *box);
 
 #endif

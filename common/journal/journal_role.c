@@ -270,6 +270,17 @@ static void loop(struct journal_role *j)
     }
 }
 
+void journal_role_confine(const struct settings *s, const char *daemon, const struct journal_duty *duty, struct sandbox *box)
+{
+    unsigned i = 0;
+
+    sandbox_use_broker(box, s, duty->certificate(s), duty->key(s));
+    while (i + 1 < SANDBOX_PATHS_MAX && box->owned[i] != NULL)
+        i++;
+    box->owned[i] = mem_printf("%s/journal-%s", s->state_dir, daemon);
+    sandbox_write(box, box->owned[i]);
+}
+
 int journal_role_run(struct role *self, const struct journal_duty *duty)
 {
     static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload};
@@ -281,8 +292,8 @@ int journal_role_run(struct role *self, const struct journal_duty *duty)
                               .origin = {s->vault.operator_id, role_node_name(self), role_daemon_name(self), role_kind_name(self), s->vault.number}};
     j.folder = mem_printf("%s/journal-%s", s->state_dir, role_daemon_name(self));
     buf_init(&j.lines, JOURNAL_BATCH_BYTES + JOURNAL_RECORD_MAX);
-    role_on(self, &events, &j);
     if (journal_role_begin(&j, &e)) {
+        role_on(self, &events, &j);
         loop(&j);
         broker_close(j.broker);
         spool_close(j.spool);
