@@ -28,6 +28,6 @@ COMMON_OBJS += common/values/map.o common/values/number.o
 COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/journal.o common/journal/spool.o common/journal/spool_recover.o \
 	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o
 # what roles may still do
-COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o
+COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it
 COMMON_OBJS += common/identity/identity_messages.o

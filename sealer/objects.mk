@@ -2,7 +2,7 @@ SEALER_RULES_OBJS = sealer/clock.o sealer/durable.o sealer/memory.o sealer/messa
 	sealer/due.o
 
 PROGRAMS += coffre-sealer
-coffre-sealer_OBJS = sealer/main.o sealer/work.o sealer/seal.o sealer/stamp.o sealer/announce.o sealer/signer.o \
+coffre-sealer_OBJS = sealer/main.o sealer/confine.o sealer/work.o sealer/seal.o sealer/stamp.o sealer/announce.o sealer/signer.o \
 	sealer/sibling.o sealer/health.o sealer/sealing.o sealer/sealing_gather.o sealer/store.o sealer/store_rows.o $(SEALER_RULES_OBJS)
 
 PROGRAMS += coffre-ceremony

@@ -31,6 +31,7 @@ struct sandbox {
 void sandbox_read(struct sandbox *s, const char *path);
 void sandbox_read_list(struct sandbox *s, const struct settings_list *paths);
 void sandbox_write(struct sandbox *s, const char *folder);
+void sandbox_write_below(struct sandbox *s, const char *folder, const char *name); /* folder/name; the role makes it before it enters */
 void sandbox_connect(struct sandbox *s, uint64_t port);
 
 /* What a client of RabbitMQ needs, and one of PostgreSQL with `extra` added to the connection string (both read certificates at each connection). */
@@ -38,6 +39,11 @@ void sandbox_use_broker(struct sandbox *s, const struct settings *settings, cons
 void sandbox_use_database(struct sandbox *s, const struct settings *settings, const char *extra);
 
 void sandbox_free(struct sandbox *s);
+
+/* Roles that are the same in every daemon. */
+void sandbox_for_keys(struct sandbox *s, const char *key);
+void sandbox_for_identity(struct sandbox *s, const struct settings *settings);
+void sandbox_for_fetch(struct sandbox *s);
 
 /*
  * For the rest of this process's life. ERR_FATAL: the filter cannot be installed, the role must not go on. A kernel without Landlock (before 5.13) is reported in the log; seccomp is never optional.

@@ -64,7 +64,7 @@ void sandbox_connect(struct sandbox *s, uint64_t port)
 }
 
 /* A path whose text is not the settings'; taken over. */
-static void read_owned(struct sandbox *s, char *path)
+static const char *own(struct sandbox *s, char *path)
 {
     unsigned i = 0;
 
@@ -73,10 +73,20 @@ static void read_owned(struct sandbox *s, char *path)
     if (i == SANDBOX_PATHS_MAX) {
         s->full = true;
         free(path);
-        return;
+        return NULL;
     }
     s->owned[i] = path;
-    sandbox_read(s, path);
+    return path;
+}
+
+static void read_owned(struct sandbox *s, char *path)
+{
+    sandbox_read(s, own(s, path));
+}
+
+void sandbox_write_below(struct sandbox *s, const char *folder, const char *name)
+{
+    sandbox_write(s, own(s, mem_printf("%s/%s", folder, name)));
 }
 
 void sandbox_free(struct sandbox *s)

@@ -1,0 +1,31 @@
+/* What each role of coffre-exporter may still do once it runs: one function for each row of the table in main.c. See common/system/sandbox.h. */
+#include "exporter/confine.h"
+
+/* Strangers' bytes: connections that the parent's listeners bring, and siblings. No file, no socket of its own. */
+void front_confine(const struct settings *s, struct sandbox *box)
+{
+    (void)s;
+    box->permits = SANDBOX_ACCEPT;
+}
+
+void keys_confine(const struct settings *s, struct sandbox *box)
+{
+    sandbox_for_keys(box, s->exporter.key);
+}
+
+/* `query` and `admin`. */
+void store_confine(const struct settings *s, struct sandbox *box)
+{
+    sandbox_use_database(box, s, s->exporter.postgresql);
+}
+
+void identity_confine(const struct settings *s, struct sandbox *box)
+{
+    sandbox_for_identity(box, s);
+}
+
+void fetch_confine(const struct settings *s, struct sandbox *box)
+{
+    (void)s;
+    sandbox_for_fetch(box);
+}
