@@ -30,4 +30,4 @@ COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/jou
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it
-COMMON_OBJS += common/identity/identity_messages.o
+COMMON_OBJS += common/identity/identity_messages.o common/identity/identity_role.o common/identity/fetch_role.o

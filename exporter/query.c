@@ -46,8 +46,11 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
 {
     struct query *q = ctx;
 
-    (void)kind;
     (void)index;
+    if (strcmp(kind, "front") != 0) {
+        channel_free(c);
+        return;
+    }
     drop_front(q);
     q->front = c;
 }

@@ -15,7 +15,7 @@
 #include "common/system/settings.h"
 
 enum {
-    ROLE_LINKS_MAX = 6,       /* other kinds a kind talks to */
+    ROLE_LINKS_MAX = 12,      /* other kinds a kind talks to */
     ROLE_INSTANCES_MAX = 64,  /* processes of one kind */
     ROLE_MESSAGE_MAX = 80 << 20, /* bytes of one message between roles: a transaction and its envelope */
     ROLE_QUEUE_MAX = 128 << 20,  /* bytes waiting towards one sibling */
