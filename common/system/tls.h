@@ -81,7 +81,7 @@ int tls_fd(const struct tls_stream *s);
 void tls_keep_buffers(struct tls_stream *s);
 void tls_free_buffers(struct tls_stream *s);
 
-/* Never TLS_CLOSED: a peer that leaves during the handshake is an error. */
+/* Never TLS_CLOSED: a peer that leaves during the handshake is an error; ERR_DENIED: it was refused because of its certificate, or for want of one. */
 enum tls_result tls_handshake(struct tls_stream *s, struct err *e);
 
 /*
@@ -127,7 +127,7 @@ static inline const char *tls_subject_san(const struct tls_subject *s, unsigned 
 }
 
 /*
- * The subject of the peer's certificate, validated or not. ERR_DENIED unless there is exactly one CN and at most one OU,
+ * The subject of the peer's certificate, validated or not, and after a handshake that failed because of it too. ERR_DENIED unless there is exactly one CN and at most one OU,
  * both UTF-8 without NUL or control characters.
  */
 MUST_CHECK bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, struct err *e);

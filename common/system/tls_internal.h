@@ -12,6 +12,7 @@ struct tls_stream {
     int fd;
     int verify_error; /* first X509_V_ERR_… about the peer's chain; X509_V_OK */
     int verify_depth; /* where: 0 is the peer's own certificate */
+    X509 *refused;    /* owned: the peer's own certificate when something is wrong with its chain; the session forgets it */
     bool dead;        /* after a fatal error OpenSSL must not be asked for more */
 };
 

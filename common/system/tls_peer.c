@@ -53,6 +53,9 @@ static bool note(int ok, X509_STORE_CTX *store)
     if (error != X509_V_OK && s->verify_error == X509_V_OK) {
         s->verify_error = error;
         s->verify_depth = depth;
+        s->refused = X509_STORE_CTX_get0_cert(store);
+        if (s->refused != NULL && X509_up_ref(s->refused) != 1)
+            s->refused = NULL;
     }
     return error == X509_V_OK;
 }
@@ -217,6 +220,8 @@ bool tls_peer_subject(const struct tls_stream *s, struct tls_subject *subject, s
 {
     X509 *certificate = SSL_get0_peer_certificate(s->ssl);
 
+    if (certificate == NULL)
+        certificate = s->refused;
     if (certificate == NULL)
         return err_set(e, ERR_DENIED, "no certificate was presented");
     return tls_subject_of(certificate, subject, e);

@@ -74,6 +74,7 @@ void tls_stream_free(struct tls_stream *s)
     if (s == NULL)
         return;
     SSL_free(s->ssl);
+    X509_free(s->refused);
     tls_trust_release(s->trust); /* after the session that uses it */
     if (s->fd >= 0)
         close(s->fd);
@@ -127,6 +128,8 @@ static enum tls_result failed(struct tls_stream *s, int n, const char *doing, st
         else if (SSL_get_verify_result(s->ssl) != X509_V_OK)
             err_set(e, ERR_DENIED, "TLS %s: certificate refused: %s", doing,
                     X509_verify_cert_error_string(SSL_get_verify_result(s->ssl)));
+        else if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+            err_set(e, ERR_DENIED, "TLS %s: no certificate was presented", doing);
         err_set_openssl(e, ERR_RETRY, "TLS %s", doing);
         return TLS_ERROR;
     }

@@ -30,34 +30,6 @@ void front_look_at_clock(struct front *f)
     f->time.wall = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* ---- certificate ------------------------------------------------------------------------- */
-
-void credentials_release(struct credentials *c)
-{
-    if (c == NULL || --c->users != 0)
-        return;
-    SSL_CTX_free(c->context);
-    remote_key_free(c->key);
-    free(c);
-}
-
-static struct credentials *credentials_open(const struct settings *s, struct err *e)
-{
-    struct credentials *c = mem_zalloc(1, sizeof *c);
-    struct tls_server_options o = {.certificate = s->ingest.certificate, .client_ca = s->operator_pki.ca,
-                                   .client = TLS_CLIENT_REQUIRED};
-
-    c->users = 1;
-    c->key = remote_key_open(s->ingest.certificate, e);
-    o.remote = c->key;
-    if (c->key != NULL)
-        c->context = tls_server_context(&o, e);
-    if (c->context != NULL)
-        return c;
-    credentials_release(c);
-    return NULL;
-}
-
 /* ---- accepting --------------------------------------------------------------------------- */
 
 static void name_peer(const struct sockaddr_storage *a, char *text, size_t size)
@@ -86,6 +58,14 @@ static void rest(struct front *f)
     for (unsigned i = 0; i < f->listener_count; i++)
         event_del(f->listeners[i]);
     f->accept_again = f->time.now + 1000;
+}
+
+void front_listen(struct front *f)
+{
+    if (f->trust == NULL || f->accept_again != 0)
+        return;
+    for (unsigned i = 0; i < f->listener_count; i++)
+        event_add(f->listeners[i], NULL);
 }
 
 static void acceptable(evutil_socket_t fd, short what, void *arg)
@@ -126,9 +106,9 @@ static void listener(void *ctx, int fd)
         return;
     }
     ev = event_new(f->base, fd, EV_READ | EV_PERSIST, acceptable, f);
-    event_add(ev, NULL);
     f->listener_fds[f->listener_count] = fd;
     f->listeners[f->listener_count++] = ev;
+    front_listen(f);
     front_say_ready(f);
 }
 
@@ -183,21 +163,10 @@ static void take_limits(struct front *f, const struct settings *s)
     }
 }
 
+/* Certificates and authorities come from identity, which reads them again by itself. */
 static void reload(void *ctx, const struct settings *fresh)
 {
-    struct front *f = ctx;
-    struct err e = {0};
-    struct credentials *c = credentials_open(fresh, &e);
-
-    if (c == NULL) {
-        log_error("reload-refused", "the certificate in force stays: %s", e.text);
-        return;
-    }
-    /* Handshakes under way with the old certificate fail and are tried again; sessions are not touched. */
-    remote_key_link(c->key, remote_key_unlink(f->credentials->key));
-    credentials_release(f->credentials);
-    f->credentials = c;
-    take_limits(f, fresh);
+    take_limits(ctx, fresh);
 }
 
 /* ---- metrics and ticks ------------------------------------------------------------------- */
@@ -205,10 +174,12 @@ static void reload(void *ctx, const struct settings *fresh)
 static void report(struct front *f)
 {
     struct session_counts n = f->counts.sessions;
+    unsigned unverified = 0;
     struct buf b;
     bool ok;
 
-    for (const struct connection *c = f->connections; c != NULL; c = c->next)
+    for (const struct connection *c = f->connections; c != NULL; c = c->next) {
+        unverified += c->state == CONNECTION_IDENTITY;
         if (c->session != NULL) {
             const struct session_counts *more = session_counts(c->session);
 
@@ -221,6 +192,7 @@ static void report(struct front *f)
             n.commits += more->commits;
             n.refusals += more->refusals;
         }
+    }
     buf_init(&b, 8192);
     ok = buf_printf(&b, NULL,
                     "coffre_front_connections %u\ncoffre_front_accepted_total %" PRIu64 "\ncoffre_front_turned_away_total %" PRIu64
@@ -228,10 +200,16 @@ static void report(struct front *f)
                     "\ncoffre_front_receipts_total %" PRIu64 "\ncoffre_front_commits_total %" PRIu64
                     "\ncoffre_front_answers_total %" PRIu64 "\ncoffre_front_archives_total %" PRIu64
                     "\ncoffre_front_acknowledgements_total %" PRIu64 "\ncoffre_front_refusals_total %" PRIu64 "\ncoffre_front_pending_bytes %zu\ncoffre_front_pending_deposits %" PRIu64
-                    "\ncoffre_front_partial_bytes %zu\ncoffre_front_transaction_bytes %" PRId64 "\ncoffre_front_broker_up %d\n",
+                    "\ncoffre_front_partial_bytes %zu\ncoffre_front_transaction_bytes %" PRId64 "\ncoffre_front_broker_up %d"
+                    "\ncoffre_front_identity_up %d\ncoffre_front_unverified_connections %u\ncoffre_front_refused_total %" PRIu64
+                    "\ncoffre_front_cut_total %" PRIu64 "\n",
                     f->connection_count, f->counts.accepted, f->counts.refused_full, n.deposits, n.bytes, n.receipts, n.commits,
                     n.answers, n.archives, n.acks, n.refusals, f->tickets.bytes, f->tickets.next - f->tickets.first, f->held, f->transactions,
-                    f->relay_up);
+                    f->relay_up, f->identity.channel != NULL, unverified, f->counts.denied, f->counts.cut);
+    for (unsigned i = 0; i < f->health.count && ok; i++)
+        if (strspn(f->health.items[i].name, "abcdefghijklmnopqrstuvwxyz-") == strlen(f->health.items[i].name))
+            ok = buf_printf(&b, NULL, "coffre_front_identity_ok{item=\"%s\"} %d\n", f->health.items[i].name,
+                            f->health.items[i].ok);
     for (unsigned i = SESSION_DISCONNECT; i < FRONT_ENDS && ok; i++)
         ok = buf_printf(&b, NULL, "coffre_front_ends_total{reason=\"%s\"} %" PRIu64 "\n", connection_end_text(i), f->counts.ends[i]);
     if (ok && buf_add(&b, "", 1, NULL))
@@ -242,7 +220,7 @@ static void report(struct front *f)
 /* A keys role that missed its deadline is not asked again: only a new one helps. */
 static void watch_keys(struct front *f)
 {
-    if (remote_key_linked(f->credentials->key)) {
+    if (remote_line_linked(f->keys)) {
         f->keys_lost_at = f->time.now;
     } else if (f->keys_lost_at != 0 && f->time.now - f->keys_lost_at > FRONT_KEYS_MS) {
         f->keys_lost_at = f->time.now;
@@ -250,7 +228,7 @@ static void watch_keys(struct front *f)
     }
 }
 
-/* A relay or deliver that runs but has cut this front off is not linked again: only a new one is. */
+/* A relay, deliver or identity that runs but has cut this front off is not linked again: only a new one is. */
 static void watch_link(struct front *f, const struct link *l, const char *kind, uint64_t *seen)
 {
     if (l->channel != NULL) {
@@ -283,10 +261,10 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
         connection_tick(c);
     }
     tickets_check_stalled(f);
+    identity_tick(f);
     if (f->accept_again != 0 && f->time.now >= f->accept_again) {
         f->accept_again = 0;
-        for (unsigned i = 0; i < f->listener_count; i++)
-            event_add(f->listeners[i], NULL);
+        front_listen(f);
     }
     if (f->time.now >= f->metrics_at) {
         f->metrics_at = f->time.now + 1000;
@@ -295,6 +273,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
         if (!f->draining) {
             watch_link(f, &f->relay, "relay", &f->relay_seen);
             watch_link(f, &f->deliver, "deliver", &f->deliver_seen);
+            watch_link(f, &f->identity, "identity", &f->identity_seen);
         }
         give_back_heap(f);
         front_say_ready(f);
@@ -343,6 +322,7 @@ static void end_turn(struct front *f)
         connection_flush(c);
     }
     front_flush_deliver(f);
+    identity_flush(f);
     if (f->gone != NULL)
         connection_free_gone(f);
 }
@@ -383,17 +363,15 @@ int front_run(struct role *self)
 
     f->role = self;
     f->base = event_base_new();
-    f->credentials = credentials_open(s, &e);
-    if (f->base == NULL || f->credentials == NULL) {
-        log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
-    }
-    take_limits(f, s);
-    session_rules_vault(&f->rules, s->vault.number);
-    if (!name_instance(f, &e)) {
-        log_error("random-failed", "%s", e.text);
+    if (f->base == NULL || !tls_prepare(&e) || !name_instance(f, &e)) {
+        log_error("tls-unusable", "%s", e.text);
         return 1;
     }
+    f->keys = remote_line_new();
+    f->journal = journal_open(self);
+    f->journal_watched = -1;
+    take_limits(f, s);
+    session_rules_vault(&f->rules, s->vault.number);
     buf_init_secret(&f->scratch, 2 * FRONT_READ_MAX);
     f->tickets.first = f->tickets.next = 1;
     front_look_at_clock(f);
@@ -405,5 +383,6 @@ int front_run(struct role *self)
     role_attach(self, f->base);
     front_say_ready(f);
     ok = serve(f);
+    journal_free(f->journal); /* waits a moment until what was written is safe */
     return ok ? 0 : 1;
 }

@@ -28,7 +28,7 @@ bool connection_reads(const struct connection *c)
         return true;
     case CONNECTION_SESSION:
         return c->waits_since == 0 && c->out.len < FRONT_OUT_PAUSE;
-    case CONNECTION_ROSTER:
+    case CONNECTION_IDENTITY:
     case CONNECTION_FLUSHING:
     case CONNECTION_GONE:
         break;
@@ -103,16 +103,22 @@ static enum log_level level_of(unsigned why)
     return why == SESSION_DISCONNECT || why == SESSION_SHUTDOWN || why == FRONT_END_CLOSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
 }
 
+void connection_name(const struct connection *c, char *fields, size_t size)
+{
+    log_field(fields, size, "peer", slice_text(c->peer));
+    if (c->subject == NULL)
+        return;
+    log_field(fields, size, "cn", slice_text(c->subject->cn));
+    log_field(fields, size, "ou", slice_text(c->subject->ou));
+    log_field(fields, size, "serial", slice_text(c->subject->serial));
+}
+
 /* Every connection's end is told once, with its reason. */
 static void tell_end(struct connection *c, unsigned why, const char *text)
 {
-    char fields[900] = "", counts[160] = "";
+    char fields[1100] = "", counts[160] = "";
 
-    log_field(fields, sizeof fields, "peer", slice_text(c->peer));
-    if (c->subject != NULL) {
-        log_field(fields, sizeof fields, "cn", slice_text(c->subject->cn));
-        log_field(fields, sizeof fields, "ou", slice_text(c->subject->ou));
-    }
+    connection_name(c, fields, sizeof fields);
     log_field(fields, sizeof fields, "end", slice_text(connection_end_text(why)));
     if (c->session != NULL)
         log_field(fields, sizeof fields, "protocol", slice_text(session_protocol_text(c->session)));
@@ -123,6 +129,7 @@ static void tell_end(struct connection *c, unsigned why, const char *text)
                  " (%" PRIu64 " deposits, %" PRIu64 " receipts, %" PRIu64 " answers, %" PRIu64 " refusals, %zu unconfirmed)", n->deposits,
                  n->receipts, n->answers, n->refusals, session_pending(c->session));
     }
+    admission_closed(c, text);
     c->front->counts.ends[why]++;
     log_write(level_of(why), why == FRONT_END_TLS ? "tls-refused" : "connection-ended", fields, "%s%s", text, counts);
 }
@@ -155,15 +162,17 @@ void connection_discard(struct connection *c)
         return;
     if (c->session != NULL)
         drop_session(c);
+    identity_gone(c);
+    map_take(&f->by_number, c->number);
     event_free(c->event);
     tls_stream_free(c->tls);
-    credentials_release(c->credentials);
     buf_free(&c->in);
     buf_free(&c->out);
     connection_count_held(c);
     free(c->subject);
     free(c->refusal_text);
-    c->refusal_text = NULL;
+    free(c->reason);
+    c->refusal_text = c->reason = NULL;
     c->tls = NULL;
     c->event = NULL;
     c->subject = NULL;
@@ -232,7 +241,9 @@ static bool timed_out(struct connection *c)
 
     if (c->state == CONNECTION_HANDSHAKE && in_state > f->handshake_ms)
         connection_end(c, FRONT_END_HANDSHAKE, "the TLS handshake took too long");
-    else if (c->state == CONNECTION_LINGERING && in_state > FRONT_LINGER_MS)
+    else if (c->state == CONNECTION_LINGERING && in_state > (c->cut ? FRONT_CUT_MS : FRONT_LINGER_MS))
+        connection_discard(c);
+    else if (c->state == CONNECTION_FLUSHING && c->cut && in_state > FRONT_CUT_MS)
         connection_discard(c);
     else if (c->blocked_since != 0 && f->time.now - c->blocked_since > f->write_ms)
         connection_end(c, (enum front_end)SESSION_SLOW, "the peer does not read what is sent to it");
@@ -265,8 +276,8 @@ void connection_tick(struct connection *c)
 
     if (timed_out(c))
         return;
-    if (c->state == CONNECTION_ROSTER && f->time.now - c->since > f->connect_ms)
-        connection_refuse(c, SESSION_UNAVAILABLE, "role bindings are not known yet, try again later");
+    if (c->state == CONNECTION_IDENTITY && f->time.now - c->since > f->connect_ms)
+        admission_time_out(c);
     else if (c->state == CONNECTION_OPENING && f->time.now - c->since > f->connect_ms)
         give_up_opening(c);
     if (c->state != CONNECTION_SESSION)
@@ -287,7 +298,7 @@ void connection_tick(struct connection *c)
 
 void connection_drain(struct connection *c)
 {
-    if (c->state == CONNECTION_HANDSHAKE || c->state == CONNECTION_ROSTER) {
+    if (c->state == CONNECTION_HANDSHAKE || c->state == CONNECTION_IDENTITY) {
         connection_end(c, (enum front_end)SESSION_SHUTDOWN, "the vault is shutting down");
         return;
     }
@@ -310,7 +321,7 @@ void connection_accept(struct front *f, int fd, const char *peer)
     int one = 1;
 
     c->front = f;
-    c->tls = tls_stream_accept(f->credentials->context, fd, &e);
+    c->tls = tls_trust_accept(f->trust, fd, &e);
     if (c->tls == NULL) {
         log_error("connection-failed", "%s", e.text);
         close(fd);
@@ -319,11 +330,10 @@ void connection_accept(struct front *f, int fd, const char *peer)
     }
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     snprintf(c->peer, sizeof c->peer, "%s", peer);
-    c->credentials = f->credentials;
-    c->credentials->users++;
     buf_init_secret(&c->in, f->rules.frame.header_bytes + f->rules.frame.body_bytes + 2 * FRONT_READ_MAX);
     buf_init(&c->out, FRONT_OUT_MAX);
     c->number = ++f->connection_number;
+    map_put(&f->by_number, c->number, c);
     c->active = f->time.now;
     c->event = event_new(f->base, fd, EV_READ | EV_PERSIST, connection_happened, c);
     c->watching = EV_READ;

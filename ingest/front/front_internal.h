@@ -1,17 +1,18 @@
 /*
  * Role `front`: what its files share; nobody else includes it. front.c is the role and its loop, front_links.c its
- * siblings, front_connection.c the life of a connection, front_stream.c what goes over it, front_tickets.c deposits not
- * yet confirmed, front_routes.c subscriptions.
+ * siblings, front_identity.c the one that judges certificates, front_connection.c the life of a connection, front_admission.c who may have a
+ * session and who not any more, front_stream.c what goes over it, front_tickets.c deposits not yet confirmed, front_routes.c subscriptions.
  */
 #ifndef COFFRE_FRONT_INTERNAL_H
 #define COFFRE_FRONT_INTERNAL_H
 
 #include <event2/event.h>
 
-#include "common/system/remote_key.h"
-#include "common/system/role.h"
-#include "common/system/roster.h"
-#include "common/system/tls.h"
+#include "common/identity/identity.h"
+#include "common/journal/journal.h"
+#include "common/system/tls_trust.h"
+#include "common/values/health.h"
+#include "common/values/map.h"
 #include "ingest/roles.h"
 #include "ingest/session/session.h"
 
@@ -23,7 +24,10 @@ enum {
     FRONT_ACCEPT_MAX = 64,           /* connections taken in a turn */
     FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
-    FRONT_LINK_MS = 15000,           /* the same of relay and deliver: longer than the parent waits between two starts */
+    FRONT_LINK_MS = 15000,           /* the same of relay, deliver and identity: longer than the parent waits between two starts */
+    FRONT_TRY_MS = 500,              /* between two looks whether the keys role has a new certificate's key */
+    FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
+    FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
     FRONT_NAME_MAX = SESSION_NAME_MAX,
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
@@ -35,7 +39,7 @@ enum {
 /* Where a connection is; connection_enter() alone changes it. */
 enum connection_state {
     CONNECTION_HANDSHAKE, /* TLS */
-    CONNECTION_ROSTER,    /* its certificate is known, role bindings are not yet */
+    CONNECTION_IDENTITY,  /* its certificate is known; what identity says of it, or the role bindings, are not yet */
     CONNECTION_OPENING,   /* which protocol? */
     CONNECTION_SESSION,   /* has one */
     CONNECTION_FLUSHING,  /* its session has ended: the last words are being written */
@@ -46,18 +50,10 @@ enum connection_state {
 /* Why connections end before or besides their session's reasons. */
 enum front_end { FRONT_END_TLS = SESSION_ENDS, FRONT_END_CLOSED, FRONT_END_HANDSHAKE, FRONT_ENDS };
 
-/* A certificate and what signs for it; replaced at reload, freed when no connection uses it any more. */
-struct credentials {
-    SSL_CTX *context;
-    struct remote_key *key;
-    unsigned users; /* connections, and the front itself */
-};
-
 struct connection {
     struct front *front;
     enum connection_state state;
     struct tls_stream *tls;
-    struct credentials *credentials;
     struct session *session; /* NULL until the protocol is known */
     enum session_end refusal; /* what the session begins with: SESSION_OPEN, or the reason why there may be none */
     char *refusal_text;      /* owned */
@@ -65,8 +61,15 @@ struct connection {
     short watching;          /* EV_READ | EV_WRITE at present */
     struct buf in;           /* what is not a whole frame yet, or must wait */
     struct buf out;
-    struct tls_subject *subject; /* owned */
-    uint32_t depositor;
+    struct tls_subject *subject; /* owned; NULL: none that can be bound */
+    char *reason;            /* owned: of identity's verdict; NULL: none */
+    uint32_t depositor;      /* who the certificate is bound to; 0: not admitted */
+    uint8_t profiles;        /* of the verdict: OR of 1 << enum roster_profile */
+    uint8_t check;           /* of the verdict: enum identity_check */
+    bool presented;          /* the present identity role has its certificates */
+    bool judged;             /* there is a verdict, of this or an earlier identity role */
+    bool opened;             /* it was given a session, which the journal knows */
+    bool cut;                /* it has lost its right */
     uint64_t written;        /* of all output */
     uint64_t since;          /* when the state was entered, ms */
     uint64_t active;         /* last time something happened */
@@ -79,7 +82,7 @@ struct connection {
     bool dirty, again, waiting; /* in these lists of the front */
     struct connection *next, *previous;      /* all connections */
     struct connection *next_dirty, *next_again, *next_waiting, *next_gone;
-    uint64_t number;         /* names the session, and the connection towards deliver */
+    uint64_t number;         /* names the session, and the connection towards deliver and identity */
     char peer[64];           /* address and port */
 };
 
@@ -125,8 +128,16 @@ struct front {
     struct session_rules rules;
     uint64_t limit_connections, limit_pending, limit_held;
     uint64_t handshake_ms, connect_ms, stall_ms, write_ms;
-    struct credentials *credentials;
-    struct link relay, deliver, roster_link;
+    struct remote_line *keys;
+    struct tls_trust *trust; /* in force; NULL: none yet, nothing is accepted */
+    struct tls_trust *fresh; /* takes its place as soon as the keys role signs for it; NULL: none */
+    uint64_t try_at;         /* when that is looked at again */
+    struct link relay, deliver, roster_link, identity;
+    struct map by_number;    /* connections with a descriptor */
+    struct health health;    /* what identity says of CRLs and certificates */
+    struct journal *journal;
+    struct event *journal_readable; /* on journal_watched */
+    int journal_watched;     /* -1: the journal role is away */
     bool relay_up;
     char relay_why[200];
     char told[256];          /* what the parent was told last */
@@ -148,11 +159,11 @@ struct front {
     uint64_t period;         /* of the tick, ms */
     uint64_t metrics_at;
     uint64_t heap_at, heap_seen; /* when, and at what count of connections, unused memory was given back */
-    uint64_t relay_seen, deliver_seen; /* last time they were linked; 0: not yet */
+    uint64_t relay_seen, deliver_seen, identity_seen; /* last time they were linked; 0: not yet */
     uint64_t keys_lost_at;   /* last time the keys role was linked; 0: not yet */
     bool draining;
     struct {
-        uint64_t accepted, refused_full, ends[FRONT_ENDS];
+        uint64_t accepted, refused_full, denied, cut, ends[FRONT_ENDS];
         struct session_counts sessions; /* of sessions that have ended */
     } counts;
 };
@@ -160,7 +171,8 @@ struct front {
 /* The time, once for everything that follows. */
 void front_look_at_clock(struct front *f);
 bool front_is_full(const struct front *f);
-void credentials_release(struct credentials *c);
+/* Listens while there is a certificate to show and a descriptor left. */
+void front_listen(struct front *f);
 
 /* front_links.c */
 void front_say_ready(struct front *f);
@@ -168,6 +180,30 @@ void front_linked(void *ctx, const char *kind, unsigned index, struct channel *c
 void front_flush_relay(struct front *f);
 void front_flush_deliver(struct front *f);
 extern const struct session_ops front_session_ops;
+
+/* front_identity.c */
+void identity_linked(struct front *f, struct channel *c);
+void identity_present(struct connection *c); /* to be judged; while identity is away, once it is back */
+void identity_gone(struct connection *c);
+void identity_flush(struct front *f);
+void identity_tick(struct front *f);
+/* The fresh trust is put in force when its key is there. */
+void identity_try_trust(struct front *f);
+void journal_linked(struct front *f, struct channel *c);
+void front_record(struct front *f, const char *event, const struct journal_field *fields, unsigned count);
+
+/* front_admission.c */
+/* Verdict or role bindings have changed: it is admitted, refused, cut, or nothing is new for it. */
+void admission_look(struct connection *c);
+/* No verdict in time. */
+void admission_time_out(struct connection *c);
+/* No session: told once the protocol is known. `check` is a word for programs, `reason` for log and journal, `said` goes over the wire. */
+void admission_refuse(struct connection *c, enum session_end end, const char *check, const char *reason, const char *said);
+/* Refused by the handshake itself: by its certificate (`denied`), or before there was one. */
+void admission_tls_refused(struct connection *c, bool denied, const char *reason);
+/* For the journal. */
+void admission_opened(struct connection *c);
+void admission_closed(struct connection *c, const char *reason);
 
 /* front_connection.c */
 void connection_accept(struct front *f, int fd, const char *peer);
@@ -182,6 +218,8 @@ void connection_linger(struct connection *c);
 void connection_discard(struct connection *c);
 /* The end of a connection, for a reason that is not its session's. */
 void connection_end(struct connection *c, enum front_end why, const char *text);
+/* Log fields of its peer appended to `fields`. */
+void connection_name(const struct connection *c, char *fields, size_t size);
 void connection_touch(struct connection *c); /* its output or session changed: looked at when the turn ends */
 void connection_tick(struct connection *c);
 void connection_drain(struct connection *c);
@@ -190,11 +228,9 @@ const char *connection_end_text(unsigned why); /* of enum session_end and enum f
 
 /* front_stream.c */
 void connection_happened(evutil_socket_t fd, short what, void *arg);
-void connection_admit(struct connection *c); /* role bindings are known now */
-void connection_refuse(struct connection *c, enum session_end end, const char *text); /* … or will not be: told once the protocol is known */
+void connection_open(struct connection *c); /* who it is has been settled, either way: its protocol comes next */
 /* The peer has not said which protocol it speaks, and will not be waited for. */
 void connection_fail_opening(struct connection *c, enum session_end end, const char *text);
-void connection_check_binding(struct connection *c); /* … or have changed */
 void connection_resume(struct connection *c); /* a deposit that waited may go on */
 void connection_read(struct connection *c);
 void connection_flush(struct connection *c);

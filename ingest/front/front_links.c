@@ -176,12 +176,13 @@ const struct session_ops front_session_ops = {
 
 void front_say_ready(struct front *f)
 {
-    const char *lacking = f->credentials == NULL       ? "no certificate"
-                          : f->listener_count == 0     ? "not listening"
+    const char *lacking = f->listener_count == 0       ? "not listening"
+                          : f->identity.channel == NULL ? "the identity role is away: no new connection can be verified"
+                          : !remote_line_linked(f->keys) ? "the keys role is away"
+                          : f->trust == NULL           ? (f->fresh == NULL ? "no server certificate yet" : "the server certificate's key is not there yet")
                           : f->roster == NULL          ? "role bindings not known yet"
                           : f->relay.channel == NULL   ? "the relay is away"
                           : f->deliver.channel == NULL ? "deliver is away"
-                          : !remote_key_linked(f->credentials->key) ? "the keys role is away"
                                                        : NULL;
 
     bool ready = lacking == NULL && f->relay_up && !f->draining;
@@ -274,10 +275,7 @@ static bool take_roster(struct front *f, const struct channel_message *m, struct
     log_info("roster", "%u role bindings in force", roster_count(fresh));
     for (struct connection *c = f->connections, *next; c != NULL; c = next) {
         next = c->next;
-        if (c->state == CONNECTION_ROSTER)
-            connection_admit(c);
-        else
-            connection_check_binding(c);
+        admission_look(c);
     }
     if (first)
         front_say_ready(f);
@@ -387,10 +385,15 @@ void front_linked(void *ctx, const char *kind, unsigned index, struct channel *c
         resubscribe_all(f);
     } else if (strcmp(kind, "roster") == 0) {
         link_open(f, &f->roster_link, c, roster_readable);
-    } else if (strcmp(kind, "keys") == 0 && f->credentials != NULL) {
-        remote_key_link(f->credentials->key, c);
-        front_look_at_clock(f);
+    } else if (strcmp(kind, "keys") == 0) {
+        remote_line_link(f->keys, c);
         f->keys_lost_at = f->time.now;
+        f->try_at = 0;
+        identity_try_trust(f);
+    } else if (strcmp(kind, "identity") == 0) {
+        identity_linked(f, c);
+    } else if (strcmp(kind, "journal") == 0) {
+        journal_linked(f, c);
     } else {
         channel_free(c);
     }

@@ -1,5 +1,5 @@
 /*
- * What goes over a sensor's connection: handshake, certificate to depositor, protocol, input, output. See front_internal.h.
+ * What goes over a sensor's connection: handshake, protocol, input, output. See front_internal.h.
  * Everything read here is a stranger's until the certificate is bound, and a depositor's afterwards.
  */
 #include "ingest/front/front_internal.h"
@@ -13,55 +13,20 @@
 
 /* ---- certificate ------------------------------------------------------------------------- */
 
-void connection_refuse(struct connection *c, enum session_end end, const char *text)
+void connection_open(struct connection *c)
 {
-    c->refusal = end;
-    c->refusal_text = mem_strdup(text);
     connection_enter(c, CONNECTION_OPENING);
     connection_watch(c);
     connection_read_again(c);
 }
 
-/* Second level of control: CN and OU must be bound to the depositor profile. */
-void connection_admit(struct connection *c)
-{
-    char denied[TLS_NAME_MAX * 2 + 100];
-
-    if (c->subject != NULL && roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject, &c->depositor)) {
-        connection_enter(c, CONNECTION_OPENING);
-        connection_watch(c);
-        connection_read_again(c);
-        return;
-    }
-    if (c->subject != NULL)
-        snprintf(denied, sizeof denied, "the certificate (CN \"%s\", OU \"%s\") is not bound to a depositor", c->subject->cn,
-                 c->subject->ou);
-    else
-        snprintf(denied, sizeof denied, "the certificate's subject cannot be bound to a depositor: one CN, at most one OU");
-    connection_refuse(c, SESSION_DENIED, denied);
-}
-
-void connection_check_binding(struct connection *c)
-{
-    static const char revoked[] = "the certificate is no longer bound to a depositor";
-    uint32_t id;
-
-    if (c->depositor == 0 || c->refusal != SESSION_OPEN)
-        return;
-    if (roster_find(c->front->roster, ROSTER_DEPOSITOR, c->subject, &id) && id == c->depositor)
-        return;
-    if (c->session != NULL)
-        session_fail(c->session, SESSION_REVOKED, revoked);
-    else if (c->state == CONNECTION_OPENING)
-        connection_refuse(c, SESSION_REVOKED, revoked);
-    connection_touch(c);
-}
-
+/* Who it says it is; identity judges, the role bindings decide (front_admission.c). */
 static void identify(struct connection *c)
 {
     struct err e = {0};
 
     if (!tls_peer_verified(c->tls, &e)) {
+        admission_tls_refused(c, true, e.text);
         connection_end(c, FRONT_END_TLS, e.text);
         return;
     }
@@ -70,11 +35,9 @@ static void identify(struct connection *c)
         free(c->subject);
         c->subject = NULL;
     }
-    connection_enter(c, CONNECTION_ROSTER);
-    if (c->front->roster != NULL)
-        connection_admit(c);
-    else
-        connection_watch(c);
+    connection_enter(c, CONNECTION_IDENTITY);
+    connection_watch(c);
+    identity_present(c);
 }
 
 static void handshake(struct connection *c)
@@ -85,9 +48,10 @@ static void handshake(struct connection *c)
     c->wants_write = r == TLS_WANT_WRITE;
     if (r == TLS_OK)
         identify(c);
-    else if (r == TLS_ERROR || r == TLS_CLOSED)
+    else if (r == TLS_ERROR || r == TLS_CLOSED) {
+        admission_tls_refused(c, e.code == ERR_DENIED, e.text);
         connection_end(c, FRONT_END_TLS, e.text);
-    else
+    } else
         connection_watch(c);
 }
 
@@ -142,14 +106,16 @@ void connection_fail_opening(struct connection *c, enum session_end end, const c
 
 static void take_opening(struct connection *c, struct slice in)
 {
-    switch (detect(in)) {
+    enum opening how = detect(in);
+
+    switch (how) {
     case OPENING_MORE:
         break;
     case OPENING_STOMP:
-        open_session(c, &stomp_protocol);
-        break;
     case OPENING_OPENWIRE:
-        open_session(c, &openwire_protocol);
+        open_session(c, how == OPENING_STOMP ? &stomp_protocol : &openwire_protocol);
+        if (c->refusal == SESSION_OPEN)
+            admission_opened(c);
         break;
     case OPENING_UNKNOWN:
         connection_fail_opening(c, SESSION_PROTOCOL, "this port speaks STOMP 1.0 to 1.2 (the first frame is CONNECT or STOMP) and OpenWire 6 to 12");

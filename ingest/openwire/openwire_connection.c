@@ -25,7 +25,7 @@ static enum openwire_verdict turn_away(struct openwire_session *s, const struct 
 {
     char said[ERR_TEXT_MAX + 16];
 
-    if (s->base.refusal == SESSION_UNAVAILABLE && openwire_get_number(o, OPENWIRE_CONNECTION_INFO_FAULT_TOLERANT) != 0) {
+    if (session_end_passes(s->base.refusal) && openwire_get_number(o, OPENWIRE_CONNECTION_INFO_FAULT_TOLERANT) != 0) {
         session_end_with(&s->base, s->base.refusal, s->base.refusal_text); /* it tries again by itself, elsewhere if it can */
         return OPENWIRE_LATER;
     }
@@ -34,7 +34,7 @@ static enum openwire_verdict turn_away(struct openwire_session *s, const struct 
     else
         snprintf(said, sizeof said, "coffre: %s", s->base.refusal_text);
     openwire_complain(s, o->response_required, o->command_id,
-                      s->base.refusal == SESSION_DENIED || s->base.refusal == SESSION_REVOKED ? OPENWIRE_SECURITY : OPENWIRE_JMS, said);
+                      session_end_is_security(s->base.refusal) ? OPENWIRE_SECURITY : OPENWIRE_JMS, said);
     if (s->refused_at == 0)
         s->refused_at = t.now;
     s->base.partial_since = 0;

@@ -56,7 +56,7 @@ static void fail(struct session *base, enum session_end end, const char *why)
     if (!s->negotiated || end == SESSION_SHUTDOWN)
         return;
     snprintf(said, sizeof said, "coffre: %s", why);
-    openwire_connection_error(s, end == SESSION_DENIED || end == SESSION_REVOKED ? OPENWIRE_SECURITY : OPENWIRE_JMS, said);
+    openwire_connection_error(s, session_end_is_security(end) ? OPENWIRE_SECURITY : OPENWIRE_JMS, said);
 }
 
 static void stalled(struct session *base, const char *reason)

@@ -225,7 +225,8 @@ const char *session_end_text(enum session_end end)
         [SESSION_OPEN] = "open", [SESSION_DISCONNECT] = "disconnect", [SESSION_PROTOCOL] = "protocol",
         [SESSION_LIMIT] = "limit", [SESSION_DENIED] = "denied", [SESSION_DESTINATION] = "destination",
         [SESSION_UNAVAILABLE] = "unavailable", [SESSION_REFUSED] = "refused", [SESSION_SILENT] = "silent",
-        [SESSION_SLOW] = "slow", [SESSION_REVOKED] = "revoked", [SESSION_TAKEN] = "taken",
+        [SESSION_SLOW] = "slow", [SESSION_REVOKED] = "revoked", [SESSION_CERTIFICATE] = "certificate",
+        [SESSION_UNVERIFIED] = "unverified", [SESSION_TAKEN] = "taken",
         [SESSION_SHUTDOWN] = "shutdown",
     };
 

@@ -40,6 +40,8 @@ enum session_end {
     SESSION_SILENT,      /* no heart-beat for longer than agreed */
     SESSION_SLOW,        /* a frame that trickles, or a peer that does not read */
     SESSION_REVOKED,     /* the certificate is no longer bound */
+    SESSION_CERTIFICATE, /* the certificate is not, or no longer, good: expired, revoked, … */
+    SESSION_UNVERIFIED,  /* whether it is good cannot be told now */
     SESSION_TAKEN,       /* the peer has connected again under the same name */
     SESSION_SHUTDOWN,    /* the daemon stops */
     SESSION_ENDS,

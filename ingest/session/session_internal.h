@@ -128,6 +128,18 @@ struct session_protocol {
     void (*free_subscription)(struct subscription *sub);
 };
 
+/* Ends after which the same client, with the same certificate, may be served again by and by … */
+static inline bool session_end_passes(enum session_end end)
+{
+    return end == SESSION_UNAVAILABLE || end == SESSION_UNVERIFIED;
+}
+
+/* … and those because of who it is. */
+static inline bool session_end_is_security(enum session_end end)
+{
+    return end == SESSION_DENIED || end == SESSION_REVOKED || end == SESSION_CERTIFICATE;
+}
+
 /* ---- session.c --------------------------------------------------------------------------- */
 /* Ends it; no word to the peer. Its subscriptions end. */
 void session_end_with(struct session *s, enum session_end end, const char *reason);

@@ -45,6 +45,8 @@ static const char *const messages[SESSION_ENDS] = {
     [SESSION_SILENT] = "no heart-beat received",
     [SESSION_SLOW] = "too slow",
     [SESSION_REVOKED] = "certificate no longer bound to a depositor",
+    [SESSION_CERTIFICATE] = "certificate refused",
+    [SESSION_UNVERIFIED] = "certificate not verifiable now, try again later",
     [SESSION_TAKEN] = "connected again",
 };
 
