@@ -108,7 +108,7 @@ class StompPy(Client):
         hosts = [("localhost", p) for p in ports or [port("STOMP")]]
         if beats and version != "1.0":
             more["heartbeats"] = beats
-        self.library = self.KINDS[version](hosts, **{"reconnect_sleep_initial": 0.05, "reconnect_attempts_max": 1, **more})
+        self.library = self.KINDS[version](hosts, **{"reconnect_sleep_initial": 0.05, "reconnect_attempts_max": 3 if len(hosts) > 1 else 1, **more})
         self.library.set_ssl(hosts, key_file=who and str(PKI / f"{who}.key"), cert_file=who and str(PKI / f"{who}.pem"), ca_certs=str(PKI / ca))
         self.library.set_listener("test", Listener(self.inbox))
         self.numbers = itertools.count(1)
