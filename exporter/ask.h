@@ -18,6 +18,7 @@ enum ask_type {
     ASK_DATA,        /* query → front: content of a streamed answer */
     ASK_BROKEN,      /* query → front: a streamed answer cannot go on */
     ASK_STATE,       /* query or admin → front: whether PostgreSQL is there */
+    ASK_HEALTH = 20, /* query → front: a struct health, items hsm and clock */
 };
 
 enum {

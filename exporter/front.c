@@ -1,6 +1,6 @@
 /*
- * Role front of coffre-exporter: listeners, certificates, reload, drain, metrics. Strangers' connections are in
- * front_connection.c, their requests in front_request.c, the query processes in front_queries.c.
+ * Role front of coffre-exporter: listeners, siblings, drain, metrics. Strangers' connections are in front_connection.c, their certificates in
+ * front_identity.c, their requests in front_request.c and front_answer.c, the query processes in front_queries.c.
  */
 #include "exporter/front.h"
 
@@ -12,9 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
-
 #include "exporter/roles.h"
 
 /* ---- siblings ------------------------------------------------------------------------------------- */
@@ -24,12 +21,19 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     struct front *f = ctx;
 
     if (strcmp(kind, "keys") == 0) {
-        remote_key_link(f->key, c);
+        remote_line_link(f->line, c);
         f->keys_seen = true;
-    } else if (strcmp(kind, "query") == 0 && index < FRONT_QUERIES_MAX)
+    } else if (strcmp(kind, "identity") == 0) {
+        front_link_identity(f, c);
+    } else if (strcmp(kind, "journal") == 0) {
+        front_link_journal(f, c);
+    } else if (strcmp(kind, "query") == 0 && index < FRONT_QUERIES_MAX) {
         front_link_query(&f->queries[index], c);
-    else
+    } else if (strcmp(kind, "admin") == 0) {
+        front_link_query(&f->admin, c);
+    } else {
         channel_free(c);
+    }
 }
 
 /* ---- listeners ---------------------------------------------------------------------------------- */
@@ -47,6 +51,11 @@ static void set_accepting(struct front *f, bool accepting)
     }
 }
 
+void front_watch_listeners(struct front *f)
+{
+    set_accepting(f, f->trust != NULL && !f->draining && f->connected < f->slot_count);
+}
+
 static void acceptable(evutil_socket_t listener, short what, void *arg)
 {
     struct front *f = arg;
@@ -55,7 +64,7 @@ static void acceptable(evutil_socket_t listener, short what, void *arg)
     for (int turn = 0; turn < 64 && f->connected < f->slot_count; turn++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof from;
-        char host[48] = "?", port[8] = "", address[64];
+        char host[FRONT_HOST_MAX] = "?", port[8] = "";
         int fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
@@ -66,11 +75,9 @@ static void acceptable(evutil_socket_t listener, short what, void *arg)
             return;
         }
         getnameinfo((struct sockaddr *)&from, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-        snprintf(address, sizeof address, "%s:%s", host, port);
-        front_accept(f, fd, address);
+        front_accept(f, fd, host, port);
     }
-    if (f->connected >= f->slot_count)
-        set_accepting(f, false);
+    front_watch_listeners(f);
 }
 
 static void listener(void *ctx, int fd)
@@ -87,77 +94,13 @@ static void listener(void *ctx, int fd)
     f->listener_count++;
 }
 
-/* ---- what certificates are believed ---------------------------------------------------------------- */
-
-static STACK_OF(X509) *read_bundle(const char *path, struct err *e)
-{
-    STACK_OF(X509) *all = sk_X509_new_null();
-    BIO *in = BIO_new_file(path, "r");
-    X509 *x;
-
-    if (all == NULL || in == NULL) {
-        err_set_openssl(e, ERR_INPUT, "%s: cannot be read", path);
-    } else {
-        while ((x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL)
-            sk_X509_push(all, x);
-        ERR_clear_error();
-    }
-    BIO_free(in);
-    return all;
-}
-
-/* The operator's CA is believed too where it is configured: it issues technical administrators' certificates. */
-static bool add_operator_ca(SSL_CTX *context, const char *path, struct err *e)
-{
-    STACK_OF(X509_NAME) *names = SSL_CTX_get_client_CA_list(context);
-    STACK_OF(X509_NAME) *own = names == NULL ? NULL : SSL_dup_CA_list(names);
-
-    if (own == NULL || SSL_add_file_cert_subjects_to_stack(own, path) != 1) {
-        sk_X509_NAME_pop_free(own, X509_NAME_free);
-        return err_set_openssl(e, ERR_INPUT, "%s: no CA certificate", path);
-    }
-    SSL_CTX_set_client_CA_list(context, own);
-    if (SSL_CTX_load_verify_file(context, path) != 1)
-        return err_set_openssl(e, ERR_INPUT, "%s: no CA certificate", path);
-    return true;
-}
-
-/* Reads certificate and CAs; what is in force stays when something is wrong. */
-static bool load_trust(struct front *f, const struct settings *s, struct err *e)
-{
-    struct tls_server_options o = {.certificate = s->exporter.certificate, .remote = f->key,
-                                   .client_ca = s->regulator.ca, .client = TLS_CLIENT_REPORTED};
-    SSL_CTX *context = tls_server_context(&o, e);
-    STACK_OF(X509) *regulator = NULL, *operator_ca = NULL;
-    bool has_operator = *s->operator_pki.ca != '\0';
-
-    if (context == NULL || (has_operator && !add_operator_ca(context, s->operator_pki.ca, e))) {
-        SSL_CTX_free(context);
-        return false;
-    }
-    regulator = read_bundle(s->regulator.ca, e);
-    operator_ca = has_operator ? read_bundle(s->operator_pki.ca, e) : NULL;
-    SSL_CTX_free(f->context);
-    sk_X509_pop_free(f->regulator_ca, X509_free);
-    sk_X509_pop_free(f->operator_ca, X509_free);
-    f->context = context;
-    f->regulator_ca = regulator;
-    f->operator_ca = operator_ca;
-    return true;
-}
-
+/* Certificates are identity's and the keys role's to reload: see front_identity.c. */
 static void reload(void *ctx, const struct settings *fresh)
 {
     struct front *f = ctx;
-    struct err e = {0};
 
     f->request_ms = fresh->exporter.request_timeout;
     f->write_ms = fresh->exporter.write_timeout;
-    if (load_trust(f, fresh, &e))
-        return;
-    /* A certificate for another key: a fresh process takes it up; one line in the log, sessions begin again. */
-    log_warning("reload-restart", "this process starts again for the new certificate: %s", e.text);
-    event_base_loopbreak(f->base);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */
@@ -167,7 +110,7 @@ static void drain(void *ctx)
     struct front *f = ctx;
 
     f->draining = true;
-    set_accepting(f, false);
+    front_watch_listeners(f);
     for (unsigned i = 0; i < f->slot_count; i++) {
         struct front_connection *c = f->slots[i];
 
@@ -179,19 +122,33 @@ static void drain(void *ctx)
         event_base_loopbreak(f->base);
 }
 
+/* What is not well although requests are served: the first item of /readyz that says so. */
+static const char *first_trouble(const struct front *f, char *text, size_t size)
+{
+    const struct health h = front_health(f);
+
+    for (unsigned i = 0; i < h.count; i++)
+        if (!h.items[i].ok) {
+            snprintf(text, size, "serving, but %s: %s", h.items[i].name, h.items[i].note);
+            return text;
+        }
+    return "serving";
+}
+
 static void report(struct front *f)
 {
-    char text[1024];
+    char text[1024], trouble[HEALTH_NAME_MAX + HEALTH_NOTE_MAX + 32];
     const char *why;
     bool ready = front_is_ready(f, &why);
 
-    role_ready(f->role, ready, "%s, %u connections", ready ? "serving" : why, f->connected);
+    role_ready(f->role, ready, "%s, %u connections", ready ? first_trouble(f, trouble, sizeof trouble) : why, f->connected);
     snprintf(text, sizeof text,
              "coffre_exporter_connections %u\ncoffre_exporter_accepted_total %llu\ncoffre_exporter_refused_certificates_total %llu\n"
+             "coffre_exporter_sessions_cut_total %llu\n"
              "coffre_exporter_requests_total{status=\"2xx\"} %llu\ncoffre_exporter_requests_total{status=\"3xx\"} %llu\n"
              "coffre_exporter_requests_total{status=\"4xx\"} %llu\ncoffre_exporter_requests_total{status=\"5xx\"} %llu\n"
              "coffre_exporter_sent_bytes_total %llu\n",
-             f->connected, (unsigned long long)f->accepted, (unsigned long long)f->refused,
+             f->connected, (unsigned long long)f->accepted, (unsigned long long)f->refused, (unsigned long long)f->cut,
              (unsigned long long)f->requests[2], (unsigned long long)f->requests[3], (unsigned long long)f->requests[4],
              (unsigned long long)f->requests[5], (unsigned long long)f->bytes_out);
     role_metrics(f->role, text);
@@ -209,7 +166,7 @@ static void give_memory_back(struct front *f)
 /* A keys role that missed its deadline is not asked again: only a new one helps. */
 static void watch_keys(struct front *f)
 {
-    if (remote_key_linked(f->key)) {
+    if (remote_line_linked(f->line)) {
         f->keys_away = 0;
     } else if (f->keys_seen && ++f->keys_away > 3) {
         f->keys_away = 0;
@@ -225,10 +182,12 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!f->draining)
         watch_keys(f);
-    if (!f->draining && f->connected < f->slot_count)
-        set_accepting(f, true);
+    front_tend_identity(f);
+    front_tend_journal(f);
+    front_watch_listeners(f);
     give_memory_back(f);
     report(f);
+    front_bury(f);
 }
 
 static void free_front(struct front *f)
@@ -241,11 +200,15 @@ static void free_front(struct front *f)
         event_free(f->listeners[i]);
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
         front_lose_query(&f->queries[i], "this process ends");
+    front_lose_query(&f->admin, "this process ends");
+    front_lose_identity(f, "this process ends");
+    if (f->journal_readable != NULL)
+        event_free(f->journal_readable);
+    journal_free(f->journal);
     event_free(f->tick);
-    SSL_CTX_free(f->context);
-    sk_X509_pop_free(f->regulator_ca, X509_free);
-    sk_X509_pop_free(f->operator_ca, X509_free);
-    remote_key_free(f->key);
+    tls_trust_release(f->fresh);
+    tls_trust_release(f->trust);
+    remote_line_free(f->line);
     roster_free(f->roster);
     free(f->slots);
 }
@@ -265,21 +228,18 @@ int front_run(struct role *role)
 {
     static const struct role_events events = {.linked = linked, .listener = listener, .drain = drain, .reload = reload};
     const struct settings *s = role_settings(role);
-    struct front f = {.role = role, .accepting = true, .request_ms = s->exporter.request_timeout,
+    struct front f = {.role = role, .request_ms = s->exporter.request_timeout,
                       .write_ms = s->exporter.write_timeout, .slot_count = (unsigned)s->exporter.connections};
     struct timeval second = {1, 0};
-    struct err e = {0};
 
     f.base = event_base_new();
-    f.key = remote_key_open(s->exporter.certificate, &e);
-    if (f.key == NULL || !load_trust(&f, s, &e)) {
-        log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
-    }
+    f.line = remote_line_new();
+    f.journal = journal_open(role);
     allow_descriptors(f.slot_count);
     f.slots = mem_zalloc(f.slot_count, sizeof(struct front_connection *));
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
         f.queries[i].front = &f;
+    f.admin.front = &f;
     f.tick = event_new(f.base, -1, EV_PERSIST, ticked, &f);
     event_add(f.tick, &second);
     role_on(role, &events, &f);

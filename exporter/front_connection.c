@@ -15,6 +15,7 @@ static uint64_t patience(const struct front_connection *c, enum front_state stat
     switch (state) {
     case FRONT_HANDSHAKE:
     case FRONT_READING:
+    case FRONT_JUDGING:
         return c->front->request_ms;
     case FRONT_LINGERING:
         return FRONT_LINGER_MS;
@@ -49,6 +50,8 @@ void front_drop(struct front_connection *c, const char *why)
         return; /* already dropped in this turn */
     log_debug("connection-closed", "%s: %s", c->peer.address, why);
     front_finish_request(c);
+    front_withdraw(c);
+    front_record_closed(c, why);
     f->slots[c->slot] = NULL;
     f->connected--;
     event_del(c->io);
@@ -201,8 +204,8 @@ static void handshake(struct front_connection *c)
     switch (tls_handshake(c->tls, &e)) {
     case TLS_OK:
         c->wants_write = false;
-        front_identify(c);
         front_set_state(c, FRONT_READING);
+        front_present(c);
         return;
     case TLS_WANT_READ:
         c->wants_write = false;
@@ -271,6 +274,9 @@ static void timed_out(evutil_socket_t fd, short what, void *arg)
         c->keep_alive = false;
         front_refuse(c, &slow_head);
         front_continue(c);
+    } else if (c->state == FRONT_JUDGING) {
+        front_serve_unjudged(c);
+        front_continue(c);
     } else if (c->state == FRONT_WAITING) {
         front_refuse(c, &slow_store);
         front_continue(c);
@@ -292,21 +298,23 @@ static unsigned free_slot(const struct front *f)
     return last;
 }
 
-void front_accept(struct front *f, int fd, const char *address)
+void front_accept(struct front *f, int fd, const char *host, const char *port)
 {
     struct front_connection *c = mem_zalloc(1, sizeof *c);
     struct err e = {0};
 
     c->front = f;
-    c->tls = tls_stream_accept(f->context, fd, &e);
+    c->tls = tls_trust_accept(f->trust, fd, &e);
     if (c->tls == NULL) {
         log_error("tls-failed", "%s", e.text);
         close(fd);
         free(c);
         return;
     }
-    snprintf(c->peer.address, sizeof c->peer.address, "%s", address);
+    snprintf(c->peer.address, sizeof c->peer.address, "%s:%s", host, port);
+    snprintf(c->peer.host, sizeof c->peer.host, "%s", host);
     c->slot = free_slot(f);
+    c->identifier = ++f->next_identifier << FRONT_SLOT_BITS | c->slot;
     f->slots[c->slot] = c;
     f->connected++;
     f->accepted++;

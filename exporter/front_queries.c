@@ -9,7 +9,7 @@ void front_lose_query(struct front_query *q, const char *why)
 
     if (q->channel == NULL)
         return;
-    log_write(f->draining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "query-lost", NULL, "a query process is gone: %s", why);
+    log_write(f->draining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "query-lost", NULL, "%s is gone: %s", q == &f->admin ? "the admin process" : "a query process", why);
     event_free(q->readable);
     event_free(q->writable);
     channel_free(q->channel);
@@ -107,20 +107,6 @@ static bool take_broken(struct front_query *q, struct slice body, struct err *e)
     return true;
 }
 
-/* Sessions whose certificate is no longer bound end in the middle of what they read. */
-static void cut_the_unbound(struct front *f)
-{
-    for (unsigned i = 0; i < f->slot_count; i++) {
-        struct front_connection *c = f->slots[i];
-
-        if (c != NULL && (c->state == FRONT_WAITING || c->state == FRONT_SENDING) &&
-            !api_allowed(c->call.resource, front_profiles(c))) {
-            log_warning("session-cut", "%s is no longer bound", c->peer.subject.cn);
-            front_drop(c, "no longer bound");
-        }
-    }
-}
-
 static bool take_roster(struct front_query *q, struct slice body, struct err *e)
 {
     struct front *f = q->front;
@@ -134,7 +120,7 @@ static bool take_roster(struct front_query *q, struct slice body, struct err *e)
     roster_free(f->roster);
     f->roster = fresh;
     log_info("roster", "%u bindings in force", roster_count(fresh));
-    cut_the_unbound(f);
+    front_review_all(f);
     return true;
 }
 
@@ -150,15 +136,32 @@ static bool take_state(struct front_query *q, struct slice body, struct err *e)
     return true;
 }
 
+static bool take_health(struct front_query *q, struct slice body, struct err *e)
+{
+    struct front *f = q->front;
+    struct health fresh;
+
+    if (!health_read(body, &fresh, e))
+        return false;
+    f->store = fresh;
+    f->store_at = f->seconds;
+    return true;
+}
+
 static bool take_message(struct front_query *q, const struct channel_message *m, struct err *e)
 {
     if (m->fd >= 0) {
         close(m->fd);
         return err_set(e, ERR_INPUT, "a descriptor");
     }
+    /* Who may change bindings does not also say which are in force. */
+    if (q == &q->front->admin && m->type != ASK_ANSWER && m->type != ASK_STATE)
+        return err_set(e, ERR_INPUT, "message %u from admin", m->type);
     switch (m->type) {
     case ASK_ROSTER:
         return take_roster(q, m->body, e);
+    case ASK_HEALTH:
+        return take_health(q, m->body, e);
     case ASK_ANSWER:
         return take_answer(q, m->body, e);
     case ASK_DATA:
@@ -198,10 +201,20 @@ static void query_writable(evutil_socket_t fd, short what, void *arg)
     front_flush_query(arg);
 }
 
-struct front_query *front_choose_query(struct front *f, const char **why)
+static struct front_query *choose_admin(struct front *f, const char **why)
+{
+    struct front_query *q = &f->admin;
+
+    *why = q->channel == NULL ? "the admin process is not there" : q->reason[0] == '\0' ? "PostgreSQL is not reached yet" : q->reason;
+    return q->channel != NULL && q->available ? q : NULL;
+}
+
+struct front_query *front_choose_query(struct front *f, enum api_resource resource, const char **why)
 {
     struct front_query *best = NULL;
 
+    if (api_is_admin(resource))
+        return choose_admin(f, why);
     *why = "no query process is there";
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++) {
         struct front_query *q = &f->queries[i];
@@ -218,17 +231,30 @@ struct front_query *front_choose_query(struct front *f, const char **why)
     return best;
 }
 
+bool front_has_store(const struct front *f, const char **why)
+{
+    *why = "no query process is there";
+    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++) {
+        const struct front_query *q = &f->queries[i];
+
+        if (q->channel != NULL && q->available)
+            return true;
+        if (q->channel != NULL)
+            *why = q->reason[0] == '\0' ? "PostgreSQL is not reached yet" : q->reason;
+    }
+    return false;
+}
+
 bool front_is_ready(const struct front *f, const char **why)
 {
-    bool available = false;
-
-    *why = "PostgreSQL is away";
-    for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
-        available = available || (f->queries[i].channel != NULL && f->queries[i].available);
-    if (!available)
+    if (!front_has_store(f, why))
         return false;
-    *why = f->roster == NULL ? "role bindings are not known yet" : "the key process is away";
-    return f->roster != NULL && remote_key_linked(f->key);
+    *why = !remote_line_linked(f->line) ? "the key process is away"
+           : f->trust == NULL           ? "the server's certificate is not known yet"
+           : f->identity.channel == NULL ? "the identity process is away"
+           : f->roster == NULL          ? "role bindings are not known yet"
+                                        : NULL;
+    return *why == NULL;
 }
 
 void front_link_query(struct front_query *q, struct channel *c)

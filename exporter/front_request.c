@@ -1,90 +1,21 @@
-/* Requests of one connection: who asks, may they, what is answered. See front.h. What arrives is a stranger's. */
-#include <stdlib.h>
-
-#include <jansson.h>
+/* Requests of one connection: who asks, may they, who answers. See front.h. What arrives is a stranger's. */
+#include <openssl/x509.h>
 
 #include "exporter/front.h"
 
-/* ---- who ------------------------------------------------------------------------------------------- */
+/* ---- may they -------------------------------------------------------------------------------------- */
 
-static const char *fault_code(long fault)
-{
-    switch (fault) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-        return "certificate-expired";
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return "certificate-not-yet-valid";
-    case X509_V_ERR_INVALID_PURPOSE:
-        return "certificate-usage";
-    case X509_V_ERR_CERT_REVOKED:
-        return "certificate-revoked";
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        return "certificate-foreign";
-    default:
-        return "certificate-invalid";
-    }
-}
-
-static bool holds(STACK_OF(X509) *bundle, X509 *root)
-{
-    for (int i = 0; bundle != NULL && root != NULL && i < sk_X509_num(bundle); i++)
-        if (X509_cmp(sk_X509_value(bundle, i), root) == 0)
-            return true;
-    return false;
-}
-
-void front_identify(struct front_connection *c)
-{
-    struct front_peer *p = &c->peer;
-    struct err e = {0};
-    X509 *certificate = tls_peer_certificate(c->tls);
-    X509 *root = tls_peer_root(c->tls);
-
-    p->code = certificate == NULL ? "certificate-missing" : fault_code(tls_peer_fault(c->tls));
-    p->verified = tls_peer_verified(c->tls, &e);
-    if (p->verified && !tls_peer_subject(c->tls, &p->subject, &e)) {
-        p->verified = false;
-        p->code = "certificate-subject";
-    }
-    X509_free(certificate);
-    snprintf(p->reason, sizeof p->reason, "%.*s", HTTP_REASON_MAX - 1, e.text);
-    p->of_regulator = p->verified && holds(c->front->regulator_ca, root);
-    p->of_operator = p->verified && holds(c->front->operator_ca, root);
-    if (!p->verified)
-        c->front->refused++;
-}
-
-/* Readers and functional administrators are the regulator's, technical administrators the operator's. */
-unsigned front_profiles(const struct front_connection *c)
-{
-    const struct front_peer *p = &c->peer;
-    const struct roster *r = c->front->roster;
-    unsigned profiles = 0;
-    uint32_t id;
-
-    if (p->of_regulator && roster_find(r, ROSTER_READER, &p->subject, &id))
-        profiles |= API_READER;
-    if (p->of_regulator && roster_find(r, ROSTER_FUNCTIONAL, &p->subject, &id))
-        profiles |= API_FUNCTIONAL;
-    if (p->of_operator && roster_find(r, ROSTER_TECHNICAL, &p->subject, &id))
-        profiles |= API_TECHNICAL;
-    return profiles;
-}
-
-/* Certificate and binding, before anything is said about what exists here. */
+/* Certificate and binding, before anything is said about what exists here. What is said of a certificate is what a stranger may know. */
 static bool authenticate(struct front_connection *c, struct api_refusal *no)
 {
     const struct front_peer *p = &c->peer;
+    enum identity_check check = p->allowed == 0 ? p->check : p->readable ? IDENTITY_PASSED : IDENTITY_SUBJECT;
 
     *no = (struct api_refusal){0};
-    if (!p->verified) {
-        no->status = 401;
-        no->code = p->code;
-        snprintf(no->reason, sizeof no->reason, "%s", p->reason);
+    if (check != IDENTITY_PASSED) {
+        no->status = check == IDENTITY_ADDRESS ? 403 : 401;
+        no->code = validate_code(check);
+        snprintf(no->reason, sizeof no->reason, "%s", validate_sentence(check));
         return false;
     }
     if (c->front->roster == NULL) {
@@ -106,243 +37,56 @@ static bool authorise(struct front_connection *c, struct api_refusal *no)
     return false;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------- */
+/* ---- /livez, /readyz --------------------------------------------------------------------------------- */
 
-static void log_request(struct front_connection *c)
-{
-    char fields[512] = "";
-    const char *target = c->has_head ? c->head.path : "-";
-
-    log_field(fields, sizeof fields, "peer", slice_text(c->peer.address));
-    log_field(fields, sizeof fields, "cn", slice_text(c->peer.subject.cn));
-    log_field(fields, sizeof fields, "target", slice_text(target));
-    log_write(LOG_LEVEL_INFO, "request", fields, "%.*s answered %u",
-              c->has_head ? (int)c->head.method_name.len : 1, c->has_head ? (const char *)c->head.method_name.at : "-",
-              c->status);
-    if (c->status < 600)
-        c->front->requests[c->status / 100]++;
-}
-
-void front_finish_request(struct front_connection *c)
-{
-    struct err e = {0};
-
-    if (c->query != NULL) {
-        if ((c->state == FRONT_WAITING || c->left != 0) && c->query->channel != NULL) {
-            /* A full channel means a query that reads nothing: its loss will free the answer. */
-            if (!ask_send_number(c->query->channel, ASK_DROP, c->request, 0, &e))
-                log_warning("channel-full", "%s", e.text);
-            front_flush_query(c->query);
-        }
-        if (c->query->asked > 0)
-            c->query->asked--;
-    }
-    c->query = NULL;
-    c->request = 0;
-    c->credit = 0;
-    c->left = 0;
-    if (c->has_head) {
-        buf_consume(&c->in, c->head_used + c->head.content_length);
-        c->has_head = false;
-        c->scan = (struct http_scan){0};
-    }
-    if (c->state == FRONT_WAITING || c->state == FRONT_SENDING)
-        front_set_state(c, FRONT_FLUSHING);
-}
-
-/* Fields of every answer; `length` is the content's. */
-static bool begin_reply(struct front_connection *c, unsigned status, struct err *e)
-{
-    c->status = status;
-    if (c->front->draining)
-        c->keep_alive = false;
-    return http_reply_begin(&c->out, status, time(NULL), e) &&
-           http_reply_field(&c->out, "Connection", c->keep_alive ? "keep-alive" : "close", e) &&
-           http_reply_field(&c->out, "Cache-Control", "no-store", e) &&
-           http_reply_field(&c->out, "X-Content-Type-Options", "nosniff", e) &&
-           http_reply_field(&c->out, "Strict-Transport-Security", "max-age=31536000", e);
-}
-
-static bool reply_content(struct front_connection *c, const char *type, struct slice content, struct err *e)
-{
-    bool head_only = c->has_head && c->head.method == HTTP_HEAD;
-
-    return http_reply_field(&c->out, "Content-Type", type, e) &&
-           http_reply_number(&c->out, "Content-Length", content.len, e) && http_reply_end(&c->out, e) &&
-           (head_only || buf_add_slice(&c->out, content, e));
-}
-
-static void conclude(struct front_connection *c, bool ok, const struct err *e)
-{
-    log_request(c);
-    front_finish_request(c);
-    if (!ok) {
-        log_error("answer-failed", "%s", e->text);
-        front_drop(c, e->text);
-        return;
-    }
-    front_set_state(c, FRONT_FLUSHING);
-}
-
-void front_refuse(struct front_connection *c, const struct api_refusal *no)
-{
-    json_t *body = json_pack("{s:i, s:s, s:s}", "status", (int)no->status, "code", no->code, "reason", no->reason);
-    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
-    char *line = mem_printf("%s\n", text == NULL ? "{}" : text);
-    struct err e = {0};
-    bool ok;
-
-    /* TLS cannot change a certificate in mid-connection: the next try needs a new one. */
-    if (no->status == 401)
-        c->keep_alive = false;
-    ok = begin_reply(c, no->status, &e);
-    if (no->status == 401)
-        ok = ok && http_reply_field(&c->out, "WWW-Authenticate", "TLS-Client-Certificate realm=\"coffre\"", &e);
-    if (no->allow != NULL)
-        ok = ok && http_reply_field(&c->out, "Allow", no->allow, &e);
-    if (no->status == 503)
-        ok = ok && http_reply_field(&c->out, "Retry-After", "2", &e);
-    ok = ok && reply_content(c, "application/json", slice_text(line), &e);
-    conclude(c, ok, &e);
-    free(text);
-    free(line);
-    json_decref(body);
-}
-
+/* Items are for those who hold a profile; everybody else learns one word. */
 static void answer_here(struct front_connection *c)
 {
-    const char *why;
-    bool ready = front_is_ready(c->front, &why);
-    const char *text = c->call.resource == API_LIVEZ ? "{\"status\":\"alive\"}\n"
-                       : ready                       ? "{\"status\":\"ready\"}\n"
-                                                     : "{\"status\":\"not ready\"}\n";
-    struct err e = {0};
-    bool ok = begin_reply(c, c->call.resource == API_LIVEZ || ready ? 200 : 503, &e) &&
-              reply_content(c, "application/json", slice_text(text), &e);
+    struct buf json;
+    bool ready;
 
-    conclude(c, ok, &e);
+    if (c->call.resource == API_LIVEZ) {
+        front_reply(c, 200, SLICE_LITERAL("{\"status\":\"alive\"}\n"));
+        return;
+    }
+    buf_init(&json, 16 * 1024);
+    ready = front_write_health(c->front, c->peer.judged && front_profiles(c) != 0, &json);
+    front_reply(c, ready ? 200 : 503, buf_slice(&json));
+    buf_free(&json);
 }
 
-/* The head of a whole or partial streamed answer. */
-static bool stream_head(struct front_connection *c, const struct ask_answer *a, bool part, const struct http_span *span,
-                        struct err *e)
+/* Liveness needs no verdict; readiness waits for one only where it can come soon. */
+static bool answers_without_verdict(const struct front_connection *c)
 {
-    char text[128];
-
-    if (!begin_reply(c, part ? 206 : 200, e) || !http_reply_field(&c->out, "Content-Type", a->type, e) ||
-        !http_reply_field(&c->out, "ETag", a->etag, e) || !http_reply_field(&c->out, "Accept-Ranges", "bytes", e))
-        return false;
-    if (part) {
-        snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)span->first,
-                 (unsigned long long)(span->first + span->length - 1), (unsigned long long)a->length);
-        if (!http_reply_field(&c->out, "Content-Range", text, e))
-            return false;
-    }
-    if (a->file[0] != '\0') {
-        snprintf(text, sizeof text, "attachment; filename=\"%.100s\"", a->file);
-        if (!http_reply_field(&c->out, "Content-Disposition", text, e))
-            return false;
-    }
-    return http_reply_number(&c->out, "Content-Length", span->length, e) && http_reply_end(&c->out, e);
-}
-
-static void begin_stream(struct front_connection *c, const struct ask_answer *a, bool part, const struct http_span *span)
-{
-    struct ask_span read = {c->request, span->first, span->length, ASK_WINDOW};
-    struct err e = {0};
-    bool ok = stream_head(c, a, part, span, &e);
-
-    if (!ok || c->head.method == HTTP_HEAD || span->length == 0) {
-        conclude(c, ok, &e);
-        return;
-    }
-    log_request(c);
-    if (!ask_send_span(c->query->channel, &read, &e)) {
-        front_drop(c, e.text);
-        return;
-    }
-    front_flush_query(c->query);
-    c->left = span->length;
-    c->credit = ASK_WINDOW;
-    front_set_state(c, FRONT_SENDING);
-}
-
-/* An answer without content beside its validator: 304, 412, 416. */
-static void answer_condition(struct front_connection *c, const struct ask_answer *a, unsigned status)
-{
-    char range[64];
-    struct err e = {0};
-    bool ok = begin_reply(c, status, &e) && http_reply_field(&c->out, "ETag", a->etag, &e);
-
-    if (status == 416) {
-        snprintf(range, sizeof range, "bytes */%llu", (unsigned long long)a->length);
-        ok = ok && http_reply_field(&c->out, "Content-Range", range, &e);
-    }
-    if (status == 304)
-        ok = ok && http_reply_end(&c->out, &e);
-    else
-        ok = ok && reply_content(c, "application/json",
-                                 slice_text(status == 416 ? "{\"status\":416,\"code\":\"range\",\"reason\":\"RFC 9110 15.5.17: the range begins after the end\"}\n"
-                                                          : "{\"status\":412,\"code\":\"precondition\",\"reason\":\"RFC 9110 13.1.1: If-Match names another version\"}\n"),
-                                 &e);
-    conclude(c, ok, &e);
-}
-
-static void answer_short(struct front_connection *c, const struct ask_answer *a)
-{
-    struct err e = {0};
-    bool ok = begin_reply(c, a->status, &e);
-
-    if (a->location[0] != '\0')
-        ok = ok && http_reply_field(&c->out, "Location", a->location, &e);
-    if (a->status == 503)
-        ok = ok && http_reply_field(&c->out, "Retry-After", "2", &e);
-    ok = ok && reply_content(c, a->type, a->content, &e);
-    conclude(c, ok, &e);
-}
-
-void front_answer(struct front_connection *c, const struct ask_answer *a)
-{
-    struct http_span span;
-
-    if (!a->streamed) {
-        /* query keeps nothing of it: nothing to drop. */
-        if (c->query->asked > 0)
-            c->query->asked--;
-        c->query = NULL;
-        answer_short(c, a);
-        return;
-    }
-    switch (http_evaluate(&c->head, a->etag, a->length, &span)) {
-    case HTTP_WHOLE:
-        begin_stream(c, a, false, &span);
-        return;
-    case HTTP_PART:
-        begin_stream(c, a, true, &span);
-        return;
-    case HTTP_UNCHANGED:
-        answer_condition(c, a, 304);
-        return;
-    case HTTP_FAILED:
-        answer_condition(c, a, 412);
-        return;
-    case HTTP_UNSATISFIABLE:
-        answer_condition(c, a, 416);
-        return;
-    }
+    return c->call.resource == API_LIVEZ || !c->peer.has_certificate || c->front->identity.channel == NULL;
 }
 
 /* ---- requests -------------------------------------------------------------------------------------- */
 
-static void ask(struct front_connection *c)
+/* The issuer's name (RFC 2253), for records of changes; "" when it has none that fits. */
+static void write_issuer(const struct front_connection *c, char *text, int size)
 {
-    char reader[2 * TLS_NAME_MAX + 16];
+    X509 *certificate = tls_peer_certificate(c->tls);
+    BIO *out = certificate == NULL ? NULL : BIO_new(BIO_s_mem());
+    int len = 0;
+
+    if (out != NULL && X509_NAME_print_ex(out, X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
+        len = BIO_read(out, text, size - 1);
+    text[len > 0 ? len : 0] = '\0';
+    BIO_free(out);
+    X509_free(certificate);
+}
+
+static void ask(struct front_connection *c, struct slice content)
+{
+    char reader[2 * TLS_NAME_MAX + 16], issuer[ASK_ISSUER_MAX];
+    const struct tls_subject *who = &c->peer.subject;
     struct ask_question q = {.call = c->call};
     struct api_refusal no = {503, "store-away", "", NULL};
     const char *why = "";
     struct err e = {0};
 
-    c->query = front_choose_query(c->front, &why);
+    c->query = front_choose_query(c->front, c->call.resource, &why);
     if (c->query == NULL) {
         snprintf(no.reason, sizeof no.reason, "%.*s", HTTP_REASON_MAX - 1, why);
         front_refuse(c, &no);
@@ -350,9 +94,14 @@ static void ask(struct front_connection *c)
     }
     c->generation = (c->generation + 1) & ((1u << (31 - FRONT_SLOT_BITS)) - 1);
     c->request = (c->generation + 1) << FRONT_SLOT_BITS | c->slot;
-    snprintf(reader, sizeof reader, "CN=%s, OU=%s", c->peer.subject.cn, c->peer.subject.ou);
+    snprintf(reader, sizeof reader, "CN=%s, OU=%s", who->cn, who->ou);
+    write_issuer(c, issuer, sizeof issuer);
     q.request = c->request;
     q.reader = slice_text(reader);
+    q.client = (struct ask_client){slice_text(who->cn), slice_text(who->ou), slice_text(who->serial), slice_text(issuer),
+                                   slice_text(c->peer.host)};
+    if (api_is_admin(c->call.resource))
+        q.content = content;
     if (!ask_send_question(c->query->channel, &q, &e)) {
         c->query = NULL;
         c->request = 0;
@@ -366,27 +115,51 @@ static void ask(struct front_connection *c)
     front_flush_query(c->query);
 }
 
-static void serve(struct front_connection *c)
+/* Everything but the two open resources: `routed` false says why in `no_route`, to those only who may know what exists here. */
+static void serve_closed(struct front_connection *c, bool routed, const struct api_refusal *no_route)
 {
     struct slice content = slice_of(c->in.data + c->in.start + c->head_used, (size_t)c->head.content_length);
-    struct api_refusal no, no_route;
-    bool routed = api_route(&c->head, &c->call, &no_route);
+    struct api_refusal no;
 
-    /* Who cannot say who he is gets one answer, not a place for a minute. */
-    c->keep_alive = c->head.keep_alive && c->peer.verified;
-    c->sent = 0;
-    if (routed && api_is_open(c->call.resource))
-        answer_here(c);
-    else if (!authenticate(c, &no))
+    if (!authenticate(c, &no)) {
         front_refuse(c, &no);
-    else if (!routed)
-        front_refuse(c, &no_route);
-    else if (!authorise(c, &no))
-        front_refuse(c, &no);
-    else if (c->call.resource == API_EXTRACT && !api_read_extraction(&c->head, content, &c->call, &no))
+        return;
+    }
+    front_record_opened(c, front_profiles(c));
+    if (!routed)
+        front_refuse(c, no_route);
+    else if (!authorise(c, &no) || !api_read_content(&c->head, content, &c->call, &no))
         front_refuse(c, &no);
     else
-        ask(c);
+        ask(c, content);
+}
+
+void front_serve(struct front_connection *c)
+{
+    const struct front_peer *p = &c->peer;
+    struct api_refusal no_route;
+    bool routed = api_route(&c->head, &c->call, &no_route), open = routed && api_is_open(c->call.resource);
+
+    /* Who cannot say who he is gets one answer, not a place for a minute. */
+    c->keep_alive = c->head.keep_alive && (p->judged ? p->allowed != 0 : p->has_certificate);
+    c->sent = 0;
+    if (open && (p->judged || answers_without_verdict(c)))
+        answer_here(c);
+    else if (!p->judged)
+        front_set_state(c, FRONT_JUDGING);
+    else
+        serve_closed(c, routed, &no_route);
+}
+
+void front_serve_unjudged(struct front_connection *c)
+{
+    static const struct api_refusal away = {503, "identity-unavailable", "certificates cannot be checked now; ask again", NULL};
+    struct api_refusal no_route;
+
+    if (api_route(&c->head, &c->call, &no_route) && api_is_open(c->call.resource))
+        answer_here(c);
+    else
+        front_refuse(c, &away);
 }
 
 /* A head that cannot be read: the connection ends with the answer, for nobody knows where the next request begins. */
@@ -424,6 +197,6 @@ bool front_take_request(struct front_connection *c)
     }
     c->wanted = 0;
     c->has_head = true;
-    serve(c);
+    front_serve(c);
     return true;
 }

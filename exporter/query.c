@@ -245,6 +245,7 @@ static void tell_front(struct query *q)
                              !ask_send_state(q->front, q->db != NULL, q->db != NULL ? "" : q->why, &e)))
         log_warning("channel-full", "%s", e.text);
     roster_free(roster);
+    query_tell_health(q);
 }
 
 static void report(struct query *q)

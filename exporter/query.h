@@ -111,6 +111,10 @@ bool job_is_runnable(const struct query *q, const struct job *job);
 void job_step(struct query *q, struct job *job);
 void job_free(struct job *job);
 
+/* ---- query_health.c ---- */
+/* Tells front what the sealer says of HSM and clock, as far as PostgreSQL is there. */
+void query_tell_health(struct query *q);
+
 /* ---- query_content.c ---- */
 /* Up to `most` bytes of the job's content at job->at into `out`; advances job->at. */
 MUST_CHECK bool job_read_content(struct query *q, struct job *job, size_t most, struct buf *out, struct err *e);
