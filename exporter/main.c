@@ -83,7 +83,7 @@ static bool check(const struct settings *s, struct err *e)
 int main(int argc, char **argv)
 {
     static const struct role_kind kinds[] = {
-        {.name = "front", .run = front_run, .links = {"keys", "query", "identity"}, .listens = true, .drain_stage = 0},
+        {.name = "front", .run = front_run, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
         {.name = "keys", .run = keys_run, .drain_stage = 1},
         {.name = "query", .run = query_run, .instances = query_count, .links = {"identity"}, .drain_stage = 1},
         {.name = "identity", .run = identity_run, .links = {"fetch", "journal"}, .drain_stage = 1},
