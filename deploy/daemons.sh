@@ -55,7 +55,11 @@ ceremony() {
 # The birth of a vault, once; every step may be repeated after an interruption.
 ceremony_up() {
     local name csr=$home/ceremony
-    [ -e "$home/ceremony/done" ] && return
+    if [ -e "$home/ceremony/done" ]; then
+        # The store may be of an earlier version.
+        ceremony upgrade --database "host=$home/postgresql/socket user=postgres"
+        return
+    fi
     say "ceremony: keys in the token, certificates, genesis, roles"
     as_user mkdir -p "$csr"
     as_user touch "$home/log/ceremony.log"

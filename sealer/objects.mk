@@ -7,6 +7,7 @@ coffre-sealer_OBJS = sealer/main.o sealer/confine.o sealer/work.o sealer/seal.o 
 
 PROGRAMS += coffre-ceremony
 coffre-ceremony_OBJS = sealer/ceremony/main.o sealer/ceremony/keys.o sealer/ceremony/install.o sealer/ceremony/genesis.o \
-	sealer/ceremony/schema.o sealer/ceremony/bindings.o sealer/ceremony/remember.o sealer/ceremony/database.o \
+	sealer/ceremony/schema.o sealer/ceremony/store.o sealer/ceremony/bindings.o sealer/ceremony/changes.o sealer/ceremony/overrides.o \
+	sealer/ceremony/person.o sealer/ceremony/remember.o sealer/ceremony/database.o \
 	sealer/durable.o sealer/memory.o
 $(BUILD)/sealer/ceremony/schema.o: deploy/postgresql/schema.sql

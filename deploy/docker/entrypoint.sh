@@ -26,6 +26,7 @@ coffre coffre-ingest   coffre_ledger
 coffre coffre-ingest   coffre_roster
 coffre coffre-sealer   coffre_sealer
 coffre coffre-exporter coffre_exporter
+coffre coffre-exporter coffre_admin
 END
     exec "$programs/postgres" -D "$data" -c listen_addresses='*' -c ssl=on -c ssl_min_protocol_version=TLSv1.2 \
         -c ssl_ca_file=$secrets/internal-ca.pem -c ssl_cert_file=$secrets/postgresql.pem -c ssl_key_file=$secrets/postgresql.key
@@ -58,6 +59,7 @@ ceremony() {
     database="host=$lib/postgresql-socket user=postgres"
     if [ -e "$work/done" ]; then
         echo "the ceremony took place already"
+        step upgrade --database "$database" # of an earlier version, perhaps
         return
     fi
     mkdir -p "$work"

@@ -1,5 +1,6 @@
 -- The store of one vault: database coffre_<operator>_<vault>, created once by coffre-ceremony.
--- Run as the owner, with psql variables :operator (text) and :number (integer).
+-- Run as the owner, with psql variables :operator (text) and :number (integer). The part after the line "-- AGAIN" may be run on a vault
+-- of an earlier version too, any number of times, and makes it this one: coffre-ceremony upgrade does.
 --
 -- Nothing here is ever updated or deleted once sealed; no daemon's role has the right to.
 
@@ -16,7 +17,8 @@ CREATE TABLE vault (
 );
 INSERT INTO vault (operator, number) VALUES (:'operator', :number);
 
--- Who may do what: a certificate's CN and OU bound to a profile. Rows are revoked, never removed.
+-- Who may do what: a certificate's CN and OU, and its serial number or an alternative name where wanted (added below), bound to a profile.
+-- Rows are revoked, never removed; they change only through role_propose() and role_decide().
 CREATE TABLE role (
     id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- of depositors: the number in their queues' names
     profile    text NOT NULL CHECK (profile IN ('depositor', 'reader', 'technical', 'functional')),
@@ -25,7 +27,6 @@ CREATE TABLE role (
     bound_at   timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz
 );
-CREATE UNIQUE INDEX role_in_force ON role (profile, cn, ou) WHERE revoked_at IS NULL;
 
 -- One row: where the sequence stands. Locked (FOR UPDATE) first by every transaction of ledger and sealer,
 -- so that a lot is exactly the serials between two closings.
@@ -130,16 +131,6 @@ CREATE TABLE announcement (
 );
 CREATE INDEX announcement_due ON announcement (lot) WHERE announced_at IS NULL;
 
--- What a daemon says of the things only it sees, for /readyz; one row an item, written again every few seconds. An old row says that its daemon is silent.
-CREATE TABLE health (
-    daemon text        NOT NULL,
-    item   text        NOT NULL,
-    ok     boolean     NOT NULL,
-    note   text        NOT NULL,
-    at     timestamptz NOT NULL,
-    PRIMARY KEY (daemon, item)
-);
-
 -- Closes the open lot and opens the next one; called with head already locked by the same transaction.
 CREATE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
@@ -184,12 +175,10 @@ GRANT SELECT (serial, lot, size, sha256, type) ON event TO coffre_sealer;
 GRANT SELECT (lot, ordinal, sha256) ON lot_key TO coffre_sealer;
 GRANT SELECT, INSERT ON announcement TO coffre_sealer;
 GRANT UPDATE (announced_at) ON announcement TO coffre_sealer;
-GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_sealer;
 
 GRANT SELECT ON vault, role, head, lot, lot_key, event TO coffre_exporter;
 GRANT SELECT, INSERT ON extraction, extraction_segment TO coffre_exporter;
-GRANT SELECT ON health TO coffre_exporter;
 
 -- A sealed lot never changes, whoever asks.
 CREATE FUNCTION refuse_reseal() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -200,5 +189,315 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER lot_sealed_for_ever BEFORE UPDATE ON lot FOR EACH ROW EXECUTE FUNCTION refuse_reseal();
+
+COMMIT;
+
+-- AGAIN
+BEGIN;
+SET LOCAL client_min_messages = warning; -- what is there already is no news
+
+-- What a daemon says of the things only it sees, for /readyz; one row an item, written again every few seconds. An old row says that its daemon is silent.
+CREATE TABLE IF NOT EXISTS health (
+    daemon text        NOT NULL,
+    item   text        NOT NULL,
+    ok     boolean     NOT NULL,
+    note   text        NOT NULL,
+    at     timestamptz NOT NULL,
+    PRIMARY KEY (daemon, item)
+);
+GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
+GRANT SELECT ON health TO coffre_exporter;
+
+-- ---- role bindings: who may do what, who decided it, and when revocation is not asked ----------------------------------------------
+
+ALTER TABLE role
+    ADD COLUMN IF NOT EXISTS serial text NOT NULL DEFAULT '' CHECK (serial ~ '^([1-9A-F][0-9A-F]{0,39})?$'), -- of the certificate, hexadecimal; '': any
+    ADD COLUMN IF NOT EXISTS san    text NOT NULL DEFAULT '' CHECK (san ~ '^((DNS|email|URI|IP):.+)?$');     -- one of its alternative names; '': any
+DROP INDEX IF EXISTS role_in_force;
+CREATE UNIQUE INDEX role_in_force ON role (profile, cn, ou, serial, san) WHERE revoked_at IS NULL;
+
+-- The history of bindings: each change that was proposed, and what became of it.
+CREATE TABLE IF NOT EXISTS role_change (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    action      text    NOT NULL CHECK (action IN ('bind', 'revoke')),
+    profile     text    NOT NULL CHECK (profile IN ('depositor', 'reader', 'technical', 'functional')),
+    cn          text    NOT NULL CHECK (octet_length(cn) BETWEEN 1 AND 255),
+    ou          text    NOT NULL CHECK (octet_length(ou) <= 255),
+    serial      text    NOT NULL CHECK (serial ~ '^([1-9A-F][0-9A-F]{0,39})?$'),
+    san         text    NOT NULL CHECK (san ~ '^((DNS|email|URI|IP):.+)?$' AND octet_length(san) <= 255),
+    role        integer REFERENCES role,       -- to be revoked, or that came of it
+    quorum      integer NOT NULL CHECK (quorum BETWEEN 1 AND 2),
+    author      text    NOT NULL,              -- "CN=..., OU=..." or a user of the operating system
+    certificate text    NOT NULL,              -- issuer and serial number, or "user ..."; two are one person when author or certificate is the same
+    via         text    NOT NULL CHECK (via IN ('ceremony', 'exporter')),
+    origin      text    NOT NULL,              -- address or host
+    reason      text    NOT NULL,
+    state       text    NOT NULL DEFAULT 'proposed' CHECK (state IN ('proposed', 'done', 'refused', 'expired')),
+    decided_at  timestamptz,
+    decided_by  text,
+    decided_via text,
+    decided_from text,
+    decided_why text
+);
+CREATE UNIQUE INDEX IF NOT EXISTS role_change_waiting ON role_change (action, profile, cn, ou, serial, san) WHERE state = 'proposed';
+
+-- Débrayage: until then nobody asks whether certificates of this profile are revoked.
+CREATE TABLE IF NOT EXISTS override (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    profile    text NOT NULL CHECK (profile IN ('depositor', 'reader', 'technical', 'functional')),
+    until      timestamptz NOT NULL,
+    author     text NOT NULL,
+    origin     text NOT NULL,
+    reason     text NOT NULL CHECK (reason ~ '[^ ]'),
+    ended_at   timestamptz,                    -- before its time
+    ended_by   text,
+    ended_from text,
+    CHECK (until > at AND until <= at + interval '7 days')
+);
+CREATE OR REPLACE VIEW override_in_force AS
+    SELECT id, profile, until, author, reason FROM override WHERE ended_at IS NULL AND until > clock_timestamp();
+
+-- What is still to be journaled of these two, in order: a row from the transaction that made it true.
+CREATE TABLE IF NOT EXISTS role_outbox (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event        text NOT NULL,                -- as in the journal
+    change       bigint REFERENCES role_change,
+    override     bigint REFERENCES override,
+    journaled_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS role_outbox_due ON role_outbox (id) WHERE journaled_at IS NULL;
+
+-- History is written once: a change is decided once, an override ends once, nothing is ever removed.
+CREATE OR REPLACE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are never changed so', TG_TABLE_NAME;
+END $$;
+
+CREATE OR REPLACE FUNCTION guard_role_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.state <> 'proposed' OR NEW.state = 'proposed' OR (OLD.role IS NOT NULL AND NEW.role IS DISTINCT FROM OLD.role)
+       OR (NEW.id, NEW.at, NEW.action, NEW.profile, NEW.cn, NEW.ou, NEW.serial, NEW.san, NEW.quorum, NEW.author, NEW.certificate, NEW.via, NEW.origin, NEW.reason)
+          IS DISTINCT FROM
+          (OLD.id, OLD.at, OLD.action, OLD.profile, OLD.cn, OLD.ou, OLD.serial, OLD.san, OLD.quorum, OLD.author, OLD.certificate, OLD.via, OLD.origin, OLD.reason) THEN
+        RAISE EXCEPTION 'change % is history', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE FUNCTION guard_override() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.ended_at IS NOT NULL OR NEW.ended_at IS NULL
+       OR (NEW.id, NEW.at, NEW.profile, NEW.until, NEW.author, NEW.origin, NEW.reason)
+          IS DISTINCT FROM (OLD.id, OLD.at, OLD.profile, OLD.until, OLD.author, OLD.origin, OLD.reason) THEN
+        RAISE EXCEPTION 'override % is history', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER role_stays BEFORE DELETE ON role FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER role_is_kept BEFORE TRUNCATE ON role EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER role_change_decided_once BEFORE UPDATE ON role_change FOR EACH ROW EXECUTE FUNCTION guard_role_change();
+CREATE OR REPLACE TRIGGER role_change_stays BEFORE DELETE ON role_change FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER role_change_is_kept BEFORE TRUNCATE ON role_change EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER override_ended_once BEFORE UPDATE ON override FOR EACH ROW EXECUTE FUNCTION guard_override();
+CREATE OR REPLACE TRIGGER override_stays BEFORE DELETE ON override FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER override_is_kept BEFORE TRUNCATE ON override EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER role_outbox_stays BEFORE DELETE ON role_outbox FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER role_outbox_is_kept BEFORE TRUNCATE ON role_outbox EXECUTE FUNCTION refuse_rewriting();
+
+-- What nobody decided within seven days is over.
+CREATE OR REPLACE FUNCTION role_expire() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    WITH ended AS (UPDATE role_change SET state = 'expired', decided_at = clock_timestamp(), decided_why = 'nobody decided within 7 days'
+                   WHERE state = 'proposed' AND at < clock_timestamp() - interval '7 days' RETURNING id)
+    INSERT INTO role_outbox (event, change) SELECT 'role-refused', id FROM ended ORDER BY id
+$$;
+
+-- Whether a person, as changes name one, is a functional administrator in force.
+CREATE OR REPLACE FUNCTION role_administers(person text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM role WHERE profile = 'functional' AND revoked_at IS NULL AND 'CN=' || cn || ', OU=' || ou = person)
+$$;
+
+-- Why a change cannot be now; 'done' when nothing is in its way.
+CREATE OR REPLACE FUNCTION role_obstacle(c role_change) RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF c.action = 'bind' THEN
+        RETURN CASE WHEN EXISTS (SELECT FROM role r WHERE r.revoked_at IS NULL AND (r.profile, r.cn, r.ou, r.serial, r.san) = (c.profile, c.cn, c.ou, c.serial, c.san))
+                    THEN 'bound-already' ELSE 'done' END;
+    END IF;
+    IF NOT EXISTS (SELECT FROM role r WHERE r.id = c.role AND r.revoked_at IS NULL) THEN
+        RETURN 'revoked-already';
+    END IF;
+    -- Somebody must remain who may bind the next one.
+    IF c.profile = 'functional' AND NOT EXISTS (SELECT FROM role r WHERE r.profile = 'functional' AND r.revoked_at IS NULL AND r.id <> c.role) THEN
+        RETURN 'last-administrator';
+    END IF;
+    RETURN 'done';
+END $$;
+
+-- Makes a change true: the row of role, the decision, and what the journal is to say.
+CREATE OR REPLACE FUNCTION role_apply(c role_change, who text, whence text, way text, why text) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    bound integer := c.role;
+BEGIN
+    IF c.action = 'bind' THEN
+        INSERT INTO role (profile, cn, ou, serial, san) VALUES (c.profile, c.cn, c.ou, c.serial, c.san) RETURNING id INTO STRICT bound;
+    ELSE
+        UPDATE role SET revoked_at = now() WHERE id = bound;
+    END IF;
+    UPDATE role_change SET state = 'done', role = bound, decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why
+     WHERE id = c.id;
+    INSERT INTO role_outbox (event, change) VALUES (CASE c.action WHEN 'bind' THEN 'role-bound' ELSE 'role-revoked' END, c.id);
+    RETURN bound;
+END $$;
+
+-- How a caller came: the exporter's administrators by their database role, the ceremony as the owner.
+CREATE OR REPLACE FUNCTION role_way() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT CASE session_user WHEN 'coffre_admin' THEN 'exporter' ELSE 'ceremony' END
+$$;
+
+/*
+ * Proposes to bind (what is named), or to revoke (the role of that number, or without one what is named); with quorum 1 it is done at once.
+ * outcome: done, proposed; not-allowed, role-unknown, bound-already, revoked-already, last-administrator, proposed-already.
+ */
+CREATE OR REPLACE FUNCTION role_propose(what text, which bigint, of_profile text, of_cn text, of_ou text, of_serial text, of_san text, why text, people integer,
+                                        who text, with_certificate text, whence text,
+                                        OUT outcome text, OUT change_id bigint, OUT role_id integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    c   role_change%ROWTYPE;
+    way text := role_way();
+BEGIN
+    LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE; -- one change at a time: nobody is the last administrator twice
+    PERFORM role_expire();
+    IF way = 'exporter' AND NOT role_administers(who) THEN
+        outcome := 'not-allowed';
+        RETURN;
+    END IF;
+    c.action := what;
+    IF what = 'bind' THEN
+        SELECT of_profile, of_cn, of_ou, of_serial, of_san INTO c.profile, c.cn, c.ou, c.serial, c.san;
+    ELSE
+        SELECT r.id, r.profile, r.cn, r.ou, r.serial, r.san INTO c.role, c.profile, c.cn, c.ou, c.serial, c.san FROM role r
+         WHERE CASE WHEN which IS NOT NULL THEN r.id = which
+                    ELSE r.revoked_at IS NULL AND (r.profile, r.cn, r.ou, r.serial, r.san) = (of_profile, of_cn, of_ou, of_serial, of_san) END;
+        IF NOT FOUND THEN
+            outcome := 'role-unknown';
+            RETURN;
+        END IF;
+    END IF;
+    role_id := c.role;
+    outcome := role_obstacle(c);
+    IF outcome <> 'done' THEN
+        RETURN;
+    END IF;
+    SELECT id INTO change_id FROM role_change w
+     WHERE w.state = 'proposed' AND (w.action, w.profile, w.cn, w.ou, w.serial, w.san) = (c.action, c.profile, c.cn, c.ou, c.serial, c.san);
+    IF FOUND THEN
+        outcome := 'proposed-already';
+        RETURN;
+    END IF;
+    INSERT INTO role_change (action, profile, cn, ou, serial, san, role, quorum, author, certificate, via, origin, reason)
+    VALUES (c.action, c.profile, c.cn, c.ou, c.serial, c.san, c.role, people, who, with_certificate, way, whence, why)
+    RETURNING * INTO STRICT c;
+    change_id := c.id;
+    IF people > 1 THEN
+        INSERT INTO role_outbox (event, change) VALUES ('role-proposed', c.id);
+        outcome := 'proposed';
+        RETURN;
+    END IF;
+    role_id := role_apply(c, who, whence, way, '');
+END $$;
+
+/*
+ * Approves or refuses a proposal. Only another person than its proposer may approve it; the proposer may withdraw it. A person is a subject, and a certificate.
+ * outcome: done, refused; not-allowed, change-unknown, decided-already, expired, own-proposal, proposer-revoked, bound-already, revoked-already, last-administrator.
+ */
+CREATE OR REPLACE FUNCTION role_decide(which bigint, approves boolean, why text, who text, with_certificate text, whence text,
+                                       OUT outcome text, OUT role_id integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    c   role_change%ROWTYPE;
+    way text := role_way();
+BEGIN
+    LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM role_expire();
+    IF way = 'exporter' AND NOT role_administers(who) THEN
+        outcome := 'not-allowed';
+        RETURN;
+    END IF;
+    SELECT * INTO c FROM role_change WHERE id = which FOR UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'change-unknown';
+    ELSIF c.state = 'expired' THEN
+        outcome := 'expired';
+    ELSIF c.state <> 'proposed' THEN
+        outcome := 'decided-already';
+    ELSIF NOT approves THEN
+        UPDATE role_change SET state = 'refused', decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why
+         WHERE id = c.id;
+        INSERT INTO role_outbox (event, change) VALUES ('role-refused', c.id);
+        outcome := 'refused';
+    ELSIF c.author = who OR c.certificate = with_certificate THEN
+        outcome := 'own-proposal';
+    ELSIF c.via = 'exporter' AND NOT role_administers(c.author) THEN
+        outcome := 'proposer-revoked';
+    ELSE
+        outcome := role_obstacle(c);
+        IF outcome = 'done' THEN
+            role_id := role_apply(c, who, whence, way, why);
+        END IF;
+    END IF;
+END $$;
+
+-- Begins an override. outcome: done, override-already (one is in force for this profile), too-long, reason-missing.
+CREATE OR REPLACE FUNCTION override_set(for_profile text, seconds bigint, why text, who text, whence text, OUT outcome text, OUT override_id bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    LOCK TABLE override IN SHARE ROW EXCLUSIVE MODE;
+    IF seconds NOT BETWEEN 1 AND 7 * 86400 THEN
+        outcome := 'too-long';
+    ELSIF why !~ '[^ ]' THEN
+        outcome := 'reason-missing';
+    ELSIF EXISTS (SELECT FROM override_in_force o WHERE o.profile = for_profile) THEN
+        outcome := 'override-already';
+    ELSE
+        INSERT INTO override (at, profile, until, author, origin, reason)
+        VALUES (now(), for_profile, now() + seconds * interval '1 second', who, whence, why) RETURNING id INTO STRICT override_id;
+        INSERT INTO role_outbox (event, override) VALUES ('override-set', override_id);
+        outcome := 'done';
+    END IF;
+END $$;
+
+-- Ends what is in force of this profile, or all of it (NULL); how many that were.
+CREATE OR REPLACE FUNCTION override_end(for_profile text, who text, whence text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    WITH ended AS (UPDATE override SET ended_at = clock_timestamp(), ended_by = who, ended_from = whence
+                   WHERE id IN (SELECT f.id FROM override_in_force f WHERE for_profile IS NULL OR f.profile = for_profile) RETURNING id),
+         told AS (INSERT INTO role_outbox (event, override) SELECT 'override-lifted', id FROM ended ORDER BY id RETURNING 1)
+    SELECT count(*) FROM told
+$$;
+
+-- These records are in the journal's spool.
+CREATE OR REPLACE FUNCTION role_journaled(which bigint[]) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    UPDATE role_outbox SET journaled_at = clock_timestamp() WHERE id = ANY (which) AND journaled_at IS NULL
+$$;
+
+REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), role_expire(), role_administers(text), role_obstacle(role_change),
+    role_apply(role_change, text, text, text, text), role_way(),
+    role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
+    role_decide(bigint, boolean, text, text, text, text), override_set(text, bigint, text, text, text), override_end(text, text, text),
+    role_journaled(bigint[]) FROM PUBLIC;
+
+-- The exporter's administrators: these functions and what they are about, nothing else. Overrides are the ceremony's.
+GRANT USAGE ON SCHEMA public TO coffre_admin;
+GRANT SELECT (operator, number, format) ON vault TO coffre_admin;
+GRANT SELECT ON role, role_change, override, override_in_force, role_outbox TO coffre_admin;
+GRANT EXECUTE ON FUNCTION role_expire(), role_journaled(bigint[]),
+    role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
+    role_decide(bigint, boolean, text, text, text, text) TO coffre_admin;
+GRANT SELECT ON override_in_force TO coffre_roster, coffre_exporter;
 
 COMMIT;

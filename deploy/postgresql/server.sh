@@ -17,7 +17,7 @@ postgresql_configure() {
     {
         # In development every duty runs as one system user; in production each has its own (see coffre.yml(5)).
         for user in "$run_user" root; do
-            for role in postgres coffre_roster coffre_ledger coffre_sealer coffre_exporter; do
+            for role in postgres coffre_roster coffre_ledger coffre_sealer coffre_exporter coffre_admin; do
                 echo "coffre $user $role"
             done
         done

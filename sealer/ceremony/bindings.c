@@ -1,47 +1,58 @@
-/* coffre-ceremony bind, revoke, roles, close-lot: rows of the store that people decide on. */
+/* coffre-ceremony bind, revoke, roles, close-lot: rows of the store that people decide on. Changes go through the store's own functions. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <openssl/pem.h>
 
 #include "common/system/database.h"
+#include "common/system/roster.h"
 #include "common/system/tls.h"
 #include "sealer/ceremony/ceremony.h"
 
-static bool read_subject(const struct ceremony *c, struct tls_subject *subject, struct err *e)
+/* What a binding is about, in the one spelling of the store. */
+struct binding {
+    char cn[ROSTER_TEXT_MAX + 1], ou[ROSTER_TEXT_MAX + 1];
+    char serial[ROSTER_SERIAL_MAX + 1], san[ROSTER_TEXT_MAX + 1];
+};
+
+static bool read_certificate(const char *path, struct binding *b, struct err *e)
 {
-    BIO *in;
-    X509 *x;
+    struct tls_subject subject;
+    BIO *in = BIO_new_file(path, "r");
+    X509 *x = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, NULL, NULL);
     bool ok;
 
-    if (c->certificate == NULL) {
-        if (c->cn == NULL || *c->cn == '\0' || strlen(c->cn) > TLS_NAME_MAX || (c->ou != NULL && strlen(c->ou) > TLS_NAME_MAX))
-            return err_set(e, ERR_INPUT, "--certificate, or --cn and --ou, are due");
-        snprintf(subject->cn, sizeof subject->cn, "%s", c->cn);
-        snprintf(subject->ou, sizeof subject->ou, "%s", c->ou == NULL ? "" : c->ou);
-        return true;
-    }
-    in = BIO_new_file(c->certificate, "r");
-    x = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, NULL, NULL);
     BIO_free(in);
     if (x == NULL)
-        return err_set_openssl(e, ERR_INPUT, "%s", c->certificate);
-    ok = tls_subject_of(x, subject, e) || err_prefix(e, "%s", c->certificate);
+        return err_set_openssl(e, ERR_INPUT, "%s", path);
+    ok = tls_subject_of(x, &subject, e) || err_prefix(e, "%s", path);
     X509_free(x);
-    return ok;
+    if (!ok)
+        return false;
+    snprintf(b->cn, sizeof b->cn, "%s", subject.cn);
+    snprintf(b->ou, sizeof b->ou, "%s", subject.ou);
+    return true;
 }
 
-static bool is_profile(const char *text)
+static bool read_binding(const struct ceremony *c, struct binding *b, struct err *e)
 {
-    static const char *const profiles[] = {"depositor", "reader", "technical", "functional"};
-
-    for (size_t i = 0; text != NULL && i < sizeof profiles / sizeof *profiles; i++)
-        if (strcmp(text, profiles[i]) == 0)
-            return true;
-    return false;
+    if (!roster_read_serial(slice_text(c->serial), b->serial, e) || !roster_read_san(slice_text(c->san), b->san, e))
+        return false;
+    if (c->certificate != NULL)
+        return read_certificate(c->certificate, b, e);
+    if (c->cn == NULL || *c->cn == '\0')
+        return err_set(e, ERR_INPUT, "--certificate, or --cn and --ou, are due");
+    return roster_read_name(slice_text(c->cn), "--cn", b->cn, e) && roster_read_name(slice_text(c->ou), "--ou", b->ou, e);
 }
 
-static PGconn *connect_owner(const struct ceremony *c, struct err *e)
+bool ceremony_is_profile(const char *text)
+{
+    enum roster_profile profile;
+
+    return text != NULL && roster_profile_parse(slice_text(text), &profile);
+}
+
+PGconn *ceremony_connect_vault(const struct ceremony *c, struct err *e)
 {
     char *name = ceremony_database_name(c);
     PGconn *db = ceremony_connect(c, name, e);
@@ -50,80 +61,74 @@ static PGconn *connect_owner(const struct ceremony *c, struct err *e)
     return db;
 }
 
-/* Runs `sql` with profile, CN and OU: *rows is how many it touched, *id the first one's. */
-static bool change(const struct ceremony *c, const char *sql, const struct tls_subject *subject, int *rows, int *id, struct err *e)
-{
-    const char *const values[] = {c->profile, subject->cn, subject->ou};
-    PGconn *db = connect_owner(c, e);
-    PGresult *r = db == NULL ? NULL : ceremony_query(db, sql, values, 3, e);
-
-    *rows = r == NULL ? 0 : PQntuples(r);
-    *id = *rows == 0 ? 0 : atoi(PQgetvalue(r, 0, 0));
-    PQclear(r);
-    PQfinish(db);
-    return r != NULL;
-}
-
-static int prepare(const struct ceremony *c, struct tls_subject *subject, const char *what)
+static int prepare(const struct ceremony *c, struct binding *b, const char *what)
 {
     struct err e = {0};
 
-    if (!is_profile(c->profile))
+    if (!ceremony_is_profile(c->profile))
         return ceremony_say(CEREMONY_USAGE, "--profile is depositor, reader, technical or functional");
-    if (!read_subject(c, subject, &e))
+    if (!read_binding(c, b, &e))
         return ceremony_say(CEREMONY_USAGE, "%s", e.text);
-    return ceremony_confirm(c, "%s: CN \"%s\", OU \"%s\", %s.", what, subject->cn, subject->ou, c->profile);
+    return ceremony_confirm(c, "%s: CN \"%s\", OU \"%s\"%s%s%s%s, %s.", what, b->cn, b->ou, *b->serial == '\0' ? "" : ", serial ", b->serial,
+                            *b->san == '\0' ? "" : ", ", b->san, c->profile);
+}
+
+/* bind or revoke, as the store decides. */
+static int propose(const struct ceremony *c, const char *action, const struct binding *b)
+{
+    struct ceremony_person who;
+    struct err e = {0};
+    char people[8];
+    PGconn *db = ceremony_connect_vault(c, &e);
+    PGresult *r = NULL;
+    int status;
+
+    ceremony_who(&who);
+    snprintf(people, sizeof people, "%u", (unsigned)c->settings->roles.quorum);
+    if (db != NULL) {
+        const char *const values[] = {action, c->profile, b->cn, b->ou, b->serial, b->san, c->reason == NULL ? "" : c->reason, people,
+                                      who.by, who.identity, who.host};
+
+        r = ceremony_query(db, "SELECT outcome, change_id, role_id FROM role_propose($1, NULL, $2, $3, $4, $5, $6, $7, $8::integer, $9, $10, $11)",
+                           values, 11, &e);
+    }
+    status = r == NULL ? ceremony_say(CEREMONY_FAILED, "%s", e.text)
+                       : ceremony_outcome(PQgetvalue(r, 0, 0), action, c->profile, PQgetvalue(r, 0, 1), PQgetvalue(r, 0, 2));
+    PQclear(r);
+    PQfinish(db);
+    return status;
 }
 
 int ceremony_bind(const struct ceremony *c)
 {
-    struct tls_subject subject;
-    struct err e = {0};
-    int rows, id, status = prepare(c, &subject, "Bind");
+    struct binding b;
+    int status = prepare(c, &b, "Bind");
 
-    if (status != CEREMONY_DONE)
-        return status;
-    if (!change(c, "INSERT INTO role (profile, cn, ou) VALUES ($1, $2, $3) "
-                   "ON CONFLICT (profile, cn, ou) WHERE revoked_at IS NULL DO NOTHING RETURNING id", &subject, &rows, &id, &e))
-        return ceremony_say(CEREMONY_FAILED, "%s", e.text);
-    if (rows == 0)
-        printf("bound already\n");
-    else
-        printf("bound: %s %d\n", c->profile, id);
-    return CEREMONY_DONE;
+    return status != CEREMONY_DONE ? status : propose(c, "bind", &b);
 }
 
 int ceremony_revoke(const struct ceremony *c)
 {
-    struct tls_subject subject;
-    struct err e = {0};
-    int rows, id, status = prepare(c, &subject, "Revoke");
+    struct binding b;
+    int status = prepare(c, &b, "Revoke");
 
-    if (status != CEREMONY_DONE)
-        return status;
-    if (!change(c, "UPDATE role SET revoked_at = now() WHERE profile = $1 AND cn = $2 AND ou = $3 AND revoked_at IS NULL RETURNING id",
-                &subject, &rows, &id, &e))
-        return ceremony_say(CEREMONY_FAILED, "%s", e.text);
-    if (rows == 0)
-        return ceremony_say(CEREMONY_REFUSED, "no such binding is in force");
-    printf("revoked: %s %d\n", c->profile, id);
-    return CEREMONY_DONE;
+    return status != CEREMONY_DONE ? status : propose(c, "revoke", &b);
 }
 
 int ceremony_roles(const struct ceremony *c)
 {
+    const char *const values[] = {c->all ? "true" : "false"};
     struct err e = {0};
-    PGconn *db = connect_owner(c, &e);
+    PGconn *db = ceremony_connect_vault(c, &e);
     PGresult *r = db == NULL ? NULL
-                             : ceremony_query(db, "SELECT id, profile, cn, ou, to_char(bound_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "
-                                                  "coalesce(to_char(revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '-') "
-                                                  "FROM role ORDER BY id", NULL, 0, &e);
+                             : ceremony_query(db, "SELECT id, profile, " CEREMONY_DATE("bound_at") ", " CEREMONY_DATE("revoked_at") ", " CEREMONY_NAME
+                                                  " FROM role WHERE $1::boolean OR revoked_at IS NULL ORDER BY id", values, 1, &e);
 
     if (r != NULL)
         printf("%-4s %-10s %-20s %-20s %s\n", "id", "profile", "since", "until", "subject");
     for (int i = 0; r != NULL && i < PQntuples(r); i++)
-        printf("%-4s %-10s %-20s %-20s CN=%s, OU=%s\n", PQgetvalue(r, i, 0), PQgetvalue(r, i, 1), PQgetvalue(r, i, 4),
-               PQgetvalue(r, i, 5), PQgetvalue(r, i, 2), PQgetvalue(r, i, 3));
+        printf("%-4s %-10s %-20s %-20s %s\n", PQgetvalue(r, i, 0), PQgetvalue(r, i, 1), PQgetvalue(r, i, 2), PQgetvalue(r, i, 3),
+               PQgetvalue(r, i, 4));
     PQclear(r);
     PQfinish(db);
     return r != NULL ? CEREMONY_DONE : ceremony_say(CEREMONY_FAILED, "%s", e.text);

@@ -29,15 +29,24 @@ struct ceremony {
     const char *seal, *tsa;                        /* certificate files */
     const char *database, *schema;                 /* conninfo of the owner; file */
     bool create_database, yes;
-    const char *profile, *certificate, *cn, *ou;
+    const char *profile, *certificate, *cn, *ou, *serial, *san;
+    const char *reason, *duration;
+    const char *id;                                /* of a change */
+    bool all, end;
 };
 
 int ceremony_keys(const struct ceremony *c);
 int ceremony_install(const struct ceremony *c);
 int ceremony_genesis(const struct ceremony *c);
+int ceremony_upgrade(const struct ceremony *c);
 int ceremony_bind(const struct ceremony *c);
 int ceremony_revoke(const struct ceremony *c);
 int ceremony_roles(const struct ceremony *c);
+int ceremony_changes(const struct ceremony *c);
+int ceremony_approve(const struct ceremony *c);
+int ceremony_refuse(const struct ceremony *c);
+int ceremony_override(const struct ceremony *c);
+int ceremony_overrides(const struct ceremony *c);
 int ceremony_close_lot(const struct ceremony *c);
 int ceremony_remember(const struct ceremony *c);
 
@@ -46,6 +55,20 @@ int ceremony_say(int status, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Asks on the terminal; true at once with --yes. CEREMONY_DONE: go on; anything else is the status to leave with. */
 int ceremony_confirm(const struct ceremony *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+enum { CEREMONY_USER_MAX = 64 };
+
+/* Who does this and where, for the history. */
+struct ceremony_person {
+    char by[2 * CEREMONY_USER_MAX + 16];   /* "alice", "alice (as root)" after sudo */
+    char identity[CEREMONY_USER_MAX + 16]; /* "user alice": one person, however he came */
+    char host[65];
+};
+void ceremony_who(struct ceremony_person *p);
+
+bool ceremony_is_profile(const char *text);
+/* Says what role_propose() or role_decide() answered (schema.sql): the exit status. `change` and `role` are numbers, or "". */
+int ceremony_outcome(const char *outcome, const char *action, const char *profile, const char *change, const char *role);
 
 /* Where the token is, from the settings. */
 struct hsm_token ceremony_token(const struct ceremony *c);
@@ -59,10 +82,23 @@ MUST_CHECK bool ceremony_read_file(const char *path, struct buf *out, struct err
 char *ceremony_database_name(const struct ceremony *c);
 /* Connects with --database or the configuration's conninfo, to `dbname`. Owned: PQfinish(). */
 PGconn *ceremony_connect(const struct ceremony *c, const char *dbname, struct err *e);
+/* The same to this vault's database. */
+PGconn *ceremony_connect_vault(const struct ceremony *c, struct err *e);
+/* SQL: a date as people read it, "-" when there is none; a binding's name (columns cn, ou, serial, san). */
+#define CEREMONY_DATE(column) "coalesce(to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '-')"
+#define CEREMONY_NAME \
+    "'CN=' || cn || ', OU=' || ou || CASE serial WHEN '' THEN '' ELSE ', serial ' || serial END || CASE san WHEN '' THEN '' ELSE ', ' || san END"
 /* One statement with text parameters; owned result, NULL on failure. */
 PGresult *ceremony_query(PGconn *db, const char *sql, const char *const *values, int count, struct err *e);
 /* Statements without parameters. */
 MUST_CHECK bool ceremony_run(PGconn *db, const char *sql, struct err *e);
+
+/* ---- the store (store.c) ---------------------------------------------------------------------- */
+
+/* Creates PostgreSQL's roles, with --create-database the database, and connects to it. Owned: PQfinish(). */
+PGconn *ceremony_store_open(const struct ceremony *c, const char *name, struct err *e);
+/* Loads the schema unless it is there. */
+MUST_CHECK bool ceremony_store_load(const struct ceremony *c, PGconn *db, struct err *e);
 
 /* ---- the seal's memory (remember.c) -------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* coffre-ceremony genesis: PostgreSQL roles, database, schema, birth certificate. Continues where it was interrupted. */
+/* coffre-ceremony genesis: the store (store.c) and the birth certificate. Continues where it was interrupted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,134 +11,10 @@
 #include "common/formats/hex.h"
 #include "common/formats/lot.h"
 #include "sealer/ceremony/ceremony.h"
-#include "sealer/ceremony/schema.h"
 #include "sealer/durable.h"
 #include "sealer/memory.h"
 
-static const char *const duties[] = {"coffre_roster", "coffre_ledger", "coffre_sealer", "coffre_exporter"};
-enum { DUTIES = sizeof duties / sizeof *duties, TEXT_MAX = 4 << 20 };
-
-/* ---- roles and database -------------------------------------------------------------------- */
-
-static bool exists(PGconn *db, const char *sql, const char *name, bool *there, struct err *e)
-{
-    PGresult *r = ceremony_query(db, sql, &name, 1, e);
-
-    *there = r != NULL && PQntuples(r) > 0;
-    PQclear(r);
-    return r != NULL;
-}
-
-static bool create_role(PGconn *db, const char *name, struct err *e)
-{
-    char sql[100];
-    bool there;
-
-    if (!exists(db, "SELECT 1 FROM pg_roles WHERE rolname = $1", name, &there, e) || there)
-        return there;
-    snprintf(sql, sizeof sql, "CREATE ROLE %s LOGIN", name);
-    if (!ceremony_run(db, sql, e))
-        return false;
-    printf("PostgreSQL role %s\n", name);
-    return true;
-}
-
-static bool create_database(PGconn *db, const char *name, struct err *e)
-{
-    char sql[200];
-    bool there;
-
-    if (!exists(db, "SELECT 1 FROM pg_database WHERE datname = $1", name, &there, e) || there)
-        return there;
-    snprintf(sql, sizeof sql, "CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'", name);
-    if (!ceremony_run(db, sql, e))
-        return false;
-    printf("PostgreSQL database %s\n", name);
-    return true;
-}
-
-static bool restrict_database(PGconn *db, const char *name, struct err *e)
-{
-    char sql[300];
-
-    snprintf(sql, sizeof sql,
-             "REVOKE ALL ON DATABASE %s FROM PUBLIC; "
-             "GRANT CONNECT ON DATABASE %s TO coffre_roster, coffre_ledger, coffre_sealer, coffre_exporter",
-             name, name);
-    return ceremony_run(db, sql, e);
-}
-
-/* Roles first: the schema grants to them. */
-static PGconn *prepare_database(const struct ceremony *c, const char *name, struct err *e)
-{
-    PGconn *db = ceremony_connect(c, c->create_database ? "postgres" : name, e);
-    bool ok = db != NULL;
-
-    for (size_t i = 0; ok && i < DUTIES; i++)
-        ok = create_role(db, duties[i], e);
-    if (ok && c->create_database) {
-        ok = create_database(db, name, e);
-        PQfinish(db);
-        db = ok ? ceremony_connect(c, name, e) : NULL;
-        ok = db != NULL;
-    }
-    if (ok && restrict_database(db, name, e))
-        return db;
-    PQfinish(db);
-    return NULL;
-}
-
-/* ---- schema -------------------------------------------------------------------------------- */
-
-static bool replace(struct buf *out, struct slice text, const char *variable, const char *value, struct err *e)
-{
-    const char *at = (const char *)text.at, *end = at + text.len, *hit;
-    size_t len = strlen(variable);
-
-    while ((hit = memmem(at, (size_t)(end - at), variable, len)) != NULL) {
-        if (!buf_add(out, at, (size_t)(hit - at), e) || !buf_add(out, value, strlen(value), e))
-            return false;
-        at = hit + len;
-    }
-    return buf_add(out, at, (size_t)(end - at), e);
-}
-
-/* What psql would do with its variables :'operator' and :number. */
-static char *fill_in(const struct ceremony *c, struct slice schema, struct err *e)
-{
-    char operator_id[16], number[16], *text = NULL;
-    struct buf half, whole;
-
-    snprintf(operator_id, sizeof operator_id, "'%.4s'", c->settings->vault.operator_id);
-    snprintf(number, sizeof number, "%llu", (unsigned long long)c->settings->vault.number);
-    buf_init(&half, TEXT_MAX);
-    buf_init(&whole, TEXT_MAX);
-    if (replace(&half, schema, ":'operator'", operator_id, e) && replace(&whole, buf_slice(&half), ":number", number, e))
-        text = mem_text(buf_slice(&whole));
-    buf_free(&half);
-    buf_free(&whole);
-    return text;
-}
-
-static bool load_schema(const struct ceremony *c, PGconn *db, struct err *e)
-{
-    struct buf file;
-    char *sql;
-    bool ok, there;
-
-    if (!exists(db, "SELECT to_regclass($1) WHERE to_regclass($1) IS NOT NULL", "public.vault", &there, e) || there)
-        return there;
-    buf_init(&file, TEXT_MAX);
-    if (c->schema != NULL && !ceremony_read_file(c->schema, &file, e))
-        return false;
-    sql = fill_in(c, c->schema != NULL ? buf_slice(&file) : schema_compiled(), e);
-    ok = sql != NULL && ceremony_run(db, sql, e);
-    free(sql);
-    buf_free(&file);
-    if (ok)
-        printf("schema loaded\n");
-    return ok;
-}
+enum { TEXT_MAX = 4 << 20 };
 
 /* ---- birth certificate --------------------------------------------------------------------- */
 
@@ -289,8 +165,8 @@ int ceremony_genesis(const struct ceremony *c)
         return status;
     }
     buf_init(&xml, GENESIS_XML_MAX);
-    db = prepare_database(c, name, &e);
-    if (db == NULL || !load_schema(c, db, &e) || !read_vault(c->settings, db, &xml, &sealed, &e))
+    db = ceremony_store_open(c, name, &e);
+    if (db == NULL || !ceremony_store_load(c, db, &e) || !read_vault(c->settings, db, &xml, &sealed, &e))
         status = ceremony_say(CEREMONY_FAILED, "%s", e.text);
     else
         status = finish(c, db, &xml, sealed);

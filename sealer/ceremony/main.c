@@ -22,10 +22,18 @@ static const struct act acts[] = {
     {"install", ceremony_install, "--seal CERT --tsa CERT", "check the two certificates and put them in place"},
     {"genesis", ceremony_genesis, "[--database CONNINFO] [--create-database] [--schema FILE]",
      "create the store and the vault's birth certificate"},
-    {"bind", ceremony_bind, "--profile P {--certificate CERT | --cn CN --ou OU} [--database CONNINFO]",
-     "bind a certificate's subject to depositor, reader, technical or functional"},
-    {"revoke", ceremony_revoke, "--profile P {--certificate CERT | --cn CN --ou OU} [--database CONNINFO]", "end such a binding"},
-    {"roles", ceremony_roles, "[--database CONNINFO]", "list all bindings"},
+    {"upgrade", ceremony_upgrade, "[--database CONNINFO] [--schema FILE]", "bring the store of an earlier version up to this one"},
+    {"bind", ceremony_bind, "--profile P {--certificate CERT | --cn CN --ou OU} [--serial HEX] [--san SAN] [--reason TEXT] [--database CONNINFO]",
+     "bind a certificate to depositor, reader, technical or functional"},
+    {"revoke", ceremony_revoke, "--profile P {--certificate CERT | --cn CN --ou OU} [--serial HEX] [--san SAN] [--reason TEXT] [--database CONNINFO]",
+     "end such a binding"},
+    {"roles", ceremony_roles, "[--all] [--database CONNINFO]", "list the bindings in force, or all"},
+    {"changes", ceremony_changes, "[--database CONNINFO]", "list the history of bindings and what waits for a second person"},
+    {"approve", ceremony_approve, "ID [--reason TEXT] [--database CONNINFO]", "approve what another person proposed"},
+    {"refuse", ceremony_refuse, "ID [--reason TEXT] [--database CONNINFO]", "refuse or withdraw a proposal"},
+    {"override", ceremony_override, "{--profile P --for DURATION --reason TEXT | --end [--profile P]} [--database CONNINFO]",
+     "let certificates in without asking whether they are revoked, for at most 7 days"},
+    {"overrides", ceremony_overrides, "[--all] [--database CONNINFO]", "list the overrides in force, or all"},
     {"close-lot", ceremony_close_lot, "", "ask the active sealer to close the open lot"},
     {"remember", ceremony_remember, "", "rebuild the seal's memory from the last sealed lot"},
 };
@@ -92,7 +100,7 @@ bool ceremony_read_file(const char *path, struct buf *out, struct err *e)
 }
 
 enum { OPT_CSR_DIR = 256, OPT_BITS, OPT_SUBJECT, OPT_SEAL, OPT_TSA, OPT_DATABASE, OPT_CREATE, OPT_SCHEMA, OPT_PROFILE,
-       OPT_CERTIFICATE, OPT_CN, OPT_OU, OPT_VERSION };
+       OPT_CERTIFICATE, OPT_CN, OPT_OU, OPT_SERIAL, OPT_SAN, OPT_REASON, OPT_FOR, OPT_ALL, OPT_END, OPT_VERSION };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},          {"yes", no_argument, NULL, 'y'},
@@ -103,6 +111,9 @@ static const struct option options[] = {
     {"create-database", no_argument, NULL, OPT_CREATE}, {"schema", required_argument, NULL, OPT_SCHEMA},
     {"profile", required_argument, NULL, OPT_PROFILE}, {"certificate", required_argument, NULL, OPT_CERTIFICATE},
     {"cn", required_argument, NULL, OPT_CN},           {"ou", required_argument, NULL, OPT_OU},
+    {"serial", required_argument, NULL, OPT_SERIAL},   {"san", required_argument, NULL, OPT_SAN},
+    {"reason", required_argument, NULL, OPT_REASON},   {"for", required_argument, NULL, OPT_FOR},
+    {"all", no_argument, NULL, OPT_ALL},               {"end", no_argument, NULL, OPT_END},
     {NULL, 0, NULL, 0},
 };
 
@@ -115,6 +126,8 @@ static bool take_option(struct ceremony *c, int option)
         [OPT_DATABASE - OPT_CSR_DIR] = &c->database,   [OPT_SCHEMA - OPT_CSR_DIR] = &c->schema,
         [OPT_PROFILE - OPT_CSR_DIR] = &c->profile,     [OPT_CERTIFICATE - OPT_CSR_DIR] = &c->certificate,
         [OPT_CN - OPT_CSR_DIR] = &c->cn,               [OPT_OU - OPT_CSR_DIR] = &c->ou,
+        [OPT_SERIAL - OPT_CSR_DIR] = &c->serial,       [OPT_SAN - OPT_CSR_DIR] = &c->san,
+        [OPT_REASON - OPT_CSR_DIR] = &c->reason,       [OPT_FOR - OPT_CSR_DIR] = &c->duration,
     };
 
     switch (option) {
@@ -124,11 +137,17 @@ static bool take_option(struct ceremony *c, int option)
     case OPT_CREATE:
         c->create_database = true;
         return true;
+    case OPT_ALL:
+        c->all = true;
+        return true;
+    case OPT_END:
+        c->end = true;
+        return true;
     case OPT_BITS:
         c->bits = (unsigned)strtoul(optarg, NULL, 10);
         return true;
     default:
-        if (option < OPT_CSR_DIR || option > OPT_OU)
+        if (option < OPT_CSR_DIR || option > OPT_FOR)
             return false;
         *texts[option - OPT_CSR_DIR] = optarg;
         return true;
@@ -169,10 +188,11 @@ int main(int argc, char **argv)
         else if (!take_option(&c, option))
             goto wrong;
     }
-    if (config == NULL || optind != argc - 1)
+    if (config == NULL || optind >= argc || optind < argc - 2)
         goto wrong;
+    c.id = argv[optind + 1]; /* NULL at the end */
     for (size_t i = 0; i < ACTS; i++)
-        if (strcmp(acts[i].name, argv[optind]) == 0)
+        if (strcmp(acts[i].name, argv[optind]) == 0 && (strncmp(acts[i].options, "ID", 2) == 0) == (c.id != NULL))
             return run(&c, &acts[i], config);
 wrong:
     usage(stderr);
