@@ -111,6 +111,8 @@ struct identity_fetched {
     struct slice reason;
     struct slice body;
 };
+/* Visible ASCII (RFC 3986 2) with one of the two schemes, and something behind it. */
+bool identity_url_valid(struct slice url);
 MUST_CHECK bool identity_send_fetch(struct channel *c, const struct identity_fetch *f, struct err *e);
 MUST_CHECK bool identity_read_fetch(struct slice body, struct identity_fetch *f, struct err *e);
 MUST_CHECK bool identity_send_fetched(struct channel *c, const struct identity_fetched *f, struct err *e);

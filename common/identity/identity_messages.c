@@ -157,8 +157,7 @@ static bool begins_with(struct slice s, const char *text)
     return s.len > len && memcmp(s.at, text, len) == 0;
 }
 
-/* Visible ASCII (RFC 3986 2), and one of the two schemes. */
-static bool is_url(struct slice url)
+bool identity_url_valid(struct slice url)
 {
     if (url.len > IDENTITY_URL_MAX || !(begins_with(url, "http://") || begins_with(url, "https://")))
         return false;
@@ -179,7 +178,7 @@ static bool is_type(struct slice type)
 
 static bool fetch_fits(const struct identity_fetch *f, struct err *e)
 {
-    if (!is_url(f->url))
+    if (!identity_url_valid(f->url))
         return err_set(e, ERR_INPUT, "fetch: not a http: or https: URL of at most %d visible characters", IDENTITY_URL_MAX);
     if (!is_type(f->type) || (f->type.len == 0 && f->body.len != 0) || f->body.len > IDENTITY_BODY_MAX)
         return err_set(e, ERR_INPUT, "fetch: a content of %zu bytes with a type of %zu", f->body.len, f->type.len);

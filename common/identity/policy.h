@@ -43,4 +43,20 @@ struct identity_policies {
 struct identity_policies *identity_policies_load(const struct settings *s, unsigned offered, struct err *e);
 void identity_policies_free(struct identity_policies *p);
 
+/* The key that profile's settings begin with: "profiles.depositor". */
+const char *policy_key(enum roster_profile profile);
+/* An http: or https: URL with a host. */
+bool policy_is_url(const char *text);
+
+/*
+ * Certificates from files. ERR_INPUT begins with the file's name, or with `what`. A file of more than `most` bytes, or that is none (a pipe, a folder), is refused;
+ * `out` is owned and prepared here. At least one certificate; other PEM blocks are passed over. Owned: policy_certificates_free().
+ */
+MUST_CHECK bool policy_read_file(const char *path, size_t most, struct buf *out, struct err *e);
+STACK_OF(X509) *policy_certificates(struct slice pem, const char *what, struct err *e);
+STACK_OF(X509) *policy_load_certificates(const char *path, struct err *e);
+void policy_certificates_free(STACK_OF(X509) *all); /* NULL is a no-op */
+/* Appends a certificate as PEM. */
+MUST_CHECK bool policy_put_pem(struct buf *out, X509 *x, struct err *e);
+
 #endif

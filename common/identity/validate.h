@@ -35,7 +35,7 @@ struct identity_chain {
     STACK_OF(X509) *others; /* may be NULL */
 };
 
-/* Chain, dates, constraints, usage, strength. On IDENTITY_PASSED `*path` is the verified path, leaf first, anchor last (owned: OSSL_STACK_OF_X509_free()). */
+/* Chain, dates, constraints, usage, strength. On IDENTITY_PASSED `*path` is the verified path, leaf first, anchor last (owned: policy_certificates_free()). */
 enum identity_check validate_chain(const struct identity_policy *p, const struct identity_chain *chain, int64_t now, STACK_OF(X509) **path, struct err *why);
 
 /* The earliest notAfter of a path, ms since 1970. */
