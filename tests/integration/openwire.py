@@ -244,11 +244,12 @@ class Thrown(Exception):
 class OpenWire:
     count = 0
 
-    def __init__(self, who="sensor-1", version=12, name=None, at=None, connect=True, timeout=60, session=True, **properties):
+    def __init__(self, who="sensor-1", version=12, name=None, at=None, connect=True, timeout=60, session=True, context=None,
+                 **properties):
         OpenWire.count += 1
         raw = socket.create_connection(("127.0.0.1", at or port("STOMP")), timeout=timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = tls(who).wrap_socket(raw, server_hostname="localhost")
+        self.socket = (context or tls(who)).wrap_socket(raw, server_hostname="localhost")
         self.name = name or f"ID:test-{os.getpid()}-{time.time_ns()}-{OpenWire.count}:1"
         self.version, self.received, self.commands, self.sequence = version, b"", 0, 0
         self.kept = []
