@@ -169,6 +169,11 @@ static bool take(struct journal *j, const struct channel_message *m, struct err 
     }
 }
 
+bool journal_settled(const struct journal *j)
+{
+    return j->held.len == 0 && j->lost == 0;
+}
+
 void journal_serve(struct journal *j)
 {
     struct channel_message m;

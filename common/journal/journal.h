@@ -41,6 +41,9 @@ struct journal_field {
  */
 void journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count);
 
+/* True when every record written so far is on disk with the journal role: for those who keep a record of their own until then. */
+bool journal_settled(const struct journal *j);
+
 /* The role: `certificate` and `key` name the daemon's own towards RabbitMQ. */
 struct journal_duty {
     const char *(*certificate)(const struct settings *s);
