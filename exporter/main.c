@@ -5,6 +5,7 @@
 #include "common/identity/identity.h"
 #include "common/system/remote_key.h"
 #include "common/system/tls.h"
+#include "exporter/confine.h"
 #include "exporter/roles.h"
 
 static const char *key_path(const struct settings *s)
@@ -83,11 +84,12 @@ static bool check(const struct settings *s, struct err *e)
 int main(int argc, char **argv)
 {
     static const struct role_kind kinds[] = {
-        {.name = "front", .run = front_run, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
-        {.name = "keys", .run = keys_run, .drain_stage = 1},
-        {.name = "query", .run = query_run, .instances = query_count, .links = {"identity"}, .drain_stage = 1},
-        {.name = "identity", .run = identity_run, .links = {"fetch", "journal"}, .drain_stage = 1},
-        {.name = "fetch", .run = fetch_role_run, .drain_stage = 1},
+        {.name = "front", .run = front_run, .confine = front_confine, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
+        {.name = "keys", .run = keys_run, .confine = keys_confine, .drain_stage = 1},
+        {.name = "query", .run = query_run, .confine = store_confine, .instances = query_count, .links = {"identity"}, .drain_stage = 1},
+        {.name = "admin", .run = admin_run, .confine = store_confine, .drain_stage = 1},
+        {.name = "identity", .run = identity_run, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 1},
+        {.name = "fetch", .run = fetch_role_run, .confine = fetch_confine, .drain_stage = 1},
         {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "query", "admin"}, .drain_stage = 4},
     };
     static const struct daemon exporter = {

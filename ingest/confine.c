@@ -4,8 +4,9 @@
 /* Strangers' bytes: connections that the parent's listeners bring, and siblings. No file, no socket of its own. */
 void front_confine(const struct settings *s, struct sandbox *box)
 {
-    (void)s;
-    box->permits = SANDBOX_ACCEPT;
+    box->permits = SANDBOX_ACCEPT | SANDBOX_FILES;
+    sandbox_read(box, s->ingest.certificate);
+    sandbox_read(box, s->operator_pki.ca);
 }
 
 /* Strangers' bytes again: two channels, nothing else. */

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -253,7 +254,8 @@ int roster_run(struct role *self)
     struct roster *kept;
     int status;
 
-    r.path = mem_printf("%s/roster", role_settings(self)->state_dir);
+    /* In a folder of its own: this role may write nowhere else. */
+    r.path = mem_printf("%s/bindings/roster", role_settings(self)->state_dir);
     role_on(self, &events, &r);
     kept = read_file(r.path, &e);
     if (kept != NULL)

@@ -7,6 +7,7 @@
 #include "common/system/secret.h"
 #include "common/system/tls.h"
 #include "sealer/clock.h"
+#include "sealer/confine.h"
 #include "sealer/roles.h"
 #include "sealer/sealing.h"
 #include "sealer/signer.h"
@@ -87,11 +88,11 @@ static bool check(const struct settings *s, struct err *e)
 int main(int argc, char **argv)
 {
     static const struct role_kind kinds[] = {
-        {.name = "work", .run = work_run, .links = {"seal", "stamp"}, .drain_stage = 0},
-        {.name = "seal", .run = seal_run, .drain_stage = 1},
-        {.name = "stamp", .run = stamp_run, .drain_stage = 1},
-        {.name = "announce", .run = announce_run, .drain_stage = 1},
-        {.name = "identity", .run = identity_run, .links = {"journal"}, .drain_stage = 1},
+        {.name = "work", .run = work_run, .confine = work_confine, .links = {"seal", "stamp"}, .drain_stage = 0},
+        {.name = "seal", .run = seal_run, .confine = seal_confine, .drain_stage = 1},
+        {.name = "stamp", .run = stamp_run, .confine = stamp_confine, .drain_stage = 1},
+        {.name = "announce", .run = announce_run, .confine = announce_confine, .drain_stage = 1},
+        {.name = "identity", .run = identity_run, .confine = identity_confine, .links = {"journal"}, .drain_stage = 1},
         {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"work", "identity"}, .drain_stage = 4},
     };
     static const struct daemon sealer = {

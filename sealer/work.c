@@ -343,11 +343,11 @@ int work_run(struct role *self)
 
     w = (struct work){.sealing = {.self = self, .settings = role_settings(self), .seal = {.kind = "seal"}, .stamp = {.kind = "stamp"}}};
     set_limits(&w, w.sealing.settings);
-    role_on(self, &events, &w);
     if (!xades_init(&e) || !sealing_configure(&w.sealing, w.sealing.settings, &e)) {
         log_error("config-bad", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
+    role_on(self, &events, &w);
     loop(&w);
     sealing_free(&w.sealing);
     xades_shutdown();

@@ -116,6 +116,8 @@ static PGconn *connect_with(const struct database_options *o, const char *dbname
     put_option(&c, "keepalives_interval", "5");
     put_option(&c, "keepalives_count", "2");
     put_option(&c, "tcp_user_timeout", "20000");
+    /* Certificates and sockets' owners say who we are; Kerberos would look for files and keys all over the system. */
+    put_option(&c, "gssencmode", "disable");
     if (put_text(&c, 0, o->settings->postgresql.conninfo, e) && put_text(&c, 1, o->extra == NULL ? "" : o->extra, e)) {
         put_option(&c, "user", o->user);
         put_option(&c, "dbname", dbname);

@@ -394,7 +394,10 @@ static void ended(struct process *p, int status)
         begin_drain(parent);
         return;
     }
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        log_error("role-confined", "%s %u was killed for a system call that is not its business (the kernel's audit log names it, type 1326): starting again",
+                  p->kind->name, p->index);
+    else if (WIFSIGNALED(status))
         log_error("role-ended", "%s %u was ended by signal %d: starting again", p->kind->name, p->index, WTERMSIG(status));
     else
         log_error("role-ended", "%s %u ended with status %d: starting again", p->kind->name, p->index, WEXITSTATUS(status));
@@ -627,6 +630,10 @@ int parent_main(const struct daemon *d, struct settings *s)
     }
     if (!open_listeners(&parent, &e)) {
         log_error("listen-failed", "%s", e.text);
+        return ROLE_EXIT_CONFIG;
+    }
+    if (!sandbox_enter_parent(&e)) {
+        log_error("sandbox-failed", "%s", e.text);
         return ROLE_EXIT_CONFIG;
     }
     watch_signals(&parent);

@@ -56,6 +56,7 @@ static void limit(const struct sandbox *s)
 
 /* ---- what is covered ------------------------------------------------------------------------ */
 
+/* Folders to write to are made: only what is there can be allowed. */
 static void remember(const struct sandbox *s)
 {
     unsigned n = 0;
@@ -71,8 +72,11 @@ static void remember(const struct sandbox *s)
             self.read[n++] = sandbox_folder(real);
         free(real);
     }
-    for (unsigned i = 0; i < SANDBOX_PATHS_MAX && s->write[i] != NULL; i++)
+    for (unsigned i = 0; i < SANDBOX_PATHS_MAX && s->write[i] != NULL; i++) {
+        if (mkdir(s->write[i], 0700) != 0 && errno != EEXIST)
+            log_warning("folder-unwritten", "%s: %s", s->write[i], strerror(errno));
         self.write[i] = mem_strdup(s->write[i]);
+    }
 }
 
 /* `path` is one of the folders or below it. */
@@ -118,6 +122,11 @@ bool sandbox_covers(const struct sandbox *s, struct err *e)
 
 bool sandbox_enter(const struct sandbox *s, struct err *e)
 {
+#ifdef __SANITIZE_ADDRESS__
+    /* The leak checker starts a process at the end and traces this one with it. */
+    log_warning("sandbox-off", "built with sanitizers: this process is not confined");
+    return !s->full || err_set(e, ERR_FATAL, "sandbox: over %d paths or %d ports", SANDBOX_PATHS_MAX, SANDBOX_PORTS_MAX);
+#endif
     if (s->full)
         return err_set(e, ERR_FATAL, "sandbox: over %d paths or %d ports", SANDBOX_PATHS_MAX, SANDBOX_PORTS_MAX);
     if (self.entered)
@@ -146,6 +155,9 @@ bool sandbox_enter_parent(struct err *e)
 {
     const char *interpreter = NULL;
 
+#ifdef __SANITIZE_ADDRESS__
+    return true;
+#endif
     dl_iterate_phdr(find_interpreter, &interpreter);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_set_errno(e, ERR_FATAL, "sandbox: no_new_privs");

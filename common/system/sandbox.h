@@ -21,7 +21,7 @@ enum { SANDBOX_PATHS_MAX = 64, SANDBOX_PORTS_MAX = 8 };
 struct sandbox {
     unsigned permits;                     /* OR of enum sandbox_permits */
     const char *read[SANDBOX_PATHS_MAX];  /* files and folders; NULL ends the list; what does not exist is skipped. Of a file its whole folder: files are replaced by renaming */
-    const char *write[SANDBOX_PATHS_MAX]; /* folders in which files may be read, created, written, renamed, removed */
+    const char *write[SANDBOX_PATHS_MAX]; /* folders in which files may be read, created, written, renamed, removed; made (mode 0700) when absent */
     uint16_t ports[SANDBOX_PORTS_MAX];    /* TCP ports to connect to, beside DNS; 0 ends the list; none: any */
     char *owned[SANDBOX_PATHS_MAX];       /* texts that `read` borrows from here; see sandbox_free() */
     bool full;                            /* something did not fit: cannot be entered */
@@ -31,7 +31,7 @@ struct sandbox {
 void sandbox_read(struct sandbox *s, const char *path);
 void sandbox_read_list(struct sandbox *s, const struct settings_list *paths);
 void sandbox_write(struct sandbox *s, const char *folder);
-void sandbox_write_below(struct sandbox *s, const char *folder, const char *name); /* folder/name; the role makes it before it enters */
+void sandbox_write_below(struct sandbox *s, const char *folder, const char *name); /* folder/name */
 void sandbox_connect(struct sandbox *s, uint64_t port);
 
 /* What a client of RabbitMQ needs, and one of PostgreSQL with `extra` added to the connection string (both read certificates at each connection). */

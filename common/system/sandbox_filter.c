@@ -65,7 +65,7 @@ static const int write_calls[] = {
 };
 
 /* clone has conditions. */
-static const int thread_calls[] = {SCMP_SYS(tgkill), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(socketpair)};
+static const int thread_calls[] = {SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(socketpair)};
 
 /*
  * A library of the HSM's maker: what such libraries are known to use on top, and nothing that would give them more than the role's own user has. Its shared
@@ -129,7 +129,7 @@ static bool add_process(scmp_filter_ctx f, unsigned permits)
            /* newer C libraries name their memory, and do not mind when they cannot */
            RULE(SCMP_ACT_ERRNO(EINVAL), prctl, IS(0, PR_SET_VMA)) &&
            /* one's own limits; hard ones only sink */
-           RULE(SCMP_ACT_ALLOW, prlimit64, IS(0, 0)) && ((permits & (SANDBOX_THREADS | SANDBOX_MODULE)) != 0 || RULE(SCMP_ACT_ALLOW, tgkill, IS(0, getpid()))) &&
+           RULE(SCMP_ACT_ALLOW, prlimit64, IS(0, 0)) && RULE(SCMP_ACT_ALLOW, tgkill, IS(0, getpid())) &&
            ((permits & (SANDBOX_THREADS | SANDBOX_MODULE)) == 0 ||
             /* clone3 keeps its flags where no filter sees them: the C library then takes clone */
             (RULE(SCMP_ACT_ALLOW, clone, BITS(0, thread, thread)) && add_rule(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL) &&
