@@ -58,6 +58,9 @@ coffre-test-chain_OBJS = tests/chain/chain_main.o $(CHAIN_OBJS)
 UNIT_TESTS += test_tls
 test_tls_OBJS = tests/unit/test_tls.o tests/unit/certificates.o
 test_tls_LIBS = -lcmocka -lpthread
+UNIT_TESTS += test_tls_trust
+test_tls_trust_OBJS = tests/unit/test_tls_trust.o tests/unit/certificates.o
+test_tls_trust_LIBS = -lcmocka -lpthread
 # coffre-deposit
 UNIT_TESTS += test_deposit
 test_deposit_OBJS = tests/unit/test_deposit.o $(DEPOSIT_PURE_OBJS)
@@ -139,3 +142,6 @@ test_identity_messages_OBJS = tests/unit/test_identity_messages.o
 test_identity_messages_LIBS = -lcmocka
 FUZZERS += fuzz_identity_messages
 fuzz_identity_messages_OBJS = tests/fuzz/fuzz_identity_messages.o
+# the load of make bench, part handshakes
+TEST_PROGRAMS += coffre-test-handshakes
+coffre-test-handshakes_OBJS = tests/bench/handshakes.o

@@ -13,5 +13,5 @@ fuzz-programs: $(FUZZERS:%=$(BUILD)/fuzz/%)  # FUZZ_BUILD is not yet known where
 
 # Measurements: a vault, RabbitMQ's own STOMP plugin and ActiveMQ side by side, under BENCH_DIR. BENCH_SECONDS, BENCH_ROUNDS, BENCH_PARTS: see the script.
 .PHONY: bench
-bench: packages  ## deposits, latency, processor time and memory against RabbitMQ's own STOMP and ActiveMQ's JMS; events a second through to sealed
-	$(Q)$(MAKE) --no-print-directory build && BUILD='$(abspath $(BUILD))' python3 tests/bench/bench.py
+bench: packages  ## deposits, latency, processor time, memory and handshakes against RabbitMQ's own STOMP and ActiveMQ's JMS; events a second through to sealed
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/coffre-test-handshakes && BUILD='$(abspath $(BUILD))' python3 tests/bench/bench.py

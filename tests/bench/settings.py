@@ -9,7 +9,7 @@ BUILD = (ROOT / os.environ.get("BUILD", "build/release")).resolve()
 DIR = Path(os.environ.get("BENCH_DIR", ROOT / "run-bench")).resolve()
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-PARTS = os.environ.get("BENCH_PARTS", "deposits,held,sealed,idle,jms").split(",")
+PARTS = os.environ.get("BENCH_PARTS", "deposits,held,sealed,idle,handshakes,jms").split(",")
 KEEP = os.environ.get("BENCH_KEEP") == "1"
 WARM_UP = max(1.0, min(5.0, SECONDS / 4))
 SIZE = 1024         # bytes of an event
