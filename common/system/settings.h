@@ -1,6 +1,6 @@
 /*
  * The configuration: one YAML file for the three daemons, read whole and checked whole
- * before anything starts. One table (settings.c) names every key with its type, bounds, default and
+ * before anything starts. One table (settings_table.c) names every key with its type, bounds, default and
  * meaning; parsing, checking, --print-config and the manual's list come from it.
  * Relative paths are taken from the folder of the file.
  */
@@ -118,7 +118,7 @@ enum settings_part { SETTINGS_INGEST = 1, SETTINGS_SEALER = 2, SETTINGS_EXPORTER
  * On failure `e` names file and line. The result is owned: settings_free().
  */
 struct settings *settings_load(const char *path, unsigned parts, struct err *e);
-/* As settings_load, of the text that is in `file` (its real path). */
+/* As settings_load, of the text that was read from `file`, an absolute path. */
 struct settings *settings_read(const char *file, struct slice text, unsigned parts, struct err *e);
 void settings_free(struct settings *s);
 
@@ -126,6 +126,15 @@ enum { SETTINGS_TEXT_MAX = 256 << 10 /* bytes of the file */ };
 
 /* The text of a configuration file, appended to `text`. ERR_INPUT when it cannot be read or is too long. */
 MUST_CHECK bool settings_read_text(const char *path, struct buf *text, struct err *e);
+
+/* The absolute form of a path, its links left as they are. Owned. */
+char *settings_path(const char *path);
+
+/* Those keys that only a start changes get the values of `started`. False when there was none that differed; else their names are in `changed`, for people. */
+bool settings_keep(struct settings *fresh, const struct settings *started, char *changed, size_t size);
+
+/* Every file that the settings of these parts name, but for folders and what the daemons write themselves. */
+void settings_files(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *path), void *ctx);
 
 /* Puts file, line and key before a message that begins with a key, or with the name of a file which a key names. Always false, as err_set() is. */
 bool settings_locate(const struct settings *s, struct err *e);

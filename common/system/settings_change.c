@@ -1,0 +1,134 @@
+/* What a reload may change, and which files it reads: see settings.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/system/settings_internal.h"
+
+char *settings_path(const char *path)
+{
+    char *folder, *whole;
+
+    if (*path == '/' || (folder = getcwd(NULL, 0)) == NULL)
+        return mem_strdup(path);
+    whole = mem_printf("%s/%s", folder, path);
+    free(folder);
+    return whole;
+}
+
+/* ---- values that only a start changes ------------------------------------------------------- */
+
+static bool same_list(const struct settings_list *a, const struct settings_list *b)
+{
+    for (unsigned i = 0; i < a->count && i < b->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return a->count == b->count;
+}
+
+static bool same(const struct settings_row *row, const void *a, const void *b)
+{
+    switch (row->type) {
+    case TEXT:
+    case PATH:
+        return strcmp(*(char *const *)a, *(char *const *)b) == 0;
+    case BOOLEAN:
+        return *(const bool *)a == *(const bool *)b;
+    case NUMBER:
+    case DURATION:
+    case SIZE:
+        return *(const uint64_t *)a == *(const uint64_t *)b;
+    case TEXTS:
+    case PATHS:
+        return same_list(a, b);
+    }
+    return false;
+}
+
+static void copy_list(struct settings_list *to, const struct settings_list *from)
+{
+    for (unsigned i = 0; i < to->count; i++)
+        free(to->items[i]);
+    for (unsigned i = 0; i < from->count; i++)
+        to->items[i] = mem_strdup(from->items[i]);
+    to->count = from->count;
+}
+
+static void copy(const struct settings_row *row, void *to, const void *from)
+{
+    switch (row->type) {
+    case TEXT:
+    case PATH:
+        free(*(char **)to);
+        *(char **)to = mem_strdup(*(char *const *)from);
+        return;
+    case BOOLEAN:
+        *(bool *)to = *(const bool *)from;
+        return;
+    case NUMBER:
+    case DURATION:
+    case SIZE:
+        *(uint64_t *)to = *(const uint64_t *)from;
+        return;
+    case TEXTS:
+    case PATHS:
+        copy_list(to, from);
+        return;
+    }
+}
+
+bool settings_keep(struct settings *fresh, const struct settings *started, char *changed, size_t size)
+{
+    size_t used = 0;
+
+    if (size > 0)
+        *changed = '\0';
+    for (size_t i = 0; i < settings_rows; i++) {
+        const struct settings_row *row = &settings_table[i];
+
+        if (settings_is_live(row) || same(row, settings_value(fresh, row), settings_value(started, row)))
+            continue;
+        copy(row, settings_field(fresh, row), settings_value(started, row));
+        if (used + strlen(row->key) + 3 < size)
+            used += (size_t)snprintf(changed + used, size - used, "%s%s", used == 0 ? "" : ", ", row->key);
+    }
+    return used != 0;
+}
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+/* "ingest.key" is nothing to the sealer. */
+static bool concerns(const struct settings_row *row, unsigned parts)
+{
+    static const struct {
+        const char *prefix;
+        unsigned part;
+    } owners[] = {{"ingest.", SETTINGS_INGEST}, {"sealer.", SETTINGS_SEALER}, {"exporter.", SETTINGS_EXPORTER}};
+
+    for (size_t i = 0; i < sizeof owners / sizeof *owners; i++)
+        if (strncmp(row->key, owners[i].prefix, strlen(owners[i].prefix)) == 0)
+            return (parts & owners[i].part) != 0;
+    return true;
+}
+
+static bool is_written_by_us(const struct settings_row *row)
+{
+    return strcmp(row->key, "state_dir") == 0 || strcmp(row->key, "sealer.memory") == 0;
+}
+
+void settings_files(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *path), void *ctx)
+{
+    for (size_t i = 0; i < settings_rows; i++) {
+        const struct settings_row *row = &settings_table[i];
+        const void *at = settings_value(s, row);
+        const struct settings_list *list = at;
+
+        if (!concerns(row, parts) || is_written_by_us(row))
+            continue;
+        if (row->type == PATH && **(char *const *)at != '\0')
+            each(ctx, *(char *const *)at);
+        for (unsigned k = 0; row->type == PATHS && k < list->count; k++)
+            each(ctx, list->items[k]);
+    }
+}
