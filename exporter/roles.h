@@ -6,5 +6,6 @@
 
 int front_run(struct role *self); /* TLS and HTTP with strangers */
 int query_run(struct role *self); /* PostgreSQL, as coffre_exporter */
+int admin_run(struct role *self); /* PostgreSQL, as coffre_admin: role bindings */
 
 #endif
