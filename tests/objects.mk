@@ -145,3 +145,6 @@ fuzz_identity_messages_OBJS = tests/fuzz/fuzz_identity_messages.o
 # the load of make bench, part handshakes
 TEST_PROGRAMS += coffre-test-handshakes
 coffre-test-handshakes_OBJS = tests/bench/handshakes.o
+# what a role that was taken over could do
+TEST_PROGRAMS += coffre-test-inject
+coffre-test-inject_OBJS = tests/sandbox/inject.o

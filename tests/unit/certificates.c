@@ -52,7 +52,7 @@ struct issued certificates_issue(EVP_PKEY *key, const struct wanted *w, const st
     static long serial = 1;
     struct issued out = {key, X509_new()};
     X509 *by = issuer == NULL ? out.certificate : issuer->certificate;
-    char host[128];
+    char host[2048];
 
     assert_non_null(out.certificate);
     X509_set_version(out.certificate, X509_VERSION_3);
