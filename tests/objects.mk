@@ -142,6 +142,9 @@ test_identity_messages_OBJS = tests/unit/test_identity_messages.o
 test_identity_messages_LIBS = -lcmocka
 FUZZERS += fuzz_identity_messages
 fuzz_identity_messages_OBJS = tests/fuzz/fuzz_identity_messages.o
+# what a role that was taken over could do
+TEST_PROGRAMS += coffre-test-inject
+coffre-test-inject_OBJS = tests/sandbox/inject.o
 # the load of make bench, part handshakes
 TEST_PROGRAMS += coffre-test-handshakes
 coffre-test-handshakes_OBJS = tests/bench/handshakes.o
