@@ -216,13 +216,16 @@ static bool take_server(struct front *f, struct slice body, struct err *e)
     struct identity_server m;
     struct tls_trust_options o;
     struct tls_trust *fresh;
+    struct err bad = {0};
 
     if (!identity_read_server(body, &m, e))
         return false;
     o = (struct tls_trust_options){.chain = m.chain, .anchors = m.anchors, .depth = m.depth, .client = TLS_CLIENT_REPORTED};
-    fresh = tls_trust_new(&o, f->line, e);
-    if (fresh == NULL)
-        return false;
+    fresh = tls_trust_new(&o, f->line, &bad);
+    if (fresh == NULL) {
+        log_error("reload-refused", "the server certificate in force stays: %s", bad.text);
+        return true;
+    }
     tls_trust_release(f->fresh);
     f->fresh = fresh;
     try_fresh(f);
@@ -250,6 +253,18 @@ static bool take_verdict(struct front *f, struct slice body, struct err *e)
     return true;
 }
 
+static bool take_staple(struct front *f, struct slice body, struct err *e)
+{
+    struct tls_trust *of = f->fresh != NULL ? f->fresh : f->trust; /* of the certificate that was given last */
+    struct slice response;
+
+    if (!identity_read_staple(body, &response, e))
+        return false;
+    if (of != NULL)
+        tls_trust_staple(of, response);
+    return true;
+}
+
 static bool take_health(struct front *f, struct slice body, struct err *e)
 {
     struct health fresh;
@@ -274,9 +289,7 @@ static bool take_message(struct front *f, const struct channel_message *m, struc
     case IDENTITY_VERDICT:
         return take_verdict(f, m->body, e);
     case IDENTITY_STAPLE:
-        if (f->fresh != NULL || f->trust != NULL)
-            tls_trust_staple(f->fresh != NULL ? f->fresh : f->trust, m->body);
-        return true;
+        return take_staple(f, m->body, e);
     case IDENTITY_HEALTH:
         return take_health(f, m->body, e);
     default:
@@ -295,6 +308,7 @@ static void readable(evutil_socket_t fd, short what, void *arg)
     (void)what;
     while (f->identity.channel != NULL && (r = channel_receive(f->identity.channel, &m, &e)) == CHANNEL_MESSAGE)
         if (!take_message(f, &m, &e)) {
+            role_kill_sibling(f->role, "identity", 0); /* only a new one is linked again */
             r = CHANNEL_CLOSED;
             break;
         }
