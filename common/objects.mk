@@ -1,6 +1,6 @@
 COMMON_OBJS = \
 	common/values/err.o common/values/buf.o common/values/wire.o common/values/log.o \
-	common/system/settings.o common/system/settings_table.o common/system/settings_print.o common/system/settings_change.o common/system/channel.o common/system/role.o common/system/parent.o \
+	common/system/settings.o common/system/settings_table.o common/system/settings_print.o common/system/settings_change.o common/system/channel.o common/system/role.o common/system/parent.o common/system/parent_links.o common/system/parent_reload.o common/system/parent_status.o \
 	common/system/daemon.o
 # PKCS#11
 COMMON_OBJS += common/system/hsm.o common/system/hsm_generate.o
@@ -34,4 +34,4 @@ COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o comm
 # certificates: revocation, expiry
 COMMON_OBJS += \
 	common/identity/pkix.o common/identity/crl_parts.o common/identity/crl_scope.o common/identity/crl_list.o common/identity/crl.o \
-	common/identity/ocsp.o common/identity/ocsp_signer.o common/identity/allow.o common/identity/expiry.o
+	common/identity/ocsp.o common/identity/ocsp_signer.o common/identity/allow.o common/identity/expiry.o common/identity/overrides.o

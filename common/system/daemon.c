@@ -93,12 +93,19 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
 static int run(const struct daemon *d, const char *config, int action)
 {
     struct err e = {0};
-    struct settings *s = settings_load(config, d->part, &e);
+    char *file = settings_path(config);
+    struct settings *s = NULL;
+    struct buf text;
     int status;
 
+    buf_init(&text, SETTINGS_TEXT_MAX);
+    if (settings_read_text(file, &text, &e))
+        s = settings_read(file, buf_slice(&text), d->part, &e);
+    free(file);
     if (s == NULL || (action != OPT_STATUS && action != OPT_PRINT && !daemon_check_apart(d, s, &e))) {
         fprintf(stderr, "%s: %s\n", d->name, e.text);
         settings_free(s);
+        buf_free(&text);
         return ROLE_EXIT_CONFIG;
     }
     log_open(d->name, "parent", settings_log_level(s));
@@ -115,9 +122,10 @@ static int run(const struct daemon *d, const char *config, int action)
         status = print_status(d, s);
         break;
     default:
-        status = parent_main(d, s);
+        status = parent_main(d, s, buf_slice(&text));
     }
     settings_free(s);
+    buf_free(&text);
     return status;
 }
 

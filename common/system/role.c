@@ -15,12 +15,15 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
+enum { SETTINGS_WAIT_MS = 30000 };
+
 struct role {
     const struct daemon *daemon;
     const struct role_kind *kind;
     unsigned index;
     char node[256];
-    struct settings *settings;
+    struct settings *started;  /* what the daemon was started with */
+    struct settings *settings; /* in force when this role began, but for what only a start of the daemon changes */
     struct channel *parent;
     const struct role_events *events;
     void *ctx;
@@ -105,6 +108,8 @@ static void handle_reload(struct role *self, struct slice text)
     struct err e = {0};
     struct settings *fresh = settings_read(self->settings->file, text, self->daemon->part, &e);
 
+    if (fresh != NULL)
+        (void)settings_keep(fresh, self->started, NULL, 0);
     if (fresh == NULL || !confine(self, fresh, sandbox_covers, &e)) {
         log_error("reload-refused", "%s", e.text);
         settings_free(fresh);
@@ -139,6 +144,7 @@ static void handle(struct role *self, const struct channel_message *m)
         if (on->poke != NULL)
             on->poke(self->ctx);
         return;
+    case PARENT_SETTINGS: /* the first message of all, and no other */
     case ROLE_SAYS_READY:
     case ROLE_SAYS_METRICS:
     case ROLE_SAYS_KILL:
@@ -240,7 +246,29 @@ static void harden(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-int role_main(const struct daemon *d, const char *kind, unsigned index, const char *config)
+/* The parent's first message. Read by all roles alike, whatever the file says by now: one that is being changed is the parent's to judge. */
+static bool take_settings(struct role *self, const char *file, struct err *e)
+{
+    struct channel_message m;
+    struct wire_reader r;
+    struct slice started, text;
+
+    if (channel_wait(self->parent, &m, SETTINGS_WAIT_MS, e) != CHANNEL_MESSAGE || m.type != PARENT_SETTINGS || m.fd >= 0)
+        return err_set(e, ERR_FATAL, "the parent says nothing about the configuration");
+    r = wire_read(m.body);
+    started = wire_get_bytes(&r);
+    text = wire_get_bytes(&r);
+    if (!wire_end(&r, "settings", e))
+        return false;
+    self->started = settings_read(file, started, self->daemon->part, e);
+    self->settings = settings_read(file, text, self->daemon->part, e);
+    if (self->started == NULL || self->settings == NULL)
+        return false;
+    (void)settings_keep(self->settings, self->started, NULL, 0);
+    return true;
+}
+
+int role_main(const struct daemon *d, const char *kind, unsigned index, const char *file)
 {
     struct role self = {.daemon = d, .index = index};
     static const struct role_events none = {0};
@@ -257,20 +285,20 @@ int role_main(const struct daemon *d, const char *kind, unsigned index, const ch
             self.kind = &d->kinds[i];
     if (self.kind == NULL)
         return ROLE_EXIT_CONFIG;
-    self.settings = settings_load(config, d->part, &e);
-    if (self.settings == NULL) {
+    self.parent = channel_open(ROLE_PARENT_FD, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX);
+    if (!take_settings(&self, file, &e)) {
         log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
+        return 1;
     }
     if (gethostname(self.node, sizeof self.node - 1) != 0 || *self.node == '\0')
         snprintf(self.node, sizeof self.node, "unnamed");
     log_open(d->name, self.kind->name, settings_log_level(self.settings));
-    self.parent = channel_open(ROLE_PARENT_FD, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX);
     self.events = &none;
     status = self.kind->run(&self);
     if (self.readable != NULL)
         event_free(self.readable);
     channel_free(self.parent);
     settings_free(self.settings);
+    settings_free(self.started);
     return self.orphaned ? 1 : status;
 }

@@ -13,16 +13,17 @@ enum parent_message {
     PARENT_DRAIN,
     PARENT_RELOAD,   /* the configuration file's text */
     PARENT_POKE,
+    PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force */
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */
     ROLE_SAYS_KILL,        /* text kind, u32 index */
 };
 
-/* The executed role's main: returns its exit status. */
-int role_main(const struct daemon *d, const char *kind, unsigned index, const char *config);
+/* The executed role's main: returns its exit status. `file` is the configuration's name; its text comes from the parent, so that all roles have the same. */
+int role_main(const struct daemon *d, const char *kind, unsigned index, const char *file);
 
-/* The parent's main, once options are read: `s` is borrowed. Returns the exit status. */
-int parent_main(const struct daemon *d, struct settings *s);
+/* The parent's main, once options are read: `s`, made of `text`, is borrowed. Returns the exit status. */
+int parent_main(const struct daemon *d, struct settings *s, struct slice text);
 
 /* The daemon's own check, in a process of its own: keys that it loads must not stay in the parent's memory. */
 MUST_CHECK bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct err *e);

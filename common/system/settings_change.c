@@ -81,6 +81,7 @@ static void copy(const struct settings_row *row, void *to, const void *from)
 bool settings_keep(struct settings *fresh, const struct settings *started, char *changed, size_t size)
 {
     size_t used = 0;
+    bool any = false;
 
     if (size > 0)
         *changed = '\0';
@@ -89,11 +90,12 @@ bool settings_keep(struct settings *fresh, const struct settings *started, char 
 
         if (settings_is_live(row) || same(row, settings_value(fresh, row), settings_value(started, row)))
             continue;
+        any = true;
         copy(row, settings_field(fresh, row), settings_value(started, row));
         if (used + strlen(row->key) + 3 < size)
             used += (size_t)snprintf(changed + used, size - used, "%s%s", used == 0 ? "" : ", ", row->key);
     }
-    return used != 0;
+    return any;
 }
 
 /* ---- files ------------------------------------------------------------------------------------ */

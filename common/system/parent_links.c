@@ -1,0 +1,218 @@
+/* What passes between a daemon's parent and its roles: settings, sockets, channels to siblings, what roles say. See parent_internal.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/system/parent_internal.h"
+#include "common/values/log.h"
+#include "common/values/wire.h"
+
+void parent_tell(struct process *p, enum parent_message type, struct slice body)
+{
+    struct err e = {0};
+
+    if (p->channel != NULL && (!channel_send(p->channel, (uint16_t)type, body, &e) || !channel_flush(p->channel, &e)))
+        log_debug("role-silent", "%s: %s", p->kind->name, e.text);
+}
+
+void parent_flush(struct parent *parent)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].channel != NULL && channel_queued(parent->processes[i].channel) != 0 && !channel_flush(parent->processes[i].channel, NULL))
+            log_debug("role-silent", "%s is gone", parent->processes[i].kind->name);
+}
+
+static bool kind_links_to(const struct role_kind *a, const struct role_kind *b)
+{
+    for (unsigned i = 0; i < ROLE_LINKS_MAX && a->links[i] != NULL; i++)
+        if (strcmp(a->links[i], b->name) == 0)
+            return true;
+    return false;
+}
+
+static bool send_end(struct process *to, const struct process *peer, int fd, struct err *e)
+{
+    struct buf b;
+    struct wire_writer w;
+    bool ok;
+
+    buf_init(&b, 64);
+    w = wire_write(&b);
+    wire_put_text(&w, slice_text(peer->kind->name));
+    wire_put_u32(&w, peer->index);
+    ok = channel_send_fd(to->channel, PARENT_LINK, buf_slice(&b), fd, e);
+    buf_free(&b);
+    return ok;
+}
+
+/* Gives a role just started a channel to each running sibling it talks to. */
+static void link_siblings(struct process *p)
+{
+    struct parent *parent = p->parent;
+
+    for (unsigned i = 0; i < parent->count; i++) {
+        struct process *q = &parent->processes[i];
+        struct err e = {0};
+        int fds[2];
+
+        if (q == p || q->channel == NULL || !(kind_links_to(p->kind, q->kind) || kind_links_to(q->kind, p->kind)))
+            continue;
+        if (!channel_pair(fds, &e)) {
+            log_error("link-failed", "%s", e.text);
+            return;
+        }
+        /* A role that cannot take its end is dying: its own restart will link again. */
+        if (!send_end(q, p, fds[0], &e) || !send_end(p, q, fds[1], &e))
+            log_warning("link-failed", "%s to %s: %s", p->kind->name, q->kind->name, e.text);
+        close(fds[0]);
+        close(fds[1]);
+    }
+}
+
+static void hand_listeners(struct process *p)
+{
+    for (unsigned i = 0; i < p->parent->listener_count && p->kind->listens; i++) {
+        struct err e = {0};
+
+        if (!channel_send_fd(p->channel, PARENT_LISTENER, slice_of(NULL, 0), p->parent->listeners[i], &e))
+            log_warning("link-failed", "listener to %s: %s", p->kind->name, e.text);
+    }
+}
+
+/* The text it was started with too: what only a start changes is for all roles what it was then. */
+static void hand_settings(struct process *p)
+{
+    const struct parent *parent = p->parent;
+    struct buf b;
+    struct wire_writer w;
+
+    buf_init(&b, 2 * SETTINGS_TEXT_MAX + 16);
+    w = wire_write(&b);
+    wire_put_bytes(&w, buf_slice(&parent->started_text));
+    wire_put_bytes(&w, buf_slice(&parent->text));
+    parent_tell(p, PARENT_SETTINGS, buf_slice(&b));
+    buf_free(&b);
+}
+
+void parent_introduce(struct process *p)
+{
+    hand_settings(p);
+    hand_listeners(p);
+    link_siblings(p);
+}
+
+/* ---- what roles say --------------------------------------------------------------------- */
+
+static struct process *find(struct parent *parent, struct slice kind, unsigned index)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].index == index && slice_is(kind, parent->processes[i].kind->name))
+            return &parent->processes[i];
+    return NULL;
+}
+
+static bool handle_message(struct process *p, const struct channel_message *m)
+{
+    struct wire_reader r = wire_read(m->body);
+    struct process *other;
+    struct slice kind;
+    unsigned index;
+
+    if (m->fd >= 0)
+        close(m->fd);
+    switch (m->type) {
+    case ROLE_SAYS_READY:
+        p->ready = wire_get_u8(&r) == 1;
+        snprintf(p->note, sizeof p->note, "%.*s", (int)(r.rest.len < 299 ? r.rest.len : 299), (const char *)r.rest.at);
+        for (char *c = p->note; *c != '\0'; c++)
+            if ((unsigned char)*c < 0x20)
+                *c = ' ';
+        parent_write_status(p->parent);
+        return true;
+    case ROLE_SAYS_METRICS:
+        free(p->metrics);
+        p->metrics = mem_text(m->body);
+        return true;
+    case ROLE_SAYS_KILL:
+        kind = wire_get_text(&r);
+        index = wire_get_u32(&r);
+        other = find(p->parent, kind, index);
+        /* Only along a declared link: a role cannot end processes it has nothing to do with. */
+        if (other == NULL || !(kind_links_to(p->kind, other->kind) || kind_links_to(other->kind, p->kind)))
+            return false;
+        log_error("role-deadline", "%s missed its deadline towards %s: killed", other->kind->name, p->kind->name);
+        if (other->pid != 0)
+            kill(other->pid, SIGKILL);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void parent_read_role(struct process *p)
+{
+    struct channel_message m;
+    struct err e = {0};
+    enum channel_result r = CHANNEL_EMPTY;
+
+    while (p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE)
+        if (!handle_message(p, &m)) {
+            log_error("channel-bad", "message %u from %s makes no sense: killed", m.type, p->kind->name);
+            kill(p->pid, SIGKILL);
+            r = CHANNEL_CLOSED;
+            break;
+        }
+    /* The end itself is seen by SIGCHLD. */
+    if (r == CHANNEL_CLOSED && p->readable != NULL)
+        event_del(p->readable);
+}
+
+/* ---- listeners --------------------------------------------------------------------------- */
+
+static bool listen_on(struct parent *parent, const char *where, struct err *e)
+{
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    char host[256];
+    const char *colon = strrchr(where, ':');
+    int one = 1, zero = 0, fd, why;
+    size_t len;
+
+    if (colon == NULL || (len = (size_t)(colon - where)) >= sizeof host)
+        return err_set(e, ERR_INPUT, "listen: \"%s\" is not address:port", where);
+    if (len >= 2 && where[0] == '[' && where[len - 1] == ']')
+        snprintf(host, sizeof host, "%.*s", (int)len - 2, where + 1);
+    else
+        snprintf(host, sizeof host, "%.*s", (int)len, where);
+    if ((why = getaddrinfo(len == 0 ? NULL : host, colon + 1, &hints, &found)) != 0)
+        return err_set(e, ERR_INPUT, "listen: \"%s\": %s", where, gai_strerror(why));
+    fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        if (found->ai_family == AF_INET6)
+            setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &zero, sizeof zero);
+    }
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0) {
+        err_set_errno(e, ERR_FATAL, "listen: \"%s\"", where);
+        freeaddrinfo(found);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    freeaddrinfo(found);
+    parent->listeners[parent->listener_count++] = fd;
+    return true;
+}
+
+bool parent_open_listeners(struct parent *parent, struct err *e)
+{
+    const struct settings_list *list = parent->d->listen == NULL ? NULL : parent->d->listen(parent->s);
+
+    for (unsigned i = 0; list != NULL && i < list->count; i++)
+        if (!listen_on(parent, list->items[i], e))
+            return false;
+    return true;
+}

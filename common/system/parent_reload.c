@@ -1,0 +1,219 @@
+/*
+ * The configuration while a daemon runs: read again at SIGHUP, and when it or a file it names has changed. What is new is checked completely, in a process of its own, before any role hears of it;
+ * refused, everything stays as it is, and it is said once. Files are looked at once a second by name: replaced, rewritten or links turned to another folder, whatever it was, they differ.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "common/system/parent_internal.h"
+#include "common/values/log.h"
+
+enum { WATCHED_MAX = 512, TEXT_MAX = 1024 };
+
+/* A file as stat(2) shows it: whatever replaces or rewrites it changes one of these. */
+struct stamp {
+    bool there;
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed; /* the latter with permissions too: a key that everybody could read is looked at again */
+};
+
+struct watched {
+    char *path; /* owned */
+    struct stamp stamp;
+};
+
+struct parent_reload {
+    struct watched files[WATCHED_MAX];
+    unsigned count;
+    bool changed;               /* since the last reading */
+    char trouble[ERR_TEXT_MAX]; /* why the last one was refused; "": it was not */
+    char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
+    time_t at;                  /* of the last reading; 0: none */
+    uint64_t done, refused;
+};
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+/* Folders say nothing: what is in them is other people's business. */
+static struct stamp look(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0 || S_ISDIR(st.st_mode))
+        return (struct stamp){0};
+    return (struct stamp){true, st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
+}
+
+static bool same(const struct stamp *a, const struct stamp *b)
+{
+    return a->there == b->there && a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec &&
+           a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static void watch(void *ctx, const char *path)
+{
+    struct parent_reload *r = ctx;
+
+    for (unsigned i = 0; i < r->count; i++)
+        if (strcmp(r->files[i].path, path) == 0)
+            return;
+    if (r->count < WATCHED_MAX)
+        r->files[r->count++] = (struct watched){mem_strdup(path), look(path)};
+}
+
+static void forget(struct parent_reload *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        free(r->files[i].path);
+    r->count = 0;
+}
+
+/*
+ * What is in force, and what was refused: a file that was missing may come. Those watched already keep the stamp of before the reading, so that
+ * what changed meanwhile is seen.
+ */
+static void watch_all(struct parent *parent, const struct settings *refused)
+{
+    struct parent_reload *r = parent->reload, before = *r;
+
+    r->count = 0;
+    watch(r, parent->s->file);
+    settings_files(parent->s, parent->d->part, watch, r);
+    if (refused != NULL)
+        settings_files(refused, parent->d->part, watch, r);
+    for (unsigned i = 0; i < before.count; i++)
+        for (unsigned k = 0; k < r->count; k++)
+            if (strcmp(before.files[i].path, r->files[k].path) == 0)
+                r->files[k].stamp = before.files[i].stamp;
+    forget(&before);
+}
+
+/* True when something is not as it was at the last look. */
+static bool differs(struct parent_reload *r)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < r->count; i++) {
+        struct stamp now = look(r->files[i].path);
+
+        any = any || !same(&now, &r->files[i].stamp);
+        r->files[i].stamp = now;
+    }
+    return any;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* An operator and a vault are for ever: whoever changes them means another deployment. */
+static bool check_same_vault(const struct parent *parent, const struct settings *fresh, struct err *e)
+{
+    const struct settings *s = parent->started;
+    const char *key = strcmp(fresh->vault.operator_id, s->vault.operator_id) != 0 ? "vault.operator" : fresh->vault.number != s->vault.number ? "vault.number" : NULL;
+
+    if (key == NULL)
+        return true;
+    err_set(e, ERR_INPUT, "%s: can never change", key);
+    return settings_locate(fresh, e);
+}
+
+static struct settings *read_again(const struct parent *parent, struct buf *text, struct err *e)
+{
+    return settings_read_text(parent->started->file, text, e) ? settings_read(parent->started->file, buf_slice(text), parent->d->part, e) : NULL;
+}
+
+static void take(struct parent *parent, struct settings *fresh, struct buf *text)
+{
+    struct parent_reload *r = parent->reload;
+
+    if (settings_keep(fresh, parent->started, r->restart, sizeof r->restart))
+        log_warning("restart-needed", "these stay as they are until the daemon is started again: %s", r->restart);
+    if (parent->s != parent->started)
+        settings_free(parent->s);
+    parent->s = fresh;
+    buf_free(&parent->text);
+    parent->text = *text;
+    *text = (struct buf){0};
+    r->done++;
+    *r->trouble = '\0';
+    log_set_level(settings_log_level(fresh));
+    log_info("reloaded", "configuration and files are read again");
+    for (unsigned i = 0; i < parent->count; i++)
+        parent_tell(&parent->processes[i], PARENT_RELOAD, buf_slice(&parent->text));
+}
+
+void parent_reload_now(struct parent *parent)
+{
+    struct parent_reload *r = parent->reload;
+    struct settings *fresh;
+    struct err e = {0};
+    struct buf text;
+
+    if (parent->draining)
+        return;
+    buf_init(&text, SETTINGS_TEXT_MAX);
+    fresh = read_again(parent, &text, &e);
+    r->changed = false;
+    r->at = time(NULL);
+    if (fresh != NULL && check_same_vault(parent, fresh, &e) && daemon_check_apart(parent->d, fresh, &e)) {
+        take(parent, fresh, &text);
+        watch_all(parent, NULL);
+    } else {
+        r->refused++;
+        snprintf(r->trouble, sizeof r->trouble, "%s", e.text);
+        log_error("reload-refused", "what is in force stays: %s", e.text);
+        watch_all(parent, fresh);
+        settings_free(fresh);
+    }
+    buf_free(&text);
+    parent_write_status(parent);
+}
+
+void parent_reload_tick(struct parent *parent)
+{
+    struct parent_reload *r = parent->reload;
+
+    if (differs(r))
+        r->changed = true; /* and whoever changes it may not be through */
+    else if (r->changed)
+        parent_reload_now(parent);
+}
+
+/* ---- life and figures ------------------------------------------------------------------------ */
+
+void parent_reload_begin(struct parent *parent)
+{
+    parent->reload = mem_zalloc(1, sizeof *parent->reload);
+    watch_all(parent, NULL);
+}
+
+void parent_reload_end(struct parent *parent)
+{
+    forget(parent->reload);
+    free(parent->reload);
+    if (parent->s != parent->started)
+        settings_free(parent->s);
+}
+
+bool parent_reload_status(const struct parent *parent, struct buf *b)
+{
+    const struct parent_reload *r = parent->reload;
+    char when[32];
+    struct tm utc;
+
+    if (r->at != 0) {
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->at, &utc));
+        if (!buf_printf(b, NULL, "reload %s %s%s%s\n", when, *r->trouble == '\0' ? "done" : "refused", *r->trouble == '\0' ? "" : " ", r->trouble))
+            return false;
+    }
+    return *r->restart == '\0' || buf_printf(b, NULL, "restart-needed %s\n", r->restart);
+}
+
+bool parent_reload_metrics(const struct parent *parent, struct buf *b)
+{
+    return buf_printf(b, NULL, "coffre_reloads_total{result=\"done\"} %llu\ncoffre_reloads_total{result=\"refused\"} %llu\n",
+                      (unsigned long long)parent->reload->done, (unsigned long long)parent->reload->refused);
+}

@@ -1,0 +1,93 @@
+/* The files a daemon's parent writes for people and monitors: <daemon>.status and <daemon>.prom. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/system/parent_internal.h"
+#include "common/values/log.h"
+
+static bool write_whole(const char *folder, const char *name, const char *suffix, struct slice text)
+{
+    char *path = mem_printf("%s/%s.%s", folder, name, suffix), *fresh = mem_printf("%s.new", path);
+    FILE *out = fopen(fresh, "we");
+    bool ok = out != NULL;
+
+    if (ok && text.len != 0)
+        ok = fwrite(text.at, 1, text.len, out) == text.len;
+    if (out != NULL)
+        ok = fclose(out) == 0 && ok;
+    ok = ok && rename(fresh, path) == 0;
+    free(path);
+    free(fresh);
+    return ok;
+}
+
+static const char *state_word(const struct parent *parent)
+{
+    if (parent->draining)
+        return "draining";
+    for (unsigned i = 0; i < parent->count; i++)
+        if (!parent->processes[i].ready)
+            return "degraded";
+    return "ready";
+}
+
+void parent_write_status(struct parent *parent)
+{
+    struct buf b;
+    bool ok;
+
+    buf_init(&b, 1 << 20);
+    ok = buf_printf(&b, NULL, "state %s\npid %ld\n", state_word(parent), (long)getpid());
+    for (unsigned i = 0; i < parent->count; i++) {
+        const struct process *p = &parent->processes[i];
+
+        ok = ok && buf_printf(&b, NULL, "role %s %u pid %ld %s %s\n", p->kind->name, p->index, (long)p->pid,
+                              p->pid == 0 ? "down" : p->ready ? "ready" : "not-ready", p->note);
+    }
+    ok = ok && parent_reload_status(parent, &b);
+    if (!ok || !write_whole(parent->s->state_dir, parent->d->name, "status", buf_slice(&b)))
+        log_warning("status-unwritten", "%s/%s.status cannot be written", parent->s->state_dir, parent->d->name);
+    buf_free(&b);
+}
+
+/* Adds the role's labels to each line of its metrics: "name 1" or "name{a="b"} 1". */
+static bool add_metrics(struct buf *b, const struct process *p)
+{
+    const char *line = p->metrics;
+    bool ok = true;
+
+    while (line != NULL && *line != '\0' && ok) {
+        const char *end = strchrnul(line, '\n'), *brace = memchr(line, '{', (size_t)(end - line)),
+                   *space = memchr(line, ' ', (size_t)(end - line));
+
+        if (*line == '#')
+            ok = buf_printf(b, NULL, "%.*s\n", (int)(end - line), line);
+        else if (brace != NULL)
+            ok = buf_printf(b, NULL, "%.*s{role=\"%s\",index=\"%u\",%.*s\n", (int)(brace - line), line, p->kind->name,
+                            p->index, (int)(end - brace - 1), brace + 1);
+        else if (space != NULL)
+            ok = buf_printf(b, NULL, "%.*s{role=\"%s\",index=\"%u\"}%.*s\n", (int)(space - line), line, p->kind->name,
+                            p->index, (int)(end - space), space);
+        line = *end == '\0' ? end : end + 1;
+    }
+    return ok;
+}
+
+void parent_write_metrics(struct parent *parent)
+{
+    struct buf b;
+    bool ok = true;
+
+    buf_init(&b, 8 << 20);
+    for (unsigned i = 0; i < parent->count && ok; i++) {
+        const struct process *p = &parent->processes[i];
+
+        ok = buf_printf(&b, NULL, "coffre_role_ready{role=\"%s\",index=\"%u\"} %d\n", p->kind->name, p->index, p->ready) &&
+             add_metrics(&b, p);
+    }
+    ok = ok && parent_reload_metrics(parent, &b);
+    if (ok && !write_whole(parent->s->state_dir, parent->d->name, "prom", buf_slice(&b)))
+        log_warning("metrics-unwritten", "%s/%s.prom cannot be written", parent->s->state_dir, parent->d->name);
+    buf_free(&b);
+}
