@@ -28,10 +28,26 @@ loopback() {
     ! grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null || printf ', "[::1]:%s"' "$1"
 }
 
+# Private keys and secrets in folders of their own, links where they were: a role may read the folders of the files it needs, and certificates
+# are everybody's business. keys_apart FROM NAME...
+keys_apart() {
+    local from=$1 name
+    shift
+    for name in "$@"; do
+        [ ! -L "$home/$from/$name.key" ] || continue
+        as_user mkdir -p "$home/keys/$name"
+        as_user chmod 700 "$home/keys" "$home/keys/$name"
+        as_user mv "$home/$from/$name.key" "$home/keys/$name/$name.key"
+        as_user ln -s "../keys/$name/$name.key" "$home/$from/$name.key"
+    done
+}
+
 configuration_up() {
     local before=
     secret_bytes pack.key 32
     secret_bytes dedup.key 32
+    keys_apart secrets pack dedup
+    keys_apart pki ingest exporter coffre-ingest coffre-sealer coffre-exporter
     [ ! -s "$home/coffre.yml" ] || before=$(sha256sum <"$home/coffre.yml")
     sed -e "s|@OPERATOR@|$OPERATOR|g" -e "s|@VAULT@|$VAULT|g" -e "s|@STOMP@|$(loopback "$PORT_STOMP")|" \
         -e "s|@HTTPS@|$(loopback "$PORT_HTTPS")|" \

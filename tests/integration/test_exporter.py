@@ -529,7 +529,7 @@ class Beside:
         text = (RUN / "coffre.yml").read_text()
         text = re.sub(r"(?m)^exporter:\n  listen: .*$", f"exporter:\n  segment_bytes: 1MiB\n  listen: [\"127.0.0.1:{self.port}\"]", text)
         text = re.sub(r"(?m)^state_dir: .*$", f"state_dir: {self.place}", text)
-        text = re.sub(r"(?m)\bpki/", f"{PKI}/", text)
+        text = re.sub(r"(?m) (pki|keys)/", rf" {RUN}/\1/", text)
         with open(f"{self.place}/coffre.yml", "w") as out:
             out.write(text)
         self.log = open(f"{self.place}/log", "w")
@@ -598,7 +598,7 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart():
                                capture_output=True)
             server_certificate(beside.place, name, key)
             with open(config, "w") as out:
-                out.write(text.replace(f"{PKI}/exporter.pem", f"{beside.place}/{name}.pem").replace(f"{PKI}/exporter.key", str(key)))
+                out.write(text.replace(f"{PKI}/exporter.pem", f"{beside.place}/{name}.pem").replace(f"{RUN}/keys/exporter/exporter.key", str(key)))
             beside.process.send_signal(signal.SIGHUP)
 
             def renewed():
