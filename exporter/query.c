@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/identity/overrides.h"
 #include "common/values/log.h"
 #include "exporter/roles.h"
 
@@ -47,6 +48,12 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     struct query *q = ctx;
 
     (void)index;
+    if (strcmp(kind, "identity") == 0) {
+        channel_free(q->identity);
+        q->identity = c;
+        buf_reset(&q->overrides); /* told again */
+        return;
+    }
     if (strcmp(kind, "front") != 0) {
         channel_free(c);
         return;
@@ -228,6 +235,30 @@ static bool open_database(struct query *q)
     return true;
 }
 
+/* Which overrides of revocation are in force. What the store cannot say stays as it is: identity itself ends each in its time. */
+static void tell_identity(struct query *q)
+{
+    struct err e = {0};
+    struct buf fresh;
+
+    if (q->identity == NULL || q->db == NULL)
+        return;
+    buf_init(&fresh, OVERRIDES_BODY_MAX);
+    if (!overrides_load(q->db, &fresh, &e)) {
+        log_warning("store-away", "%s", e.text);
+    } else if (!slice_equal(buf_slice(&fresh), buf_slice(&q->overrides))) {
+        if (overrides_send(q->identity, &fresh, &e)) {
+            buf_free(&q->overrides);
+            q->overrides = fresh;
+            return;
+        }
+        log_warning("channel-bad", "identity: %s", e.text);
+        channel_free(q->identity);
+        q->identity = NULL;
+    }
+    buf_free(&fresh);
+}
+
 static void tell_front(struct query *q)
 {
     struct err e = {0};
@@ -268,6 +299,7 @@ static bool tick(struct query *q)
     if (q->db == NULL && !open_database(q))
         return false;
     tell_front(q);
+    tell_identity(q);
     report(q);
     return true;
 }
@@ -327,6 +359,8 @@ static void reload(void *ctx, const struct settings *fresh)
 static void free_query(struct query *q)
 {
     drop_front(q);
+    channel_free(q->identity);
+    buf_free(&q->overrides);
     database_close(q->db);
     buf_free(&q->readme);
     buf_free(&q->genesis);

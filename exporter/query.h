@@ -58,6 +58,8 @@ struct query {
     struct role *role;
     struct database *db;    /* NULL: away */
     struct channel *front;  /* NULL: away */
+    struct channel *identity; /* NULL: away */
+    struct buf overrides;   /* as identity was told last; see common/identity/overrides.h */
     struct job *jobs;
     unsigned job_count;
     uint64_t segment_bytes; /* setting */

@@ -1,9 +1,7 @@
 /*
- * Role `roster`: tells fronts who may do what, from table role. Holds a read-only database role and no key. Keeps the last
- * bindings through outages of PostgreSQL, and in a file through restarts, so that intake goes on without the store.
+ * Role `roster`: tells fronts who may do what, from table role, and identity whose revocation is not asked, from the overrides in force. Holds a read-only
+ * database role and no key. Keeps the last of both through outages of PostgreSQL, and in a file through restarts, so that intake goes on without the store.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/identity/overrides.h"
 #include "common/system/database.h"
 #include "common/system/role.h"
 #include "common/system/roster.h"
 #include "common/values/log.h"
 #include "ingest/roles.h"
+#include "ingest/roster_file.h"
 
 enum { FRONTS_MAX = ROLE_INSTANCES_MAX, POLL_MS = 1000 };
 
@@ -23,65 +23,13 @@ struct rosters {
     struct role *role;
     struct database *database; /* NULL: away */
     struct roster *current;    /* NULL: none known yet */
-    struct channel *fronts[FRONTS_MAX];
+    struct buf overrides;      /* in force: the body of IDENTITY_OVERRIDES */
+    bool knows_overrides;
+    struct channel *fronts[FRONTS_MAX], *identity;
     char *path;
     bool drained, stale;
     uint64_t changes, failures;
 };
-
-/* ---- the file -------------------------------------------------------------------------------------------------------------- */
-
-static struct roster *read_file(const char *path, struct err *e)
-{
-    FILE *in = fopen(path, "re");
-    struct roster *r = NULL;
-    struct buf b;
-    size_t n = 1;
-
-    if (in == NULL) {
-        err_set_errno(e, ERR_RETRY, "%s", path);
-        return NULL;
-    }
-    buf_init(&b, ROSTER_BYTES_MAX);
-    while (n != 0) {
-        uint8_t *at = buf_reserve(&b, 4096, e);
-
-        if (at == NULL)
-            break;
-        n = fread(at, 1, 4096, in);
-        buf_commit(&b, n);
-    }
-    if (n == 0 && ferror(in) == 0)
-        r = roster_decode(buf_slice(&b), e);
-    fclose(in);
-    buf_free(&b);
-    return r;
-}
-
-/* Whole or not at all, whatever happens meanwhile. */
-static bool write_file(const char *path, struct slice body, struct err *e)
-{
-    char *fresh = mem_printf("%s.new", path);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0;
-
-    while (ok && body.len != 0) {
-        ssize_t n = write(fd, body.at, body.len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        ok = n > 0;
-        body = slice_of(body.at + (ok ? n : 0), body.len - (ok ? (size_t)n : 0));
-    }
-    ok = ok && fdatasync(fd) == 0;
-    if (fd >= 0)
-        ok = close(fd) == 0 && ok;
-    ok = ok && rename(fresh, path) == 0;
-    if (!ok)
-        err_set_errno(e, ERR_RETRY, "%s cannot be written", path);
-    free(fresh);
-    return ok;
-}
 
 /* ---- telling --------------------------------------------------------------------------------------------------------------- */
 
@@ -99,6 +47,17 @@ static void tell(struct rosters *r, unsigned index)
     r->fronts[index] = NULL;
 }
 
+static void tell_identity(struct rosters *r)
+{
+    struct err e = {0};
+
+    if (r->identity == NULL || !r->knows_overrides || overrides_send(r->identity, &r->overrides, &e))
+        return;
+    log_warning("channel-bad", "identity: %s", e.text);
+    channel_free(r->identity);
+    r->identity = NULL;
+}
+
 static void say_ready(struct rosters *r)
 {
     if (r->current == NULL)
@@ -107,15 +66,22 @@ static void say_ready(struct rosters *r)
         role_ready(r->role, true, "%u bindings%s", roster_count(r->current), r->stale ? ", PostgreSQL is away" : "");
 }
 
-/* Takes a roster over; fronts and the file hear of it when it differs. */
-static void adopt(struct rosters *r, struct roster *fresh, bool keep)
+static void keep(const struct rosters *r)
 {
     struct err e = {0};
+
+    if (r->current != NULL && !roster_file_write(r->path, r->current, &r->overrides, &e))
+        log_warning("roster-unwritten", "%s", e.text);
+}
+
+/* Takes a roster over; the fronts hear of it when it differs. True: it does. */
+static bool adopt(struct rosters *r, struct roster *fresh)
+{
     bool changed = r->current == NULL || !slice_equal(roster_body(fresh), roster_body(r->current));
 
     if (!changed) {
         roster_free(fresh);
-        return;
+        return false;
     }
     roster_free(r->current);
     r->current = fresh;
@@ -123,28 +89,70 @@ static void adopt(struct rosters *r, struct roster *fresh, bool keep)
     log_info("roster", "%u role bindings in force", roster_count(fresh));
     for (unsigned i = 0; i < FRONTS_MAX; i++)
         tell(r, i);
-    if (keep && !write_file(r->path, roster_body(fresh), &e))
-        log_warning("roster-unwritten", "%s", e.text);
+    return true;
+}
+
+/* The same for overrides: without those that are over, whatever the store says or however long it is away. `fresh` is taken over. */
+static bool adopt_overrides(struct rosters *r, struct buf *fresh)
+{
+    struct timespec t;
+    struct err e = {0};
+    bool changed;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (!overrides_prune(fresh, (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000, &e))
+        log_warning("overrides-unknown", "none is believed: %s", e.text);
+    changed = !r->knows_overrides || !slice_equal(buf_slice(fresh), buf_slice(&r->overrides));
+    buf_free(&r->overrides);
+    r->overrides = *fresh;
+    r->knows_overrides = true;
+    if (changed)
+        tell_identity(r);
+    return changed;
+}
+
+static void copy_overrides(const struct rosters *r, struct buf *copy)
+{
+    struct err e = {0};
+
+    buf_init(copy, OVERRIDES_BODY_MAX);
+    if (!buf_add_slice(copy, buf_slice(&r->overrides), &e))
+        log_warning("overrides-unknown", "none is believed: %s", e.text);
 }
 
 /* ---- PostgreSQL ------------------------------------------------------------------------------------------------------------ */
 
-/* False: this is another vault's database, the daemon must not run so. */
-static bool refresh(struct rosters *r)
+/* NULL: PostgreSQL is away, `e` says why. `overrides` is filled beside. */
+static struct roster *load(struct rosters *r, struct buf *overrides, struct err *e)
 {
     const struct settings *s = role_settings(r->role);
     struct database_options o = {.settings = s, .extra = s->ingest.postgresql, .user = "coffre_roster", .statement_timeout = 5000};
-    struct err e = {0};
     struct roster *fresh = NULL;
 
     if (r->database == NULL)
-        r->database = database_open(&o, &e);
-    if (r->database != NULL)
-        fresh = roster_load(r->database, &e);
+        r->database = database_open(&o, e);
+    if (r->database != NULL && overrides_load(r->database, overrides, e))
+        fresh = roster_load(r->database, e);
     if (fresh == NULL) {
         database_close(r->database);
         r->database = NULL;
         r->failures++;
+    }
+    return fresh;
+}
+
+/* False: this is another vault's database, the daemon must not run so. */
+static bool refresh(struct rosters *r)
+{
+    struct err e = {0};
+    struct buf overrides;
+    struct roster *fresh;
+    bool changed = false;
+
+    buf_init(&overrides, OVERRIDES_BODY_MAX);
+    fresh = load(r, &overrides, &e);
+    if (fresh == NULL) {
+        buf_free(&overrides);
         if (e.code == ERR_INPUT) {
             log_error("database-foreign", "%s", e.text);
             return false;
@@ -152,12 +160,19 @@ static bool refresh(struct rosters *r)
         if (!r->stale || r->current == NULL)
             log_warning("roster-stale", "the last known role bindings stay: %s", e.text);
         r->stale = true;
+        if (r->knows_overrides) { /* their ends come without the store too */
+            copy_overrides(r, &overrides);
+            changed = adopt_overrides(r, &overrides);
+        }
     } else {
         if (r->stale)
             log_info("roster-fresh", "PostgreSQL answers again");
         r->stale = false;
-        adopt(r, fresh, true);
+        changed = adopt(r, fresh);
+        changed = adopt_overrides(r, &overrides) || changed;
     }
+    if (changed)
+        keep(r);
     say_ready(r);
     return true;
 }
@@ -168,6 +183,12 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
 {
     struct rosters *r = ctx;
 
+    if (strcmp(kind, "identity") == 0) {
+        channel_free(r->identity);
+        r->identity = c;
+        tell_identity(r);
+        return;
+    }
     if (strcmp(kind, "front") != 0 || index >= FRONTS_MAX) {
         channel_free(c);
         return;
@@ -190,32 +211,37 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Sends what waits; a front has nothing to say here, and one that does is cut. */
-static void serve_front(struct rosters *r, unsigned i)
+/* Sends what waits; a sibling has nothing to say here, and one that does is cut. */
+static void serve_sibling(struct channel **c)
 {
     struct channel_message m;
     struct err e = {0};
 
-    if (channel_flush(r->fronts[i], &e) && channel_receive(r->fronts[i], &m, &e) == CHANNEL_EMPTY)
+    if (*c == NULL || (channel_flush(*c, &e) && channel_receive(*c, &m, &e) == CHANNEL_EMPTY))
         return;
-    channel_free(r->fronts[i]);
-    r->fronts[i] = NULL;
+    channel_free(*c);
+    *c = NULL;
+}
+
+static void watch(struct pollfd *fds, nfds_t *n, const struct channel *c)
+{
+    if (c != NULL)
+        fds[(*n)++] = (struct pollfd){.fd = channel_fd(c), .events = (short)(POLLIN | (channel_queued(c) != 0 ? POLLOUT : 0))};
 }
 
 static void wait_until(struct rosters *r, uint64_t due)
 {
-    struct pollfd fds[FRONTS_MAX + 1] = {{.fd = role_parent_fd(r->role), .events = POLLIN}};
+    struct pollfd fds[FRONTS_MAX + 2] = {{.fd = role_parent_fd(r->role), .events = POLLIN}};
     uint64_t now = now_ms();
     nfds_t n = 1;
 
     for (unsigned i = 0; i < FRONTS_MAX; i++)
-        if (r->fronts[i] != NULL)
-            fds[n++] = (struct pollfd){.fd = channel_fd(r->fronts[i]),
-                                       .events = (short)(POLLIN | (channel_queued(r->fronts[i]) != 0 ? POLLOUT : 0))};
+        watch(fds, &n, r->fronts[i]);
+    watch(fds, &n, r->identity);
     poll(fds, n, now >= due ? 0 : (int)(due - now));
     for (unsigned i = 0; i < FRONTS_MAX; i++)
-        if (r->fronts[i] != NULL)
-            serve_front(r, i);
+        serve_sibling(&r->fronts[i]);
+    serve_sibling(&r->identity);
 }
 
 static void report(struct rosters *r)
@@ -246,27 +272,41 @@ static int serve(struct rosters *r)
     return 1;
 }
 
+/* What was known before the last restart, until PostgreSQL answers. */
+static void recall(struct rosters *r)
+{
+    struct err e = {0};
+    struct buf overrides;
+    struct roster *kept;
+
+    buf_init(&overrides, OVERRIDES_BODY_MAX);
+    kept = roster_file_read(r->path, &overrides, &e);
+    if (kept == NULL) {
+        log_debug("roster-none", "no role bindings from before: %s", e.text);
+        buf_free(&overrides);
+        return;
+    }
+    adopt(r, kept);
+    adopt_overrides(r, &overrides);
+}
+
 int roster_run(struct role *self)
 {
     static const struct role_events events = {.linked = linked, .drain = drain};
     struct rosters r = {.role = self};
-    struct err e = {0};
-    struct roster *kept;
     int status;
 
     /* In a folder of its own: this role may write nowhere else. */
     r.path = mem_printf("%s/bindings/roster", role_settings(self)->state_dir);
     role_on(self, &events, &r);
-    kept = read_file(r.path, &e);
-    if (kept != NULL)
-        adopt(&r, kept, false);
-    else
-        log_debug("roster-none", "no role bindings from before: %s", e.text);
+    recall(&r);
     status = serve(&r);
     for (unsigned i = 0; i < FRONTS_MAX; i++)
         channel_free(r.fronts[i]);
+    channel_free(r.identity);
     database_close(r.database);
     roster_free(r.current);
+    buf_free(&r.overrides);
     free(r.path);
     return status;
 }

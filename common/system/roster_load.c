@@ -28,6 +28,10 @@ struct roster *roster_load(struct database *d, struct err *e)
     struct buf body;
     bool ok = true;
 
+    if (rows == NULL && strcmp(database_sqlstate(d), "42703") == 0) {
+        err_clear(e);
+        err_set(e, ERR_RETRY, "the store is of an earlier version: coffre-ceremony upgrade");
+    }
     if (rows == NULL)
         return NULL;
     buf_init(&body, ROSTER_BYTES_MAX);
