@@ -520,6 +520,11 @@ def test_a_keys_role_that_hangs_is_started_again():
     assert roles("keys") != [hanging]
 
 
+def hand_over(place):
+    """To the instance's user."""
+    subprocess.run(["chown", "-R", f"{RUN.stat().st_uid}:{RUN.stat().st_gid}", place], check=True)
+
+
 class Beside:
     """Another exporter on the same store, with small segments."""
     def __enter__(self):
@@ -529,11 +534,20 @@ class Beside:
         text = (RUN / "coffre.yml").read_text()
         text = re.sub(r"(?m)^exporter:\n  listen: .*$", f"exporter:\n  segment_bytes: 1MiB\n  listen: [\"127.0.0.1:{self.port}\"]", text)
         text = re.sub(r"(?m)^state_dir: .*$", f"state_dir: {self.place}", text)
-        text = re.sub(r"(?m) (pki|keys)/", rf" {RUN}/\1/", text)
+        text = re.sub(r"(?m)(?<=[ \[])(pki|keys|secrets|state)/", rf"{RUN}/\1/", text)
+        # Certificate and key where others will be put: what a reload names elsewhere needs a start.
+        owner = RUN.stat()
+        for name, was in (("exporter.pem", PKI / "exporter.pem"), ("exporter.key", PKI / "exporter.key")):
+            shutil.copy(was, f"{self.place}/{name}")
+            os.chmod(f"{self.place}/{name}", 0o600)
+        text = text.replace(f"{PKI}/exporter.pem", f"{self.place}/exporter.pem").replace(f"{RUN}/keys/exporter/exporter.key", f"{self.place}/exporter.key")
         with open(f"{self.place}/coffre.yml", "w") as out:
             out.write(text)
         self.log = open(f"{self.place}/log", "w")
-        self.process = subprocess.Popen([BIN / "coffre-exporter", "--config", f"{self.place}/coffre.yml"], stderr=self.log)
+        # Not as root: roles give up every capability, and root without them may not read what is not its own.
+        hand_over(self.place)
+        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        self.process = subprocess.Popen([BIN / "coffre-exporter", "--config", f"{self.place}/coffre.yml"], stderr=self.log, **as_owner)
         wait_until(lambda: subprocess.run([BIN / "coffre-exporter", "--config", f"{self.place}/coffre.yml", "--status"],
                                           capture_output=True).returncode == 0, 20, "the exporter beside is ready")
         return self
@@ -592,13 +606,14 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart():
             text = content.read()
         before = subject()
         # The same key: at once. Another key: the front starts again.
-        for name, key in (("same", PKI / "exporter.key"), ("other", f"{beside.place}/other.key")):
+        for name, key in (("same", f"{beside.place}/exporter.key"), ("other", f"{beside.place}/other.key")):
             if name == "other":
                 subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True,
                                capture_output=True)
             server_certificate(beside.place, name, key)
+            hand_over(beside.place)
             with open(config, "w") as out:
-                out.write(text.replace(f"{PKI}/exporter.pem", f"{beside.place}/{name}.pem").replace(f"{RUN}/keys/exporter/exporter.key", str(key)))
+                out.write(text.replace(f"{beside.place}/exporter.pem", f"{beside.place}/{name}.pem").replace(f"{beside.place}/exporter.key", key))
             beside.process.send_signal(signal.SIGHUP)
 
             def renewed():

@@ -1,6 +1,6 @@
 /*
- * coffre-test-inject: makes a running process execute one system call, from outside (ptrace, so root), and says what became of it. For the test of the sandboxes: it
- * stands for a role that was taken over, without any door in the roles themselves. Input is the test's.
+ * coffre-test-inject: makes a running process execute system calls, from outside (ptrace, so root), and says what became of them; or shows its seccomp filters. For the
+ * test of the sandboxes: it stands for a role that was taken over, without any door in the roles themselves. Input is the test's.
  */
 #include <elf.h>
 #include <errno.h>
@@ -15,19 +15,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
+#include <linux/ptrace.h>
 #include <seccomp.h>
 
 #ifndef __x86_64__
 #error "written for x86-64: registers and the instruction"
 #endif
 
-enum { ARGUMENTS = 6, SCRATCH = 4096 /* bytes below the stack's red zone */, RED_ZONE = 128 };
+enum { ARGUMENTS = 6, CALLS_MAX = 8, SCRATCH = 4096 /* bytes below the stack's red zone */, RED_ZONE = 128 };
 
 static void usage(FILE *out)
 {
-    fputs("usage: coffre-test-inject PID CALL [ARGUMENT...]\n"
-          "Makes process PID execute the system call and prints \"killed SIGNAL\", \"refused ERRNO\" or \"done RESULT\"; a child that it made is killed.\n"
-          "Arguments: numbers; s:TEXT, b:HEX and z:LENGTH are written to its stack and their address is passed; self, parent are process ids.\n"
+    fputs("usage: coffre-test-inject PID CALL [ARGUMENT...] [-- CALL [ARGUMENT...]]...\n"
+          "       coffre-test-inject PID --filters\n"
+          "Makes process PID execute the system calls and prints \"killed SIGNAL\", \"refused ERRNO\" or \"done RESULT\" for each, until one is not done; what it\n"
+          "opened is closed again, a child that it made is killed. --filters: its seccomp filters, a line each, instructions of 8 bytes in hexadecimal.\n"
+          "Arguments: numbers; s:TEXT, b:HEX and z:LENGTH are written to its stack and their address is passed; @ is what the call before has returned;\n"
+          "self and parent are process ids.\n"
           "Exit status: 0 it was tried, 1 it could not be, 2 wrong usage.\n",
           out);
 }
@@ -103,12 +108,14 @@ static size_t from_hex(const char *hex, unsigned char *out, size_t most)
 }
 
 /* The argument's value; what is not a number goes to `*room`, which moves on. */
-static unsigned long argument(const char *text, pid_t pid, unsigned long *room)
+static unsigned long argument(const char *text, pid_t pid, unsigned long before, unsigned long *room)
 {
     unsigned char bytes[SCRATCH / 2] = {0};
     unsigned long at = *room;
     size_t len;
 
+    if (strcmp(text, "@") == 0)
+        return before;
     if (strcmp(text, "self") == 0)
         return (unsigned long)pid;
     if (strcmp(text, "parent") == 0)
@@ -215,38 +222,95 @@ static void undo(pid_t pid, const char *call, unsigned long result)
         kill((pid_t)result, SIGKILL);
 }
 
+/* ---- filters -------------------------------------------------------------------------------- */
+
+static void show_filters(pid_t pid)
+{
+    static struct sock_filter code[BPF_MAXINSNS * 8];
+    long count;
+
+    for (unsigned long i = 0; (count = ptrace(PTRACE_SECCOMP_GET_FILTER, pid, (void *)i, NULL)) > 0; i++) {
+        if (count > (long)(sizeof code / sizeof *code) || ptrace(PTRACE_SECCOMP_GET_FILTER, pid, (void *)i, code) != count)
+            fail("reading its filters");
+        for (long k = 0; k < count * (long)sizeof *code; k++)
+            printf("%02x", ((const unsigned char *)code)[k]);
+        putchar('\n');
+    }
+    if (errno != ENOENT)
+        fail("reading its filters");
+}
+
+/* ---- one after the other ---------------------------------------------------------------------- */
+
+/* The words of one call, up to the next "--"; how many. */
+static int words_of(char **word)
+{
+    int n = 0;
+
+    while (word[n] != NULL && strcmp(word[n], "--") != 0)
+        n++;
+    return n;
+}
+
+/* False when the process is gone. */
+static bool try_call(pid_t pid, char **word, int words, unsigned long before, unsigned long *result)
+{
+    unsigned long a[ARGUMENTS] = {0}, room;
+    struct user_regs_struct r;
+    int number = seccomp_syscall_resolve_name(word[0]), ended = 0;
+
+    if (number < 0 || words > 1 + ARGUMENTS) {
+        errno = EINVAL;
+        fail(word[0]);
+    }
+    get_registers(pid, &r);
+    room = (r.rsp - RED_ZONE - SCRATCH) & ~15ul;
+    for (int i = 1; i < words; i++)
+        a[i - 1] = argument(word[i], pid, before, &room);
+    if (!execute(pid, number, a, result, &ended)) {
+        printf("killed %d\n", ended);
+        return false;
+    }
+    if ((long)*result < 0 && (long)*result > -4096)
+        printf("refused %ld\n", -(long)*result);
+    else
+        printf("done %lu\n", *result);
+    return true;
+}
+
+/* Calls until one is not done, then undoes them. */
+static void try_calls(pid_t pid, char **word)
+{
+    unsigned long results[CALLS_MAX] = {0};
+    char **calls[CALLS_MAX];
+    int n = 0, words;
+
+    while (n < CALLS_MAX && (words = words_of(word)) > 0) {
+        calls[n] = word;
+        if (!try_call(pid, word, words, n == 0 ? 0 : results[n - 1], &results[n]))
+            return;
+        if ((long)results[n++] < 0)
+            break;
+        word += words + (word[words] == NULL ? 0 : 1);
+    }
+    while (n-- > 0)
+        if ((long)results[n] >= 0)
+            undo(pid, calls[n][0], results[n]);
+}
+
 int main(int argc, char **argv)
 {
-    unsigned long a[ARGUMENTS] = {0}, result = 0, room;
-    struct user_regs_struct r;
-    int number, ended = 0;
     pid_t pid;
 
-    if (argc < 3 || argc > 3 + ARGUMENTS) {
-        usage(stderr);
-        return 2;
-    }
-    pid = (pid_t)atoi(argv[1]);
-    number = seccomp_syscall_resolve_name(argv[2]);
-    if (pid <= 0 || number == __NR_SCMP_ERROR) {
+    if (argc < 3 || (pid = (pid_t)atoi(argv[1])) <= 0) {
         usage(stderr);
         return 2;
     }
     attach(pid);
-    get_registers(pid, &r);
-    room = (r.rsp - RED_ZONE - SCRATCH) & ~15ul;
-    for (int i = 3; i < argc; i++)
-        a[i - 3] = argument(argv[i], pid, &room);
-    if (!execute(pid, number, a, &result, &ended)) {
-        printf("killed %d\n", ended);
-        return 0;
-    }
-    if ((long)result < 0 && (long)result > -4096)
-        printf("refused %ld\n", -(long)result);
+    if (strcmp(argv[2], "--filters") == 0)
+        show_filters(pid);
     else
-        printf("done %lu\n", result);
-    if ((long)result >= 0)
-        undo(pid, argv[2], result);
+        try_calls(pid, argv + 2);
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
     return 0;
 }
