@@ -136,18 +136,24 @@ fuzz_openwire_session_OBJS = tests/fuzz/fuzz_openwire_session.o tests/openwire/b
 UNIT_TESTS += test_health
 test_health_OBJS = tests/unit/test_health.o
 test_health_LIBS = -lcmocka
+# journal: spool and records; the role with its writers
+UNIT_TESTS += test_spool test_journal
+$(foreach t,spool journal,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 # identity: messages
 UNIT_TESTS += test_identity_messages
 test_identity_messages_OBJS = tests/unit/test_identity_messages.o
 test_identity_messages_LIBS = -lcmocka
 FUZZERS += fuzz_identity_messages
 fuzz_identity_messages_OBJS = tests/fuzz/fuzz_identity_messages.o
-# what a role that was taken over could do
-TEST_PROGRAMS += coffre-test-inject
-coffre-test-inject_OBJS = tests/sandbox/inject.o
 # the load of make bench, part handshakes
 TEST_PROGRAMS += coffre-test-handshakes
 coffre-test-handshakes_OBJS = tests/bench/handshakes.o
 # what a role that was taken over could do
 TEST_PROGRAMS += coffre-test-inject
 coffre-test-inject_OBJS = tests/sandbox/inject.o
+# certificates: allow-lists, CRLs, OCSP, what expires
+UNIT_TESTS += test_allow test_crl test_expiry
+$(foreach t,allow expiry,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o
+test_crl_OBJS = tests/unit/test_crl.o $(REVOCATION_TEST_OBJS)
+test_crl_LIBS = -lcmocka

@@ -99,7 +99,7 @@ static bool add_block(const struct crl_set *s, struct batch *b, BIO *in, bool *e
 static bool add_pem(const struct crl_set *s, struct batch *b, struct slice bytes, const struct terms *t, struct err *e)
 {
     BIO *in = BIO_new_mem_buf(bytes.at, (int)bytes.len);
-    bool end = false, ok = in != NULL;
+    bool end = in == NULL, ok = true; /* OpenSSL opens nothing on no bytes */
 
     while (ok && !end)
         ok = add_block(s, b, in, &end, t, e);
