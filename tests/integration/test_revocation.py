@@ -13,8 +13,7 @@ sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__
 from clients import Failed, StompPy
 from holders import *
 
-REVOKED = "revoked" # on the wire, whatever the protocol
-UNKNOWN = "revocation"
+REVOKED, UNKNOWN = "has been revoked", "cannot be known now" # on the wire, whatever the protocol
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def lose(take_right, *words):
 
 
 def test_a_certificate_revoked_in_the_middle_of_a_transaction():
-    lose(lambda name: pki("revoke", name, "keyCompromise"), "revoked")
+    lose(lambda name: pki("revoke", name, "keyCompromise"), "has been revoked")
 
 
 def test_a_binding_revoked_in_the_middle_of_a_transaction():
