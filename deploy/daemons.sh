@@ -46,6 +46,7 @@ configuration_up() {
     local before=
     secret_bytes pack.key 32
     secret_bytes dedup.key 32
+    as_user mkdir -p "$home/certificates"
     keys_apart secrets pack dedup
     keys_apart pki ingest exporter coffre-ingest coffre-sealer coffre-exporter
     [ ! -s "$home/coffre.yml" ] || before=$(sha256sum <"$home/coffre.yml")

@@ -47,7 +47,7 @@ def test_an_unknown_key_and_a_bad_value():
 def test_files_that_are_not_what_they_should_be():
     assert_refused("coffre-ingest", ("key: keys/ingest/ingest.key", "key: pki/sensor-1.key"), "ingest.")
     assert_refused("coffre-exporter", ("certificate: pki/exporter.pem", "certificate: pki/none.pem"), "none.pem")
-    assert_refused("coffre-sealer", ("seal_certificate: state/seal.pem", "seal_certificate: state/absent.pem"), "absent.pem")
+    assert_refused("coffre-sealer", ("seal_certificate: certificates/seal.pem", "seal_certificate: certificates/absent.pem"), "absent.pem")
 
 
 def test_events_are_encrypted_for_nobody_but_the_regulator():

@@ -534,7 +534,7 @@ class Beside:
         text = (RUN / "coffre.yml").read_text()
         text = re.sub(r"(?m)^exporter:\n  listen: .*$", f"exporter:\n  segment_bytes: 1MiB\n  listen: [\"127.0.0.1:{self.port}\"]", text)
         text = re.sub(r"(?m)^state_dir: .*$", f"state_dir: {self.place}", text)
-        text = re.sub(r"(?m)(?<=[ \[])(pki|keys|secrets|state)/", rf"{RUN}/\1/", text)
+        text = re.sub(r"(?m)(?<=[ \[])(pki|keys|secrets|certificates|state)/", rf"{RUN}/\1/", text)
         # Certificate and key where others will be put: what a reload names elsewhere needs a start.
         owner = RUN.stat()
         for name, was in (("exporter.pem", PKI / "exporter.pem"), ("exporter.key", PKI / "exporter.key")):
