@@ -157,3 +157,6 @@ $(foreach t,allow expiry,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval t
 REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o
 test_crl_OBJS = tests/unit/test_crl.o $(REVOCATION_TEST_OBJS)
 test_crl_LIBS = -lcmocka
+UNIT_TESTS += test_ocsp
+test_ocsp_OBJS = tests/unit/test_ocsp.o tests/unit/revocation.o tests/unit/certificates.o
+test_ocsp_LIBS = -lcmocka
