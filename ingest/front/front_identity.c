@@ -52,8 +52,9 @@ void identity_present(struct connection *c)
     } else {
         p.count = chain.count;
         memcpy(p.der, chain.der, sizeof p.der);
-        /* What finds no room is presented at a later tick. */
         c->presented = identity_send_present(f->identity.channel, &p, &e);
+        if (!c->presented)
+            f->present_again = true;
     }
     tls_chain_free(&chain);
 }
@@ -69,6 +70,7 @@ void identity_gone(struct connection *c)
 
 static void present_all(struct front *f)
 {
+    f->present_again = false;
     for (struct connection *c = f->connections, *next; c != NULL && f->identity.channel != NULL; c = next) {
         next = c->next;
         if (!c->presented && (c->state == CONNECTION_IDENTITY || c->depositor != 0))
@@ -176,6 +178,7 @@ static void readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     front_look_at_clock(f);
+    f->identity_heard = f->time.now;
     while (f->identity.channel != NULL && (r = channel_receive(f->identity.channel, &m, &e)) != CHANNEL_EMPTY) {
         bool ok = r == CHANNEL_MESSAGE;
 
@@ -200,6 +203,7 @@ void identity_linked(struct front *f, struct channel *c)
 {
     drop(f);
     f->identity.channel = c;
+    f->identity_heard = f->time.now;
     f->identity.readable = event_new(f->base, channel_fd(c), EV_READ | EV_PERSIST, readable, f);
     f->identity.writable = event_new(f->base, channel_fd(c), EV_WRITE, writable, f);
     event_add(f->identity.readable, NULL);
@@ -222,8 +226,14 @@ void identity_flush(struct front *f)
 
 void identity_tick(struct front *f)
 {
-    present_all(f);
+    if (f->present_again)
+        present_all(f);
     identity_try_trust(f);
+    if (f->identity.channel == NULL || f->time.now - f->identity_heard < FRONT_SILENCE_MS)
+        return;
+    f->identity_heard = f->time.now;
+    log_error("identity-silent", "it has said nothing for %d s: it is started again", FRONT_SILENCE_MS / 1000);
+    role_kill_sibling(f->role, "identity", 0);
 }
 
 /* ---- journal ------------------------------------------------------------------------------------- */

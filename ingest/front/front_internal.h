@@ -25,6 +25,7 @@ enum {
     FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
     FRONT_LINK_MS = 15000,           /* the same of relay, deliver and identity: longer than the parent waits between two starts */
+    FRONT_SILENCE_MS = 30000,        /* without a word from identity, which says something every second */
     FRONT_TRY_MS = 500,              /* between two looks whether the keys role has a new certificate's key */
     FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
     FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
@@ -133,6 +134,8 @@ struct front {
     struct tls_trust *fresh; /* takes its place as soon as the keys role signs for it; NULL: none */
     uint64_t try_at;         /* when that is looked at again */
     struct link relay, deliver, roster_link, identity;
+    bool present_again;      /* some connection found no room in identity's channel */
+    uint64_t identity_heard; /* last time */
     struct map by_number;    /* connections with a descriptor */
     struct health health;    /* what identity says of CRLs and certificates */
     struct journal *journal;
