@@ -145,7 +145,7 @@ class Mark:
         """Waits for a line with all of these (regular expressions); the line."""
         def found():
             return next((line for line in self.text().splitlines() if all(re.search(word, line) for word in words)), None)
-        return wait_until(found, seconds, f"{self.log.name} says {words}; it says:\n{self.text()[-3000:]}")
+        return wait_until(found, seconds, lambda: f"{self.log.name} says {words}; it says:\n{self.text()[-3000:]}")
 
     def count(self, word):
         return len(re.findall(word, self.text()))
@@ -158,9 +158,10 @@ def daemon_log(name):
 # ---- the journal ---------------------------------------------------------------------------------------
 
 class Journal:
-    """Records of the queue `journal` as they come, from all daemons; they are put back when it ends."""
+    """Records written to the queue `journal` from now on, by all daemons; they are put back when it ends."""
 
     def __init__(self):
+        self.since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.records, self.lock, self.ending = [], threading.Lock(), False
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -177,7 +178,7 @@ class Journal:
                 break
             if method:
                 with self.lock:
-                    self.records += [json.loads(line) for line in body.splitlines() if line]
+                    self.records += [record for line in body.splitlines() if line and (record := json.loads(line))["at"] >= self.since]
         connection.close()
 
     def find(self, event, **fields):
@@ -188,7 +189,7 @@ class Journal:
     def wait(self, event, seconds=SOON, **fields):
         """The first such record (fields: regular expressions)."""
         return wait_until(lambda: self.find(event, **fields), seconds,
-                          f"a journal record {event} with {fields}; last: {[r for r in self.records if r['event'] == event][-3:]}")[0]
+                          lambda: f"a journal record {event} with {fields}; last: {[r for r in self.records if r['event'] == event][-3:]}")[0]
 
     def __enter__(self):
         return self

@@ -97,14 +97,14 @@ def value(sql, *values):
 
 
 def wait_until(condition, seconds, what):
-    """Polls until `condition()` is true; fails naming `what`. The bound is only there to end a broken run."""
+    """Polls until `condition()` is true; fails naming `what` (text, or a function that gives it then). The bound is only there to end a broken run."""
     end = time.monotonic() + seconds
     while True:
         result = condition()
         if result:
             return result
         if time.monotonic() > end:
-            raise AssertionError(f"after {seconds} s still not: {what}")
+            raise AssertionError(f"after {seconds} s still not: {what() if callable(what) else what}")
         time.sleep(0.1)
 
 

@@ -118,7 +118,7 @@ def refusal(kind, who, at=None, context=None):
 def let_in(who, at=None, kinds=SENSORS):
     """Waits until it is, on each protocol: bindings are read every second."""
     for kind in kinds:
-        wait_until(lambda: refusal(kind, who, at) is None, SOON, f"{who} is let in by {kind.__name__}: {refusal(kind, who, at)}")
+        wait_until(lambda: refusal(kind, who, at) is None, SOON, lambda: f"{who} is let in by {kind.__name__}: {refusal(kind, who, at)}")
 
 
 def kept_out(who, *words, at=None, kinds=SENSORS):
@@ -129,7 +129,7 @@ def kept_out(who, *words, at=None, kinds=SENSORS):
         def refused():
             said[:] = [refusal(kind, who, at)]
             return said[0] is not None and all(word in said[0] for word in words)
-        wait_until(refused, SOON, f"{who} is refused with {words} by {kind.__name__}: {said}")
+        wait_until(refused, SOON, lambda: f"{who} is refused with {words} by {kind.__name__}: {said}")
 
 
 def curl(path, who, at=None, *words):
@@ -154,7 +154,7 @@ def answers(who, status, code=None, at=None, path="/check"):
     def so():
         got[:] = curl(path, who, at)
         return got[0] == status and (code is None or got[1]["code"] == code)
-    wait_until(so, SOON, f"{who} gets {status} {code} for {path}: {got}")
+    wait_until(so, SOON, lambda: f"{who} gets {status} {code} for {path}: {got}")
     return got[1]
 
 
