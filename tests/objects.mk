@@ -160,3 +160,6 @@ test_crl_LIBS = -lcmocka
 UNIT_TESTS += test_ocsp
 test_ocsp_OBJS = tests/unit/test_ocsp.o tests/unit/revocation.o tests/unit/certificates.o
 test_ocsp_LIBS = -lcmocka
+FUZZERS += fuzz_crl fuzz_ocsp
+fuzz_crl_OBJS = tests/fuzz/fuzz_crl.o tests/fuzz/issuer.o
+fuzz_ocsp_OBJS = tests/fuzz/fuzz_ocsp.o tests/fuzz/issuer.o

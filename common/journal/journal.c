@@ -15,7 +15,7 @@
 enum {
     LENGTH_SIZE = 4,         /* before each record in `held` */
     AHEAD_MAX = 256 * 1024,  /* bytes in the channel, beside what the kernel has taken */
-    LEAVE_MS = 2000,
+    LEAVE_MS = 5000,
 };
 
 struct journal {

@@ -19,7 +19,7 @@ enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 64 << 20 /* bytes a role ke
 struct journal;
 
 struct journal *journal_open(const struct role *self);
-/* Waits, at most 2 s, until the journal role has everything. NULL is a no-op. */
+/* Waits, at most 5 s, until the journal role has everything. NULL is a no-op. */
 void journal_free(struct journal *j);
 /* From role_events.linked for kind "journal"; the channel is taken over; what waited is sent. */
 void journal_link(struct journal *j, struct channel *c);

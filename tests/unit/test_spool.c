@@ -1,0 +1,418 @@
+/* Journal records on disk: in order, once, after a crash too; and as text: whatever a peer is called, a record is one line of JSON. */
+#include "tests/unit/unit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "common/journal/record.h"
+#include "common/journal/spool.h"
+
+enum { MOST = 1 << 20 };
+
+static char folder[] = "/tmp/coffre-spool-XXXXXX";
+
+/* ---- the spool ------------------------------------------------------------------------------ */
+
+static struct spool *open_spool(uint64_t most, struct spool_found *found)
+{
+    struct err e = {0};
+    struct spool *s = spool_open(folder, most, found, &e);
+
+    if (s == NULL)
+        print_error("%s\n", e.text);
+    assert_non_null(s);
+    return s;
+}
+
+static void append(struct spool *s, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        char line[64];
+
+        snprintf(line, sizeof line, "{\"n\":%u}", i);
+        assert_true(spool_append(s, slice_text(line)));
+    }
+}
+
+/* Reads one batch; its first number, and that the others follow. */
+static unsigned next(struct spool *s, size_t most, struct spool_batch *batch)
+{
+    struct buf lines;
+    char *text, *at;
+    unsigned first = 0, n = 0;
+
+    buf_init(&lines, MOST);
+    assert_true(spool_next(s, most, &lines, batch, NULL));
+    text = mem_text(buf_slice(&lines));
+    for (at = text; *at != '\0'; at = strchr(at, '\n') + 1, n++) {
+        if (n == 0)
+            first = (unsigned)atoi(at + 5);
+        assert_int_equal(atoi(at + 5), first + n);
+    }
+    assert_int_equal(batch->records, n);
+    assert_int_equal(batch->bytes, lines.len);
+    free(text);
+    buf_free(&lines);
+    return first;
+}
+
+/* Takes everything out, confirming it; how many there were, the first of them being `expected`. */
+static unsigned empty(struct spool *s, unsigned expected)
+{
+    struct spool_batch b;
+    unsigned records = 0;
+
+    for (;;) {
+        unsigned first = next(s, 700, &b);
+
+        if (b.records == 0)
+            return records;
+        assert_int_equal(first, expected + records);
+        records += (unsigned)b.records;
+        spool_confirm(s, &b);
+    }
+}
+
+static unsigned segments(void)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    while ((entry = readdir(dir)) != NULL)
+        count += strstr(entry->d_name, ".ndjson") != NULL;
+    closedir(dir);
+    return count;
+}
+
+static void in_order_and_once(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+    struct spool_batch b;
+
+    (void)state;
+    assert_int_equal(found.records + found.torn, 0);
+    append(s, 0, 1000);
+    assert_int_equal(spool_unsynced(s), 1000);
+    next(s, 700, &b);
+    assert_int_equal(b.records, 0); /* nothing is given out before it is on disk */
+    assert_true(spool_sync(s, NULL));
+    assert_int_equal(spool_records(s), 1000);
+    assert_int_equal(empty(s, 0), 1000);
+    assert_int_equal(spool_records(s), 0);
+    assert_int_equal(spool_bytes(s), 0);
+    append(s, 1000, 1010);
+    assert_true(spool_sync(s, NULL));
+    assert_int_equal(empty(s, 1000), 10);
+    spool_close(s);
+}
+
+static void many_segments_go_one_by_one(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found); /* segments of 64 KiB */
+    unsigned before;
+
+    (void)state;
+    append(s, 0, 30000);
+    assert_true(spool_sync(s, NULL));
+    before = segments();
+    assert_true(before > 4);
+    assert_int_equal(empty(s, 0), 30000);
+    assert_int_equal(segments(), 1);
+    spool_close(s);
+}
+
+static void what_was_not_confirmed_is_given_out_again(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+    struct spool_batch a, b;
+
+    (void)state;
+    append(s, 0, 200);
+    assert_true(spool_sync(s, NULL));
+    assert_int_equal(next(s, 100, &a), 0);
+    assert_int_equal(next(s, 100, &b), (unsigned)a.records);
+    spool_confirm(s, &a);
+    spool_rewind(s);
+    assert_int_equal(next(s, 100, &b), (unsigned)a.records);
+    spool_close(s);
+    /* Another process begins before what the first has confirmed: twice, but never less. */
+    s = open_spool(MOST, &found);
+    assert_int_equal(found.records, 200);
+    assert_int_equal(empty(s, 0), 200);
+    spool_close(s);
+    s = open_spool(MOST, &found);
+    assert_int_equal(found.records, 0);
+    spool_close(s);
+}
+
+static void what_was_not_synchronised_is_not_promised(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+
+    (void)state;
+    append(s, 0, 10);
+    assert_true(spool_sync(s, NULL));
+    append(s, 10, 20);
+    spool_close(s);
+    s = open_spool(MOST, &found);
+    assert_int_equal(found.records, 10);
+    spool_close(s);
+}
+
+static void it_ends_where_it_should(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(64 * 1024, &found);
+    unsigned n = 0;
+    char line[64];
+
+    (void)state;
+    for (;; n++) {
+        snprintf(line, sizeof line, "{\"n\":%u}", n);
+        if (!spool_append(s, slice_text(line)))
+            break;
+    }
+    assert_true(spool_bytes(s) <= 64 * 1024 && spool_bytes(s) > 63 * 1024);
+    assert_true(spool_sync(s, NULL));
+    assert_false(spool_append(s, slice_text(line)));
+    assert_int_equal(empty(s, 0), n);
+    assert_true(spool_append(s, slice_text(line)));
+    spool_close(s);
+}
+
+static void one_process_at_a_time(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+    struct err e = {0};
+
+    (void)state;
+    assert_null(spool_open(folder, MOST, &found, &e));
+    assert_int_equal(e.code, ERR_RETRY);
+    assert_non_null(strstr(e.text, "another process"));
+    spool_close(s);
+}
+
+/* Whatever a crash leaves of the last write: what is whole is kept, in order, and nothing else. */
+static void torn_files(void **state)
+{
+    static const char zeros[100];
+    static const struct {
+        const char *tail;
+        size_t len;
+    } torn[] = {{"{\"n\":5", 6}, {"{\"n\":5}", 7}, {zeros, sizeof zeros}, {"\n\n", 2}, {"{\"n\":\x01}\n", 9}, {"garbage\n{\"n\":", 13}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof torn / sizeof *torn; i++) {
+        struct spool_found found;
+        struct spool *s = open_spool(MOST, &found);
+        char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+        spool_close(s);
+        assert_true(write(fd, "{\"n\":3}\n{\"n\":4}\n", 16) == 16 && write(fd, torn[i].tail, torn[i].len) == (ssize_t)torn[i].len);
+        close(fd);
+        s = open_spool(MOST, &found);
+        assert_int_equal(found.records, 2);
+        assert_int_equal(found.torn, torn[i].len);
+        append(s, 5, 8);
+        assert_true(spool_sync(s, NULL));
+        spool_close(s);
+        s = open_spool(MOST, &found);
+        assert_int_equal(found.records, 5);
+        assert_int_equal(found.torn, 0);
+        assert_int_equal(empty(s, 3), 5);
+        spool_close(s);
+        free(path);
+    }
+}
+
+static void strange_files_are_left_alone(void **state)
+{
+    static const char *const names[] = {"1.ndjson", "000000000000000g.ndjson", "0000000000000001.ndjson.bak", "readme"};
+    struct spool_found found;
+    struct spool *s;
+
+    (void)state;
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = mem_printf("%s/%s", folder, names[i]);
+
+        close(open(path, O_WRONLY | O_CREAT, 0600));
+        free(path);
+    }
+    s = open_spool(MOST, &found);
+    assert_int_equal(found.records, 0);
+    append(s, 0, 3);
+    assert_true(spool_sync(s, NULL));
+    assert_int_equal(empty(s, 0), 3);
+    spool_close(s);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = mem_printf("%s/%s", folder, names[i]);
+
+        assert_int_equal(access(path, F_OK), 0);
+        free(path);
+    }
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static const struct record_origin origin = {"4512", "vault-1", "coffre-ingest", "front", 1};
+
+/* Writes a record with one field, reads it as JSON, and gives the field's value; owned by the caller. */
+static char *through(struct slice value)
+{
+    const struct journal_field field = {"peer", value};
+    struct buf b;
+    json_t *parsed;
+    char *text;
+
+    buf_init(&b, JOURNAL_RECORD_MAX);
+    assert_true(record_write(&b, &origin, 1769860800123, "session-refused", &field, 1, NULL));
+    assert_true(record_check(buf_slice(&b), &origin, NULL));
+    assert_int_equal(record_time(buf_slice(&b)), 1769860800123);
+    parsed = json_loadb((const char *)buf_slice(&b).at, b.len, 0, NULL);
+    text = mem_strdup(json_string_value(json_object_get(json_object_get(parsed, "fields"), "peer")));
+    json_decref(parsed);
+    buf_free(&b);
+    return text;
+}
+
+static void any_bytes_become_one_line_of_json(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } values[] = {
+        {"192.0.2.7:50000", "192.0.2.7:50000"},
+        {"a\"b\\c", "a\"b\\c"},
+        {"line\nfeed\ttab", "line\nfeed\ttab"},
+        {"Société", "Société"},
+        {"\xe2\x80\xa8 \xc2\x85", "\xe2\x80\xa8 \xc2\x85"}, /* U+2028, U+0085: escaped, so that nobody takes them for line ends */
+        {"\xff\xc3(\xed\xa0\x80", "\\xff\\xc3(\\xed\\xa0\\x80"}, /* not UTF-8: a surrogate too */
+        {"\xc0\x80\xf4\x90\x80\x80", "\\xc0\\x80\\xf4\\x90\\x80\\x80"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char *got = through(slice_text(values[i].in));
+
+        assert_string_equal(got, values[i].out);
+        free(got);
+    }
+    /* Every byte, alone and at the end of what is there. */
+    for (unsigned c = 1; c < 256; c++) {
+        const uint8_t one[2] = {'x', (uint8_t)c};
+
+        free(through(slice_of(one, 2)));
+    }
+}
+
+static void long_values_are_cut_and_leave_room_for_others(void **state)
+{
+    char *huge = mem_alloc(100000);
+    struct journal_field fields[20];
+    struct buf b;
+
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        memset(huge, kind == 0 ? 'a' : kind == 1 ? '\n' : 0xc3, 100000);
+        for (unsigned i = 0; i < 20; i++)
+            fields[i] = (struct journal_field){"field", slice_of(huge, 100000)};
+        for (unsigned count = 1; count <= 20; count++) {
+            static const char *const names[] = {"f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10",
+                                                "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20"};
+            json_t *parsed;
+
+            fields[count - 1].name = names[count - 1];
+            buf_init(&b, JOURNAL_RECORD_MAX);
+            assert_true(record_write(&b, &origin, 0, "x", fields, count, NULL));
+            assert_true(b.len <= JOURNAL_RECORD_MAX && b.len > JOURNAL_RECORD_MAX - 400);
+            assert_true(record_check(buf_slice(&b), &origin, NULL));
+            parsed = json_loadb((const char *)buf_slice(&b).at, b.len, 0, NULL);
+            assert_int_equal(json_object_size(json_object_get(parsed, "fields")), count);
+            assert_non_null(strstr(json_string_value(json_object_get(json_object_get(parsed, "fields"), "f1")), "…"));
+            json_decref(parsed);
+            buf_free(&b);
+        }
+    }
+    free(huge);
+}
+
+#define AT "\"at\":\"2026-01-31T12:00:00.123Z\""
+#define REST ",\"operator\":\"4512\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}"
+
+static void what_a_sibling_makes_up_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "", "{}", "[]", "null", "x", "{" AT REST, "{" AT REST "}}", "{" AT REST "}\n", "{" AT REST ",\"more\":1}", "{" AT "," AT REST "}",
+        "{\"at\":\"yesterday\"" REST "}", "{\"at\":1" REST "}",
+        "{" AT ",\"operator\":\"9999\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}}",
+        "{" AT ",\"operator\":\"4512\",\"vault\":2,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}}",
+        "{" AT ",\"operator\":\"4512\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"admin\",\"event\":\"x\",\"fields\":{}}",
+        "{" AT ",\"operator\":\"4512\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-sealer\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}}",
+        "{" AT ",\"operator\":\"4512\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"X Y\",\"fields\":{}}",
+        "{" AT ",\"operator\":\"4512\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":[]}",
+    };
+    struct err e = {0};
+    char *nest = mem_alloc(JOURNAL_RECORD_MAX + 1);
+
+    (void)state;
+    assert_true(record_check(SLICE_LITERAL("{" AT REST "}"), &origin, &e));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(record_check(slice_text(bad[i]), &origin, NULL));
+    memset(nest, '[', JOURNAL_RECORD_MAX + 1);
+    assert_false(record_check(slice_of(nest, JOURNAL_RECORD_MAX), &origin, NULL));
+    assert_false(record_check(slice_of(nest, JOURNAL_RECORD_MAX + 1), &origin, NULL));
+    free(nest);
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int clear(void **state)
+{
+    char *command = mem_printf("rm -rf %s", folder);
+    int status = system(command);
+
+    (void)state;
+    free(command);
+    return status;
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, clear)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(in_order_and_once),
+        TEST(many_segments_go_one_by_one),
+        TEST(what_was_not_confirmed_is_given_out_again),
+        TEST(what_was_not_synchronised_is_not_promised),
+        TEST(it_ends_where_it_should),
+        TEST(one_process_at_a_time),
+        TEST(torn_files),
+        TEST(strange_files_are_left_alone),
+        cmocka_unit_test(any_bytes_become_one_line_of_json),
+        cmocka_unit_test(long_values_are_cut_and_leave_room_for_others),
+        cmocka_unit_test(what_a_sibling_makes_up_is_refused),
+    };
+
+    return cmocka_run_group_tests_name("spool", tests, make_folder, clear);
+}
