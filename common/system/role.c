@@ -189,6 +189,8 @@ void role_attach(struct role *self, struct event_base *base)
     self->base = base;
     self->readable = event_new(base, channel_fd(self->parent), EV_READ | EV_PERSIST, parent_readable, self);
     event_add(self->readable, NULL);
+    /* What came behind the settings is read from the socket already: no poll will tell. */
+    event_active(self->readable, EV_READ, 0);
 }
 
 static void tell_parent(struct role *self, enum parent_message type, struct slice body)
