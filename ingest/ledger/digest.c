@@ -7,7 +7,6 @@
 #include <openssl/evp.h>
 
 #include "common/values/buf.h"
-#include "common/values/crc.h"
 
 struct digester {
     EVP_MD *md[DIGEST_ALGORITHMS]; /* owned; fetched once */
@@ -88,11 +87,6 @@ bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const s
         return err_set_openssl(e, ERR_FATAL, "digest: OpenSSL");
     *len = n;
     return true;
-}
-
-uint32_t digest_crc32(struct slice s)
-{
-    return crc_update(0, s);
 }
 
 void digest_to_hex(const uint8_t *digest, size_t len, char *out)

@@ -27,9 +27,6 @@ void digest_free(struct digester *d);
 MUST_CHECK bool digest_compute(struct digester *d, enum digest_algorithm algorithm, const struct slice *parts,
                                unsigned count, uint8_t *out, size_t *len, struct err *e);
 
-/* CRC-32 as ZIP has it, not a protection. */
-uint32_t digest_crc32(struct slice s);
-
 /* Lower-case hexadecimal, no NUL: 2 * len bytes into `out`. */
 void digest_to_hex(const uint8_t *digest, size_t len, char *out);
 

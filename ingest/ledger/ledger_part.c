@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "common/values/crc.h"
 #include "common/values/log.h"
 
 enum { COPY_COLUMNS = 10, COPY_ROW_BYTES = 256 /* of a row besides its body, about */ };
@@ -170,7 +171,7 @@ static bool put_sums(struct ledger *l, struct wire_writer *w, struct slice body,
 
     if (!digest_compute(l->digester, DIGEST_SHA256, &body, 1, digest, &len, e))
         return false;
-    database_copy_i64(w, digest_crc32(body));
+    database_copy_i64(w, crc_update(0, body));
     database_copy_bytes(w, slice_of(digest, len));
     return true;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/values/crc.h"
+
 enum { UUID_OID = 2950 };
 
 static const char UNIQUE_VIOLATION[] = "23505";
@@ -55,7 +57,7 @@ static bool insert_key(struct ledger *l, const struct ledger_part *p, struct err
     if (!digest_compute(l->digester, DIGEST_SHA256, &file, 1, digest, &len, e))
         return false;
     const struct database_value v[] = {database_i64((int64_t)p->before.lot), database_i32((int32_t)p->ordinal),
-                                       database_bytes(slice_of(digest, len)), database_i64(digest_crc32(file)),
+                                       database_bytes(slice_of(digest, len)), database_i64(crc_update(0, file)),
                                        database_bytes(file)};
     return database_change(
         l->write, "INSERT INTO lot_key (lot, ordinal, sha256, crc32, body) VALUES ($1, $2, $3, $4, $5)", v, 5, NULL, e);
