@@ -30,7 +30,10 @@ COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/jou
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it
-COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o common/identity/validate.o common/identity/identity_role.o common/identity/fetch_role.o
+COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o common/identity/validate.o common/identity/identity_shown.o \
+	common/identity/identity_role.o common/identity/identity_people.o common/identity/identity_standing.o common/identity/identity_lists.o \
+	common/identity/identity_ocsp.o common/identity/identity_ask.o common/identity/identity_overrides.o common/identity/identity_watch.o \
+	common/identity/identity_staple.o common/identity/fetch_role.o
 # certificates: revocation, expiry
 COMMON_OBJS += \
 	common/identity/pkix.o common/identity/crl_parts.o common/identity/crl_scope.o common/identity/crl_list.o common/identity/crl.o \

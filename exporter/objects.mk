@@ -1,4 +1,6 @@
 PROGRAMS += coffre-exporter
+# fetch: CRLs and OCSP over HTTP
+coffre-exporter_LIBS += -lcurl
 coffre-exporter_OBJS = \
 	exporter/main.o exporter/confine.o exporter/http.o exporter/http_cond.o exporter/http_reply.o exporter/api.o exporter/ask.o \
 	exporter/segment.o exporter/segment_piece.o exporter/readme.o exporter/front.o exporter/front_queries.o exporter/front_connection.o exporter/front_request.o \

@@ -123,6 +123,9 @@ struct identity_duty {
     unsigned offered;                                     /* OR of 1 << enum roster_profile; 0: no front here, certificates are only watched */
     const char *(*certificate)(const struct settings *s); /* the server certificate shown to strangers; NULL with `offered` 0 */
 };
+/* For the daemons' `check`: whatever the role would refuse to start with. ERR_INPUT begins with the key or the file. */
+MUST_CHECK bool identity_check_settings(const struct settings *s, const struct identity_duty *duty, struct err *e);
+
 /* The roles. Return the exit status. */
 int identity_role_run(struct role *self, const struct identity_duty *duty);
 int fetch_role_run(struct role *self);

@@ -1,0 +1,495 @@
+/*
+ * Who has presented what: certificates, each once however many connections present it, and what every profile's policy says of them; connections, and what their front was told.
+ * A front hears of a verdict once for each PRESENT, and again whenever it changes. Chains are strangers'.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include "common/identity/identity_internal.h"
+#include "common/identity/pkix.h"
+#include "common/values/log.h"
+
+enum {
+    CONNECTIONS_MAX = 200000, /* of all fronts; their own limits are far below */
+    CHAIN_AGE_MS = 1000,      /* a chain that did not pass is looked at again when presented again after this */
+};
+
+struct person;
+
+struct identity_connection {
+    uint64_t number;
+    unsigned front;
+    struct person *person;
+    struct identity_connection *next, **back; /* of the same person */
+    char address[IDENTITY_ADDRESS_MAX + 1];
+    bool told;
+    unsigned profiles; /* as told */
+    enum identity_check check;
+    unsigned overridden; /* profiles whose override has been recorded for this connection */
+};
+
+/* A chain as presented. */
+struct person {
+    uint8_t digest[32];
+    struct person *same;       /* another under the same first bytes of it */
+    struct identity_chain chain;
+    bool readable;
+    struct identity_standing of[ROSTER_FUNCTIONAL + 1]; /* by profile; those offered */
+    struct identity_connection *connections;
+    int64_t begun;             /* ms, wall: when the chain was validated */
+    int64_t due;               /* ms, wall: to be looked at then, whatever happens */
+    uint64_t policies, overrides, lists, answers; /* generations that were looked at */
+};
+
+struct identity_people {
+    struct identity *owner;
+    struct map people; /* owned, by the first bytes of `digest` */
+    size_t count, connections;
+    uint64_t verdicts[IDENTITY_CHECKS];
+};
+
+/* ---- certificates ---- */
+
+static uint64_t short_key(const uint8_t digest[32])
+{
+    uint64_t k;
+
+    memcpy(&k, digest, sizeof k);
+    return k;
+}
+
+static void digest_chain(const struct identity_present *m, uint8_t digest[32])
+{
+    EVP_MD_CTX *d = EVP_MD_CTX_new();
+    unsigned len = 0;
+
+    if (d == NULL || EVP_DigestInit_ex(d, EVP_sha256(), NULL) != 1)
+        abort();
+    for (unsigned i = 0; i < m->count; i++) {
+        uint32_t size = (uint32_t)m->der[i].len;
+
+        EVP_DigestUpdate(d, &size, sizeof size);
+        EVP_DigestUpdate(d, m->der[i].at, m->der[i].len);
+    }
+    EVP_DigestFinal_ex(d, digest, &len);
+    EVP_MD_CTX_free(d);
+}
+
+static X509 *parse(struct slice der)
+{
+    const uint8_t *at = der.at;
+    X509 *x = d2i_X509(NULL, &at, (long)der.len);
+
+    if (x != NULL && at != der.at + der.len) {
+        X509_free(x);
+        x = NULL;
+    }
+    ERR_clear_error();
+    return x;
+}
+
+/* False when any of them is no certificate: nobody presents such a thing by accident. */
+static bool parse_chain(struct identity_chain *chain, const struct identity_present *m)
+{
+    chain->leaf = parse(m->der[0]);
+    chain->others = sk_X509_new_null();
+    for (unsigned i = 1; i < m->count && chain->others != NULL; i++) {
+        X509 *x = parse(m->der[i]);
+
+        if (x == NULL || sk_X509_push(chain->others, x) <= 0) {
+            X509_free(x);
+            return false;
+        }
+    }
+    return chain->leaf != NULL && chain->others != NULL;
+}
+
+static void free_chain(struct identity_chain *chain)
+{
+    X509_free(chain->leaf);
+    policy_certificates_free(chain->others);
+    *chain = (struct identity_chain){0};
+}
+
+/* ---- people ---- */
+
+static const struct identity_policy *policy_of(const struct identity *i, unsigned profile)
+{
+    const struct identity_policy *p = &i->policies->of[profile];
+
+    return p->offered ? p : NULL;
+}
+
+static void end_standings(struct identity *i, struct person *one)
+{
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        identity_standing_end(i, &one->of[n]);
+}
+
+/* Validates the chain, from the beginning. */
+static void begin_standings(struct identity *i, struct person *one, int64_t now)
+{
+    struct identity_standing before[ROSTER_FUNCTIONAL + 1];
+
+    /* The old ones end after the new ones have begun: answers used by both are kept. */
+    memcpy(before, one->of, sizeof before);
+    memset(one->of, 0, sizeof one->of);
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
+        const struct identity_policy *p = policy_of(i, n);
+
+        if (p != NULL)
+            identity_standing_begin(i, p, one->readable ? &one->chain : NULL, now, &one->of[n]);
+    }
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        identity_standing_end(i, &before[n]);
+    one->begun = now;
+    one->policies = i->policies_generation;
+    one->due = 0; /* to be weighed */
+}
+
+static uint64_t answers_generation(const struct person *one)
+{
+    uint64_t sum = 0;
+
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        for (unsigned k = 0; k < IDENTITY_PATH_MAX && one->of[n].answers[k] != NULL; k++)
+            sum += identity_ocsp_generation(one->of[n].answers[k]);
+    return sum;
+}
+
+/* True when it was necessary. */
+static bool weigh(struct identity *i, struct person *one, int64_t now)
+{
+    uint64_t lists = crl_set_generation(identity_lists_set(i->lists)), answers;
+    bool passed = false;
+
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        if (one->of[n].path != NULL && now >= one->of[n].end) {
+            begin_standings(i, one, now);
+            break;
+        }
+    answers = answers_generation(one);
+    if (now < one->due && one->lists == lists && one->overrides == i->overrides_generation && one->answers == answers && one->begun <= now)
+        return false;
+    one->lists = lists;
+    one->overrides = i->overrides_generation;
+    one->answers = answers;
+    one->due = INT64_MAX;
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
+        struct identity_standing *s = &one->of[n];
+
+        if (policy_of(i, n) == NULL)
+            continue;
+        identity_standing_weigh(i, policy_of(i, n), one->chain.leaf, now, s);
+        if (s->until < one->due)
+            one->due = s->until;
+        passed = passed || s->check == IDENTITY_PASSED;
+    }
+    if (passed)
+        identity_watch_client(i->watch, one->chain.leaf);
+    return true;
+}
+
+static struct person *find(const struct identity_people *p, const uint8_t digest[32])
+{
+    struct person *one = map_get(&p->people, short_key(digest));
+
+    while (one != NULL && memcmp(one->digest, digest, sizeof one->digest) != 0)
+        one = one->same;
+    return one;
+}
+
+static struct person *add(struct identity_people *p, const uint8_t digest[32], const struct identity_present *m)
+{
+    struct person *one = mem_zalloc(1, sizeof *one);
+
+    memcpy(one->digest, digest, sizeof one->digest);
+    one->readable = parse_chain(&one->chain, m);
+    begin_standings(p->owner, one, identity_wall());
+    one->same = map_put(&p->people, short_key(digest), one);
+    p->count++;
+    return one;
+}
+
+static void remove_person(struct identity_people *p, struct person *one)
+{
+    struct person *first = map_get(&p->people, short_key(one->digest));
+
+    if (first == one) {
+        map_take(&p->people, short_key(one->digest));
+        if (one->same != NULL)
+            map_put(&p->people, short_key(one->digest), one->same);
+    } else {
+        while (first->same != one)
+            first = first->same;
+        first->same = one->same;
+    }
+    end_standings(p->owner, one);
+    free_chain(&one->chain);
+    free(one);
+    p->count--;
+}
+
+/* ---- verdicts ---- */
+
+/* How far a validation came: what is closest to passing is what its holder needs to hear. A revocation is never hidden behind an unknown one. */
+static unsigned how_far(enum identity_check check)
+{
+    static const enum identity_check order[] = {IDENTITY_MISSING, IDENTITY_MALFORMED,   IDENTITY_FOREIGN,  IDENTITY_INVALID,   IDENTITY_EXPIRED,
+                                                IDENTITY_NOT_YET, IDENTITY_CONSTRAINTS, IDENTITY_USAGE,    IDENTITY_WEAK,      IDENTITY_UNCHECKED,
+                                                IDENTITY_REVOKED, IDENTITY_SUBJECT,     IDENTITY_ADDRESS};
+
+    for (unsigned i = 0; i < sizeof order / sizeof *order; i++)
+        if (order[i] == check)
+            return i + 1;
+    return 0;
+}
+
+struct outcome {
+    unsigned profiles, overridden;
+    enum identity_check check;
+    const char *why;     /* of the standing that came furthest */
+    unsigned profile;    /* whose it is */
+    bool pending;
+};
+
+static struct outcome sum_up(const struct identity *i, const struct identity_connection *c)
+{
+    struct outcome o = {.check = IDENTITY_FOREIGN, .why = "no profile is offered here"};
+
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
+        const struct identity_policy *p = policy_of(i, n);
+        const struct identity_standing *s = &c->person->of[n];
+        enum identity_check check = s->check;
+        const char *why = s->why;
+
+        if (p == NULL)
+            continue;
+        o.pending = o.pending || s->pending;
+        if (check == IDENTITY_PASSED && !allow_permits(&p->allow, c->address)) {
+            check = IDENTITY_ADDRESS;
+            why = c->address;
+        }
+        /* An answer that has not come yet takes nothing away from who has been let in before it was asked for. */
+        if (check == IDENTITY_UNCHECKED && c->told && s->pending && !s->ended && (c->profiles & 1u << n) != 0)
+            check = IDENTITY_PASSED;
+        if (check == IDENTITY_PASSED) {
+            o.profiles |= 1u << n;
+            o.overridden |= s->overridden ? 1u << n : 0;
+        } else if (o.profile == 0 || how_far(check) > how_far(o.check)) {
+            o.check = check;
+            o.why = why;
+            o.profile = n;
+        }
+    }
+    if (o.profiles != 0)
+        o.check = IDENTITY_PASSED;
+    return o;
+}
+
+/* CN, OU and serial for people, whatever they are made of. */
+static void name_holder(X509 *leaf, char *out, size_t size)
+{
+    char name[PKIX_NAME_TEXT], serial[PKIX_SERIAL_TEXT];
+
+    if (leaf == NULL)
+        snprintf(out, size, "unreadable");
+    else
+        snprintf(out, size, "%s, serial %s", pkix_name_text(name, X509_get_subject_name(leaf)), pkix_serial_text(serial, leaf));
+}
+
+static void record_unknown(struct identity *i, const struct identity_connection *c, const char *why)
+{
+    struct tls_subject subject;
+    char serial[PKIX_SERIAL_TEXT];
+    X509 *leaf = c->person->chain.leaf;
+    bool named = tls_subject_of(leaf, &subject, NULL);
+    const struct journal_field fields[] = {JOURNAL_TEXT("cn", named ? subject.cn : ""), JOURNAL_TEXT("ou", named ? subject.ou : ""),
+                                           JOURNAL_TEXT("serial", pkix_serial_text(serial, leaf)), JOURNAL_TEXT("peer", c->address),
+                                           JOURNAL_TEXT("reason", why)};
+
+    log_warning("revocation-unknown", "%s: %s", serial, why);
+    journal_write(i->journal, "revocation-unknown", fields, sizeof fields / sizeof *fields);
+}
+
+static void record(struct identity *i, struct identity_connection *c, const struct outcome *o)
+{
+    char holder[PKIX_NAME_TEXT + PKIX_SERIAL_TEXT + 16];
+
+    if (o->check == IDENTITY_UNCHECKED && (!c->told || c->check != IDENTITY_UNCHECKED))
+        record_unknown(i, c, o->why);
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
+        if ((o->overridden & 1u << n) == 0 || (c->overridden & 1u << n) != 0)
+            continue;
+        name_holder(c->person->chain.leaf, holder, sizeof holder);
+        identity_overrides_used(i, (enum roster_profile)n, holder, c->address);
+    }
+    c->overridden = o->overridden;
+}
+
+static void tell(struct identity_people *p, struct identity_connection *c)
+{
+    struct identity *i = p->owner;
+    struct outcome o = sum_up(i, c);
+    struct identity_verdict v = {.connection = c->number, .profiles = o.profiles, .check = o.check};
+    char reason[600] = "";
+    struct err e = {0};
+
+    if (!c->told && o.pending)
+        return;
+    record(i, c, &o);
+    if (c->told && c->profiles == o.profiles && c->check == o.check)
+        return;
+    if (o.profiles == 0)
+        snprintf(reason, sizeof reason, "%s: %s", o.profile == 0 ? "any profile" : roster_profile_name((enum roster_profile)o.profile), o.why);
+    v.reason = slice_text(reason);
+    log_debug("verdict", "front %u, connection %" PRIu64 ": %s, profiles %#x: %s", c->front, c->number, validate_code(o.check), o.profiles, reason);
+    c->told = true;
+    c->profiles = o.profiles;
+    c->check = o.check;
+    p->verdicts[o.check]++;
+    if (i->fronts[c->front].channel != NULL && !i->fronts[c->front].failed && !identity_send_verdict(i->fronts[c->front].channel, &v, &e))
+        identity_front_failed(i, c->front, e.text);
+}
+
+/* ---- connections ---- */
+
+static void forget(struct identity_people *p, struct identity_connection *c)
+{
+    struct person *one = c->person;
+
+    map_take(&p->owner->fronts[c->front].connections, c->number);
+    *c->back = c->next;
+    if (c->next != NULL)
+        c->next->back = c->back;
+    free(c);
+    p->connections--;
+    if (one->connections == NULL)
+        remove_person(p, one);
+}
+
+static bool all_failed(const struct person *one)
+{
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        if (one->of[n].path != NULL)
+            return false;
+    return true;
+}
+
+/* Others hold it already: a newcomer may not live on answers that are due, nor suffer from a date that has come. */
+static void look_again(struct identity *i, struct person *one, int64_t now)
+{
+    if (all_failed(one) && (now - one->begun > CHAIN_AGE_MS || now < one->begun))
+        begin_standings(i, one, now);
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        for (unsigned k = 0; k < IDENTITY_PATH_MAX && one->of[n].answers[k] != NULL; k++)
+            identity_ocsp_refresh(i->ocsp, one->of[n].answers[k]);
+    one->due = 0; /* `pending` may have begun */
+}
+
+bool identity_people_present(struct identity_people *p, unsigned front, const struct identity_present *m, struct err *e)
+{
+    struct map *connections = &p->owner->fronts[front].connections;
+    struct identity_connection *c = map_get(connections, m->connection);
+    int64_t now = identity_wall();
+    struct person *one;
+    uint8_t digest[32];
+
+    if (c != NULL)
+        return err_set(e, ERR_INPUT, "connection %" PRIu64 " presents itself twice", m->connection);
+    if (p->connections == CONNECTIONS_MAX)
+        return err_set(e, ERR_INPUT, "%zu connections present at once", p->connections);
+    digest_chain(m, digest);
+    one = find(p, digest);
+    if (one == NULL)
+        one = add(p, digest, m);
+    else
+        look_again(p->owner, one, now);
+    c = mem_zalloc(1, sizeof *c);
+    *c = (struct identity_connection){.number = m->connection, .front = front, .person = one, .next = one->connections, .back = &one->connections};
+    memcpy(c->address, m->address.at, m->address.len);
+    if (c->next != NULL)
+        c->next->back = &c->next;
+    one->connections = c;
+    map_put(connections, c->number, c);
+    p->connections++;
+    weigh(p->owner, one, now);
+    tell(p, c);
+    return true;
+}
+
+void identity_people_gone(struct identity_people *p, unsigned front, uint64_t connection)
+{
+    struct identity_connection *c = map_get(&p->owner->fronts[front].connections, connection);
+
+    /* Unknown: it was never presented, its handshake failed. */
+    if (c != NULL)
+        forget(p, c);
+}
+
+void identity_people_lost(struct identity_people *p, unsigned front)
+{
+    struct map *connections = &p->owner->fronts[front].connections;
+    struct identity_connection *c;
+    size_t place = 0;
+
+    while ((c = map_next(connections, &place)) != NULL) {
+        forget(p, c);
+        place = 0; /* the map has changed */
+    }
+    map_free(connections);
+}
+
+static void review(struct identity_people *p, struct person *one, int64_t now, bool everybody)
+{
+    if (everybody)
+        begin_standings(p->owner, one, now);
+    if (!weigh(p->owner, one, now))
+        return;
+    for (struct identity_connection *c = one->connections; c != NULL; c = c->next)
+        tell(p, c);
+}
+
+void identity_people_review(struct identity_people *p, bool everybody)
+{
+    int64_t now = identity_wall();
+    struct person *one;
+    size_t place = 0;
+
+    /* Nobody comes or goes meanwhile: a front that fails is ended later, by the loop. */
+    while ((one = map_next(&p->people, &place)) != NULL)
+        for (; one != NULL; one = one->same)
+            review(p, one, now, everybody);
+}
+
+void identity_people_metrics(const struct identity_people *p, struct buf *out)
+{
+    bool ok = buf_printf(out, NULL, "coffre_identity_certificates %zu\ncoffre_identity_connections %zu\n", p->count, p->connections);
+
+    for (unsigned n = 0; ok && n < IDENTITY_CHECKS; n++)
+        ok = buf_printf(out, NULL, "coffre_identity_verdicts_total{check=\"%s\"} %" PRIu64 "\n", validate_code((enum identity_check)n), p->verdicts[n]);
+    if (!ok)
+        log_debug("metrics-full", "metrics of people do not fit");
+}
+
+struct identity_people *identity_people_new(struct identity *i)
+{
+    struct identity_people *p = mem_zalloc(1, sizeof *p);
+
+    p->owner = i;
+    return p;
+}
+
+void identity_people_free(struct identity_people *p)
+{
+    if (p == NULL)
+        return;
+    for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
+        identity_people_lost(p, n);
+    map_free(&p->people);
+    free(p);
+}
