@@ -22,6 +22,16 @@ static unsigned read_duration(const char *text)
     return 0;
 }
 
+/* The store's clock decided it. */
+static void print_end(const struct ceremony *c, PGconn *db, const char *id)
+{
+    struct err e = {0};
+    PGresult *r = ceremony_query(db, "SELECT " CEREMONY_DATE("until") " FROM override WHERE id = $1::bigint", &id, 1, &e);
+
+    printf("override %s: %s until %s\n", id, c->profile, r == NULL ? "?" : PQgetvalue(r, 0, 0));
+    PQclear(r);
+}
+
 static int begin(const struct ceremony *c)
 {
     struct ceremony_person who;
@@ -43,8 +53,7 @@ static int begin(const struct ceremony *c)
     if (db != NULL) {
         const char *const values[] = {c->profile, text, c->reason, who.by, who.host};
 
-        r = ceremony_query(db, "SELECT o.outcome, o.override_id, (SELECT " CEREMONY_DATE("until") " FROM override WHERE id = o.override_id)"
-                               " FROM override_set($1, $2::bigint, $3, $4, $5) o", values, 5, &e);
+        r = ceremony_query(db, "SELECT outcome, override_id FROM override_set($1, $2::bigint, $3, $4, $5)", values, 5, &e);
     }
     if (r == NULL)
         status = ceremony_say(CEREMONY_FAILED, "%s", e.text);
@@ -52,7 +61,7 @@ static int begin(const struct ceremony *c)
         status = ceremony_say(CEREMONY_REFUSED, "%s", strcmp(PQgetvalue(r, 0, 0), "override-already") == 0
                                                           ? "an override of this profile is in force: end it first" : PQgetvalue(r, 0, 0));
     else
-        printf("override %s: %s until %s\n", PQgetvalue(r, 0, 1), c->profile, PQgetvalue(r, 0, 2));
+        print_end(c, db, PQgetvalue(r, 0, 1));
     PQclear(r);
     PQfinish(db);
     return status;

@@ -1,0 +1,382 @@
+#!/usr/bin/python3
+"""Role bindings: changed by functional administrators and the ceremony only, by a second person where it is wanted, with their history; overrides of revocation.
+
+An exporter beside the instance's own asks for two people (roles.quorum 2); everybody's certificates are made here.
+"""
+import os
+import signal
+import socket
+import sys
+
+import psycopg2
+
+sys.path.insert(0, os.path.dirname(__file__))
+from holders import *
+
+REGULATOR = "/C=FR/O=Regulateur de developpement"
+FUNCTIONAL_1 = f"{REGULATOR}/OU=Administrateurs fonctionnels/CN=func-admin-1"
+ROLES, CHANGES = "/v1/admin/roles", "/v1/admin/changes"
+HERE = r"^(127\.0\.0\.1|::1)$"
+
+
+def send(path, content, who="func-admin-1", at=None):
+    """POST: (status, answer, Location)."""
+    line = ["-X", "POST", "-D", "/dev/stderr", "-H", "Content-Type: application/json", "--data-binary", json.dumps(content)]
+    done = subprocess.run(["curl", "-sS", "--http1.1", "--cacert", PKI / "trust.pem", "--cert", PKI / f"{who}.pem", "--key", PKI / f"{who}.key", *line,
+                           f"https://localhost:{at or port('HTTPS')}{path}"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    heads = [head for head in done.stderr.replace("\r", "").split("\n\n") if head.startswith("HTTP/1.1") and " 100 " not in head.splitlines()[0]]
+    fields = dict(row.lower().split(": ", 1) for row in heads[-1].splitlines()[1:])
+    return int(heads[-1].split()[1]), json.loads(done.stdout), fields.get("location")
+
+
+def get(path, who="func-admin-1", at=None):
+    status, answer = curl(path, who, at)
+    assert status == 200, (path, status, answer)
+    return answer
+
+
+def everything(path, name):
+    """All pages of a list."""
+    found, after = [], 0
+    while after is not None:
+        page = get(f"{path}{'&' if '?' in path else '?'}limit=7&after={after}")
+        found += page[name]
+        after = page["next_after"]
+    return found
+
+
+def refused(answer, status, code):
+    assert (answer[0], answer[1]["code"]) == (status, code) and answer[1]["reason"], answer
+
+
+def new(prefix="essai", ou="Essais", **options):
+    """A certificate of the regulator's authority, bound to nothing: its name, which is its CN."""
+    name = short(prefix)
+    return issue(name, ca="regulator-ca", subject=f"{REGULATOR}/OU={ou}/CN={name}", **options)
+
+
+def named(name, profile="reader", ou="Essais", **more):
+    return {"profile": profile, "cn": name, "ou": ou, "reason": "pour l'essai", **more}
+
+
+def roles_of(cn, all=True):
+    return [role for role in everything(ROLES + ("?all=true" if all else ""), "roles") if role["cn"] == cn]
+
+
+def in_force(cn):
+    return value("SELECT count(*) FROM role WHERE cn = %s AND revoked_at IS NULL", cn)
+
+
+# Two administrators and an exporter that wants them both. The first one has a second certificate of the same subject.
+second = new("admin", "Administrateurs fonctionnels")
+twin = issue(short("jumeau"), ca="regulator-ca", subject=FUNCTIONAL_1)
+
+
+def pair():
+    return exporter(roles__quorum=2)
+
+
+def test_one_person_is_enough_unless_two_are_wanted():
+    name = new("lecteur")
+    answers(name, 403, "not-bound")
+    with Journal() as journal:
+        status, role, _ = send(ROLES, named(name))
+        assert status == 201 and role["cn"] == name and role["revoked_at"] is None, role
+        answers(name, 200)
+        assert roles_of(name, all=False) == [role]
+        refused(send(ROLES, named(name)), 409, "bound-already")
+        status, gone, _ = send(f"{ROLES}/{role['id']}/revocation", {"reason": "fin de l'essai"})
+        assert status == 200 and gone["revoked_at"], gone
+        answers(name, 403, "not-bound")
+        assert roles_of(name, all=False) == [] and roles_of(name) == [gone]
+        refused(send(f"{ROLES}/{role['id']}/revocation", {"reason": "encore"}), 409, "revoked-already")
+        refused(send(f"{ROLES}/999999/revocation", {"reason": "encore"}), 404, "role-unknown")
+        refused(send(f"{ROLES}/9223372036854775807/revocation", {"reason": "encore"}), 404, "role-unknown")
+        for word, reason in (("bound", "pour l'essai"), ("revoked", "fin de l'essai")):
+            journal.wait(f"role-{word}", cn=f"^{name}$", by="^CN=func-admin-1, OU=", reason=reason, **{"from": HERE})
+    history = [change for change in everything(CHANGES, "changes") if change["cn"] == name]
+    assert [change["action"] for change in history] == ["bind", "revoke"], history
+    for change in history:
+        assert change["by"].startswith("CN=func-admin-1, OU=") and change["via"] == "exporter" and re.match(HERE, change["from"]), change
+        assert change["state"] == "done" and change["role"] == role["id"] and change["at"] and change["decided"]["at"], change
+        assert get(change["location"]) == change
+
+
+def test_a_change_by_two_takes_effect_when_the_second_one_agrees():
+    bind(second, "functional")
+    name = new("lecteur")
+    with pair() as two, Journal() as journal:
+        answers(second, 200, at=two.port)
+        status, change, location = send(ROLES, named(name), at=two.port)
+        assert status == 202 and location == f"{CHANGES}/{change['id']}" and change["state"] == "proposed" and change["decided"] is None, change
+        assert in_force(name) == 0
+        status, answer, where = send(ROLES, named(name), who=second, at=two.port)
+        assert (status, answer["code"], where) == (409, "proposed-already", location), answer
+        # Who proposed cannot approve: not with another certificate of his, not where one person is enough.
+        answers(twin, 200, at=two.port)
+        for who, at in (("func-admin-1", two.port), (twin, two.port), ("func-admin-1", None), (twin, None)):
+            refused(send(f"{location}/approval", {}, who=who, at=at), 409, "own-proposal")
+        refused(send(f"{location}/approval", {}, who="reader-1", at=two.port), 403, "not-allowed")
+        refused(send(f"{location}/approval", {}, who="tech-admin-1", at=two.port), 403, "not-allowed")
+        assert in_force(name) == 0 and get(location)["state"] == "proposed"
+        status, done, _ = send(f"{location}/approval", {"reason": "vu"}, who=second, at=two.port)
+        assert status == 200 and done["state"] == "done" and done["decided"]["by"].startswith(f"CN={second}, OU="), done
+        assert done["decided"]["reason"] == "vu" and re.match(HERE, done["decided"]["from"]) and in_force(name) == 1
+        answers(name, 200, at=two.port)
+        refused(send(f"{location}/approval", {}, who=second, at=two.port), 409, "decided-already")
+        refused(send(f"{location}/refusal", {"reason": "non"}, who=second, at=two.port), 409, "decided-already")
+        refused(send(f"{CHANGES}/999999/approval", {}, who=second, at=two.port), 404, "change-unknown")
+        journal.wait("role-proposed", cn=f"^{name}$", by="^CN=func-admin-1,", change=f"^{change['id']}$", **{"from": HERE})
+        journal.wait("role-bound", cn=f"^{name}$", by=f"^CN={second},", proposed_by="^CN=func-admin-1,")
+        # The other way round: a revocation refused, then withdrawn, then done.
+        revocation = f"{ROLES}/{done['role']}/revocation"
+        for decider in ("func-admin-1", second):
+            status, change, location = send(revocation, {"reason": "depart"}, who=second, at=two.port)
+            assert status == 202, change
+            status, change, _ = send(f"{location}/refusal", {"reason": f"non, dit {decider}"}, who=decider, at=two.port)
+            assert status == 200 and change["state"] == "refused" and in_force(name) == 1, change
+            journal.wait("role-refused", change=f"^{change['id']}$", by=f"^CN={decider},", reason=f"non, dit {decider}")
+        status, change, location = send(revocation, {"reason": "depart"}, who=second, at=two.port)
+        assert send(f"{location}/approval", {}, at=two.port)[0] == 200 and in_force(name) == 0
+        answers(name, 403, "not-bound", at=two.port)
+    unbind(second, "functional")
+
+
+def test_what_nobody_decides_or_its_proposer_may_no_longer_ask_for_never_happens():
+    bind(second, "functional")
+    name, other = new("lecteur"), new("lecteur")
+    with pair() as two, Journal() as journal:
+        answers(second, 200, at=two.port)
+        _, old, location = send(ROLES, named(name), at=two.port)
+        # Eight days later: history is not rewritten by anybody's ordinary statements.
+        try:
+            query("UPDATE role_change SET at = now() - interval '8 days' WHERE id = %s", old["id"])
+            raise AssertionError("history was rewritten")
+        except psycopg2.errors.RaiseException:
+            query("SET session_replication_role = replica; UPDATE role_change SET at = now() - interval '8 days' WHERE id = %s", old["id"])
+        wait_until(lambda: get(location)["state"] == "expired", SOON, "the proposal has expired")
+        refused(send(f"{location}/approval", {}, who=second, at=two.port), 409, "expired")
+        journal.wait("role-refused", change=f"^{old['id']}$", reason="7 days")
+        assert in_force(name) == 0
+        _, change, location = send(ROLES, named(other), who=second, at=two.port)
+        unbind(second, "functional")
+        refused(send(f"{location}/approval", {}, at=two.port), 409, "proposer-revoked")
+        answers(second, 403, "not-bound", at=two.port)
+        assert send(f"{location}/refusal", {"reason": "il n'est plus la"}, at=two.port)[0] == 200 and in_force(other) == 0
+
+
+def test_the_last_functional_administrator_stays():
+    last = roles_of("func-admin-1", all=False)
+    assert [role["profile"] for role in last] == ["functional"], last
+    assert value("SELECT count(*) FROM role WHERE profile = 'functional' AND revoked_at IS NULL") == 1
+    refused(send(f"{ROLES}/{last[0]['id']}/revocation", {"reason": "suicide"}), 409, "last-administrator")
+    done = ceremony("revoke", "--profile", "functional", "--certificate", PKI / "func-admin-1.pem", check=False)
+    assert done.returncode == 3 and "last functional administrator" in done.stderr, done
+    # Two proposals, each harmless alone: the second one is refused when it would be done.
+    bind(second, "functional")
+    with pair() as two:
+        answers(second, 200, at=two.port)
+        other = [role for role in roles_of(second) if not role["revoked_at"]][0]
+        places = [send(f"{ROLES}/{role['id']}/revocation", {"reason": "l'un"}, at=two.port)[2] for role in (last[0], other)]
+        assert send(f"{places[1]}/approval", {}, who=second, at=two.port)[0] == 200
+        done = ceremony("approve", places[0].rpartition("/")[2], check=False)
+        assert done.returncode == 3 and "last functional administrator" in done.stderr, done
+        assert send(f"{places[0]}/refusal", {"reason": "plus maintenant"}, at=two.port)[0] == 200
+    assert value("SELECT count(*) FROM role WHERE profile = 'functional' AND revoked_at IS NULL") == 1
+
+
+def test_hostile_texts_are_only_texts():
+    texts = ["'; DROP TABLE role; --", "x') ON CONFLICT DO NOTHING; --", "$1", "%s%n", "a\\'b", "O'Brien", "r\u00e9gulateur \u2028", "<script>", "{}", "NULL", "x" * 255]
+    for text in texts:
+        status, role, _ = send(ROLES, named(text, reason=text))
+        assert status == 201 and role["cn"] == text, (text, role)
+        assert [role["cn"] for role in roles_of(text)] == [text]
+        assert send(f"{ROLES}/{role['id']}/revocation", {"reason": text})[0] == 200
+        assert value("SELECT count(*) FROM role_change WHERE cn = %s AND reason = %s", text, text) == 2
+        listed = ceremony("changes").stdout
+        assert text in listed
+    for content, code in (({"profile": "king"}, "profile"), ({"cn": ""}, "member-missing"), ({"cn": "x" * 256}, "cn"), ({"cn": "a\x00b"}, "json"),
+                          ({"cn": "a\nb"}, "cn"), ({"cn": "\u009b31m"}, "cn"), ({"serial": "0x1"}, "serial"), ({"serial": "' OR 1=1"}, "serial"),
+                          ({"san": "host"}, "san"), ({"reason": ""}, "reason"), ({"reason": "x" * 1001}, "reason"), ({"id": "1"}, "member-unknown"),
+                          ({"cn": 1}, "member-text"), ({"cn": None}, "member-text")):
+        refused(send(ROLES, {**named("x"), **content}), 400, code)
+    refused(send(ROLES, {**named("x"), "reason": "x" * 20000}), 413, "too-large")
+    for after in ("1%27", "1;SELECT", "-1"):
+        assert curl(f"{ROLES}?after={after}", "func-admin-1")[0] == 400
+    assert value("SELECT count(*) FROM role") > len(texts)
+
+
+DAEMONS = ("coffre_roster", "coffre_ledger", "coffre_sealer", "coffre_exporter", "coffre_admin")
+
+
+def forbidden(role, sql):
+    try:
+        query(sql, role=role)
+    except psycopg2.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+def test_no_daemon_changes_bindings_or_history_by_sql():
+    person = "'mallory', 'ca 1', '192.0.2.1'"
+    propose = f"SELECT role_propose('bind', NULL, 'functional', 'mallory', 'x', '', '', 'r', 1, {person})"
+    for role in DAEMONS:
+        for sql in ("INSERT INTO role (profile, cn, ou) VALUES ('reader', 'x', 'x')", "UPDATE role SET revoked_at = NULL", "UPDATE role SET cn = 'x'",
+                    "DELETE FROM role", "TRUNCATE role CASCADE", "INSERT INTO role_change (action) VALUES ('bind')", "UPDATE role_change SET state = 'done'",
+                    "DELETE FROM role_change", "INSERT INTO override (profile, until, author, origin, reason) VALUES ('reader', now() + '1h', 'x', 'x', 'x')",
+                    "UPDATE override SET until = now()", "DELETE FROM override", "UPDATE role_outbox SET journaled_at = now()", "DELETE FROM role_outbox",
+                    "SELECT role_apply(c, 'x', 'x', 'exporter', '') FROM role_change c", "SELECT override_set('reader', 60, 'x', 'x', 'x')",
+                    "SELECT override_end(NULL, 'x', 'x')", "ALTER TABLE role DISABLE TRIGGER ALL", "SET session_replication_role = replica",
+                    "CREATE TEMP TABLE role (id integer)", *([] if role == "coffre_admin" else [propose, "SELECT role_decide(1, true, '', 'a', 'b', 'c')"])):
+            assert forbidden(role, sql), f"{role} may: {sql}"
+    # Who may call the function gets no further than the function allows.
+    assert query(propose, role="coffre_admin") == [("(not-allowed,,)",)]
+    assert query(f"SELECT outcome FROM role_decide(1, true, '', {person})", role="coffre_admin") == [("not-allowed",)]
+    assert in_force("mallory") == 0
+    for role in ("coffre_roster", "coffre_exporter"):
+        query("SELECT * FROM override_in_force", role=role)
+    assert forbidden("coffre_roster", "SELECT * FROM override") and forbidden("coffre_exporter", "SELECT * FROM role_change")
+    # The owner cannot lose history by accident either.
+    for sql in ("DELETE FROM role", "DELETE FROM role_change", "TRUNCATE role_change CASCADE", "UPDATE role_change SET reason = 'autre'",
+                "UPDATE role_change SET state = 'refused' WHERE state = 'done'", "UPDATE override SET until = until + interval '1 day'", "DELETE FROM role_outbox"):
+        before = value("SELECT count(*) FROM role_change")
+        try:
+            query(sql)
+            assert "override" in sql and value("SELECT count(*) FROM override") == 0, sql
+        except psycopg2.errors.RaiseException:
+            pass
+        assert value("SELECT count(*) FROM role_change") == before
+
+
+def test_a_certificate_is_bound_by_its_serial_number():
+    name = new("serie")
+    number = serial(name)
+    other = issue(short("serie"), ca="regulator-ca", subject=f"{REGULATOR}/OU=Essais/CN={name}")
+    assert send(ROLES, named(name, serial="1234"))[0] == 201
+    assert send(ROLES, named(name, serial="0" + number.lower()))[0] == 201
+    answers(name, 200)
+    answers(other, 403, "not-bound")
+    # Another profile by serial and the most general one beside it: each certificate has its own.
+    ceremony("bind", "--profile", "technical", "--cn", name, "--ou", "Essais", "--serial", serial(other), "--reason", "autorite de l'operateur")
+    answers(other, 403, "not-bound")  # technical administrators are the operator's
+    ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais")
+    answers(other, 200)
+    mine = {role["serial"]: role["id"] for role in roles_of(name) if role["profile"] == "reader"}
+    assert set(mine) == {"", "1234", number.lstrip("0")}, mine
+    for role in mine.values():
+        assert send(f"{ROLES}/{role}/revocation", {"reason": "fin"})[0] == 200
+    answers(name, 403, "not-bound")
+    ceremony("revoke", "--profile", "technical", "--cn", name, "--ou", "Essais", "--serial", serial(other))
+
+
+def test_a_certificate_is_bound_by_an_alternative_name():
+    san = ["keyUsage=critical,digitalSignature", "extendedKeyUsage=clientAuth",
+           "subjectAltName=email:agent@regulateur.invalid,DNS:Poste-7.Regulateur.invalid,URI:urn:regulateur:agent:7,IP:2001:db8:0:0::7"]
+    name = new("nom", extensions=san)
+    plain = issue(short("nom"), ca="regulator-ca", subject=f"{REGULATOR}/OU=Essais/CN={name}")
+    for text in ("email:agent@regulateur.invalid", "DNS:POSTE-7.regulateur.invalid", "URI:urn:regulateur:agent:7", "IP:2001:DB8::7"):
+        status, role, _ = send(ROLES, named(name, san=text))
+        assert status == 201, role
+        answers(name, 200)
+        answers(plain, 403, "not-bound")
+        assert send(f"{ROLES}/{role['id']}/revocation", {"reason": "fin"})[0] == 200
+        answers(name, 403, "not-bound")
+    ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais", "--san", "DNS:poste-8.regulateur.invalid")
+    answers(name, 403, "not-bound")
+    ceremony("revoke", "--profile", "reader", "--cn", name, "--ou", "Essais", "--san", "DNS:Poste-8.regulateur.invalid")
+
+
+def as_user(two, user, *words):
+    """A ceremony with a quorum of two, by somebody who came through sudo; he is believed when root says so."""
+    return subprocess.run([BIN / "coffre-ceremony", *map(str, words), "--config", two.config, "--database", OWNER_DATABASE, "--yes"],
+                          capture_output=True, text=True, timeout=60, env={**os.environ, "SUDO_USER": user})
+
+
+def test_the_ceremony_too_takes_two():
+    name = new("lecteur")
+    with pair() as two:
+        words = ["--profile", "reader", "--certificate", PKI / f"{name}.pem", "--reason", "arrivee"]
+        done = as_user(two, "alice", "bind", *words)
+        assert done.returncode == 0 and "proposed" in done.stdout and in_force(name) == 0, done
+        change = re.search(r"change (\d+)", done.stdout)[1]
+        done = as_user(two, "alice", "bind", *words)
+        assert done.returncode == 3 and f"change {change}" in done.stderr, done
+        done = as_user(two, "alice", "approve", change)
+        assert done.returncode == 3 and "another person" in done.stderr and in_force(name) == 0, done
+        if os.geteuid() == 0:
+            assert "by alice (as root) from " in as_user(two, "alice", "changes").stdout
+            assert as_user(two, "bob", "approve", change, "--reason", "vu").returncode == 0
+            assert f"approved by bob (as root) from {socket.gethostname()} (ceremony)" in as_user(two, "alice", "changes").stdout
+        else: # who is not root may write into SUDO_USER what he likes
+            assert as_user(two, "bob", "approve", change).returncode == 3
+            assert send(f"{CHANGES}/{change}/approval", {})[0] == 200
+        assert in_force(name) == 1
+        # Started by the ceremony, ended by the exporter; then withdrawn.
+        change = re.search(r"change (\d+)", as_user(two, "alice", "revoke", *words).stdout)[1]
+        status, done, _ = send(f"{CHANGES}/{change}/approval", {}, at=two.port)
+        assert status == 200 and done["via"] == "ceremony" and done["decided"]["via"] == "exporter" and in_force(name) == 0, done
+        change = re.search(r"change (\d+)", as_user(two, "alice", "bind", *words).stdout)[1]
+        assert as_user(two, "alice", "refuse", change, "--reason", "erreur").returncode == 0
+        assert as_user(two, "alice", "refuse", change).returncode == 3
+        assert get(f"{CHANGES}/{change}")["state"] == "refused"
+    for words in (("approve",), ("approve", "x"), ("approve", "1", "2"), ("roles", "1"), ("bind", "--profile", "reader", "--cn", "a", "--serial", "xyz")):
+        assert ceremony(*words, check=False).returncode == 2, words
+    assert ceremony("approve", "999999", check=False).returncode == 3
+
+
+def test_records_are_journaled_even_when_nobody_was_there():
+    name = short("absent")
+    with Journal() as journal:
+        instance("stop", "coffre-exporter")
+        try:
+            ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais", "--reason", "pendant l'arret")
+            assert value("SELECT count(*) FROM role_outbox WHERE journaled_at IS NULL") > 0
+        finally:
+            instance("start", "coffre-exporter")
+        journal.wait("role-bound", cn=f"^{name}$", reason="pendant l'arret", by=".")
+        wait_until(lambda: value("SELECT count(*) FROM role_outbox WHERE journaled_at IS NULL") == 0, SOON, "the outbox is empty")
+        # Killed at any moment, it forgets nothing.
+        for turn in range(3):
+            ceremony("revoke" if turn % 2 == 0 else "bind", "--profile", "reader", "--cn", name, "--ou", "Essais", "--reason", f"tour {turn}")
+            for role in ("admin", "journal"):
+                for pid in children(pid_of("coffre-exporter")).get(role, []):
+                    os.kill(pid, signal.SIGKILL)
+            journal.wait("role-bound" if turn % 2 else "role-revoked", cn=f"^{name}$", reason=f"tour {turn}")
+
+
+def test_an_override_begins_ends_and_is_journaled():
+    for words in (("--profile", "reader", "--for", "8d", "--reason", "x"), ("--profile", "reader", "--for", "1h"), ("--for", "1h", "--reason", "x"),
+                  ("--profile", "king", "--for", "1h", "--reason", "x"), ("--profile", "reader", "--for", "0m", "--reason", "x"),
+                  ("--profile", "reader", "--for", "1h", "--reason", " ")):
+        assert ceremony("override", *words, check=False).returncode == 2, words
+    with Journal() as journal:
+        ceremony("override", "--profile", "reader", "--for", "2h", "--reason", "repondeur en panne")
+        assert ceremony("override", "--profile", "reader", "--for", "1h", "--reason", "encore", check=False).returncode == 3
+        assert "repondeur en panne" in ceremony("overrides").stdout
+        journal.wait("override-set", profile="reader", reason="repondeur en panne", by=".", until="^20")
+        journal.wait("override-begun", profile="reader")
+        ceremony("override", "--end", "--profile", "reader")
+        assert ceremony("override", "--end", check=False).returncode == 3
+        journal.wait("override-lifted", profile="reader", by=".")
+        journal.wait("override-ended", profile="reader")
+    assert "repondeur en panne" not in ceremony("overrides").stdout and "repondeur en panne" in ceremony("overrides", "--all").stdout
+    # One that nobody ends ends by itself.
+    ceremony("override", "--profile", "depositor", "--for", "2s", "--reason", "courte")
+    wait_until(lambda: query("SELECT 1 FROM override_in_force", role="coffre_roster") == [], SOON, "the override is over")
+    assert ceremony("override", "--end", check=False).returncode == 3
+
+
+def test_a_store_of_an_earlier_version_is_upgraded_and_one_of_this_stays_as_it_is():
+    def shape():
+        return subprocess.run(["pg_dump", "-h", RUN / "postgresql/socket", "-U", "postgres", "-s", DATABASE], capture_output=True, text=True, check=True,
+                              timeout=120).stdout
+    def lines(text):
+        return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+    before, rows = shape(), value("SELECT count(*) FROM role_change")
+    ceremony("upgrade")
+    assert lines(shape()) == lines(before) and value("SELECT count(*) FROM role_change") == rows
+    answers("func-admin-1", 200)
+
+
+run(globals())
