@@ -152,13 +152,13 @@ coffre-test-handshakes_OBJS = tests/bench/handshakes.o
 TEST_PROGRAMS += coffre-test-inject
 coffre-test-inject_OBJS = tests/sandbox/inject.o
 # certificates: allow-lists, CRLs, OCSP, what expires
-UNIT_TESTS += test_allow test_crl test_expiry
+UNIT_TESTS += test_allow test_expiry
 $(foreach t,allow expiry,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o
-test_crl_OBJS = tests/unit/test_crl.o $(REVOCATION_TEST_OBJS)
-test_crl_LIBS = -lcmocka
+UNIT_TESTS += test_crl test_crl_files test_crl_kinds test_crl_scope
+$(foreach t,crl crl_files crl_kinds crl_scope,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o tests/unit/lists.o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_ocsp
-test_ocsp_OBJS = tests/unit/test_ocsp.o tests/unit/revocation.o tests/unit/certificates.o
+test_ocsp_OBJS = tests/unit/test_ocsp.o $(REVOCATION_TEST_OBJS)
 test_ocsp_LIBS = -lcmocka
 FUZZERS += fuzz_crl fuzz_ocsp
 fuzz_crl_OBJS = tests/fuzz/fuzz_crl.o tests/fuzz/issuer.o
