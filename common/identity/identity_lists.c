@@ -41,6 +41,7 @@ struct file {
     bool seen;       /* in this round */
     bool taken;      /* something of it is in force */
     bool refused;
+    char *why;       /* owned; when refused: said once */
     int64_t missing; /* clock: since when; 0: it is there */
     int64_t tried;   /* clock */
 };
@@ -96,7 +97,7 @@ static bool take(struct identity_lists *l, const char *source, struct slice byte
     struct crl_entry entry;
     char reason[200], when[PKIX_TIME_TEXT];
 
-    if (!crl_set_take(l->set, source, bytes, s->revocation.crl_bytes, l->owner->policies->authorities, identity_wall(),
+    if (!crl_set_take(l->set, source, bytes, s->revocation.crl_bytes, l->owner->policies->issuers, identity_wall(),
                       (int64_t)s->revocation.max_stale, e))
         return false;
     if (crl_set_generation(l->set) == before)
@@ -113,6 +114,11 @@ static bool take(struct identity_lists *l, const char *source, struct slice byte
 
 static void refuse(struct identity_lists *l, const char *source, const char *reason)
 {
+    size_t len = strlen(source);
+
+    /* Reasons may begin with the source. */
+    if (strncmp(reason, source, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
+        reason += len + 2;
     l->refused++;
     log_warning("crl-refused", "%s: %s", source, reason);
     record(l, "crl-refused", source, reason);
@@ -162,10 +168,11 @@ static void read_list(struct identity_lists *l, struct file *f)
     f->tried = identity_clock();
     f->refused = !policy_read_file(f->path, l->owner->settings->revocation.crl_bytes, &bytes, &e) || !take(l, f->path, buf_slice(&bytes), &e);
     buf_free(&bytes);
-    if (f->refused)
+    if (f->refused && (f->why == NULL || strcmp(f->why, e.text) != 0))
         refuse(l, f->path, e.text);
-    else
-        f->taken = true;
+    free(f->why);
+    f->why = f->refused ? mem_strdup(e.text) : NULL;
+    f->taken = f->taken || !f->refused;
 }
 
 static void look_at_file(struct identity_lists *l, const char *path, const struct stat *st)
@@ -188,6 +195,10 @@ static void look_at_file(struct identity_lists *l, const char *path, const struc
     } else if (same_stamp(&f->stamp, &stamp) && !(f->refused && identity_clock() - f->tried > AGAIN_MS)) {
         f->seen = true;
         return;
+    }
+    if (!same_stamp(&f->stamp, &stamp)) {
+        free(f->why);
+        f->why = NULL;
     }
     f->seen = true;
     f->stamp = stamp;
@@ -286,6 +297,7 @@ static void sweep(struct identity_lists *l, bool at_once)
         l->file_count--;
         l->full = false;
         free(f->path);
+        free(f->why);
         free(f);
     }
 }
@@ -612,6 +624,7 @@ void identity_lists_free(struct identity_lists *l)
     for (struct file *f = l->files; f != NULL; f = next) {
         next = f->next;
         free(f->path);
+        free(f->why);
         free(f);
     }
     for (unsigned n = 0; n < l->url_count; n++)

@@ -130,9 +130,14 @@ static void serve_telling(struct identity *i, unsigned source)
 
 /* ---- policies ---- */
 
-static bool same(const struct identity_policies *a, const struct identity_policies *b)
+static bool same(STACK_OF(X509) *a, STACK_OF(X509) *b)
 {
-    return slice_equal(buf_slice(&a->anchors), buf_slice(&b->anchors));
+    if (sk_X509_num(a) != sk_X509_num(b))
+        return false;
+    for (int n = 0; n < sk_X509_num(a); n++)
+        if (X509_cmp(sk_X509_value(a, n), sk_X509_value(b, n)) != 0)
+            return false;
+    return true;
 }
 
 /* All that the settings name, read and checked; false leaves everything as it was. */
@@ -161,9 +166,9 @@ static bool load(struct identity *i, const struct settings *fresh, struct err *e
 /* What depends on it. People last: lists and authorities are the new ones then. */
 static void put_in_force(struct identity *i)
 {
-    bool authorities = i->before == NULL || !same(i->before, i->policies);
+    bool authorities = i->before == NULL || !same(i->before->authorities, i->policies->authorities);
 
-    identity_lists_configure(i->lists, authorities);
+    identity_lists_configure(i->lists, i->before == NULL || !same(i->before->issuers, i->policies->issuers));
     identity_watch_configure(i->watch);
     identity_people_review(i->people, true);
     if (i->shown_changed)

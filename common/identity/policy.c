@@ -264,19 +264,37 @@ static bool among(STACK_OF(X509) *all, X509 *x)
     return false;
 }
 
+/* True when it was not there before. */
+static bool add_once(STACK_OF(X509) *all, X509 *x)
+{
+    if (among(all, x) || X509_up_ref(x) != 1)
+        return false;
+    if (sk_X509_push(all, x) > 0)
+        return true;
+    X509_free(x);
+    return false;
+}
+
 static bool gather(struct identity_policies *all, const struct identity_policy *p, struct err *e)
 {
     for (int i = 0; i < sk_X509_num(p->authorities); i++) {
         X509 *x = sk_X509_value(p->authorities, i);
 
-        if (among(all->authorities, x))
+        if (!add_once(all->authorities, x))
             continue;
-        if (X509_up_ref(x) != 1 || sk_X509_push(all->authorities, x) <= 0)
-            return err_set(e, ERR_FATAL, "no memory for authorities");
         if (!policy_put_pem(&all->anchors, x, e))
             return err_prefix(e, "%s.ca", profile_keys[p->profile]);
     }
     return true;
+}
+
+static void gather_issuers(struct identity_policies *all, const char *bundle)
+{
+    STACK_OF(X509) *found = *bundle == '\0' ? NULL : policy_load_certificates(bundle, NULL);
+
+    for (int i = 0; found != NULL && i < sk_X509_num(found); i++)
+        (void)add_once(all->issuers, sk_X509_value(found, i));
+    policy_certificates_free(found);
 }
 
 struct identity_policies *identity_policies_load(const struct settings *s, unsigned offered, struct err *e)
@@ -286,9 +304,12 @@ struct identity_policies *identity_policies_load(const struct settings *s, unsig
 
     buf_init(&all->anchors, IDENTITY_PEM_MAX);
     all->authorities = sk_X509_new_null();
-    ok = all->authorities != NULL || err_set(e, ERR_FATAL, "no memory for authorities");
+    all->issuers = sk_X509_new_null();
+    ok = (all->authorities != NULL && all->issuers != NULL) || err_set(e, ERR_FATAL, "no memory for authorities");
     for (unsigned i = ROSTER_DEPOSITOR; ok && i <= ROSTER_FUNCTIONAL; i++)
         ok = load_profile(&all->of[i], s, offered, (enum roster_profile)i, e) && (!all->of[i].offered || gather(all, &all->of[i], e));
+    for (unsigned i = ROSTER_DEPOSITOR; ok && i <= ROSTER_FUNCTIONAL; i++)
+        gather_issuers(all, bundle_of(s, (enum roster_profile)i));
     if (ok)
         return all;
     identity_policies_free(all);
@@ -305,6 +326,7 @@ void identity_policies_free(struct identity_policies *p)
         free(p->of[i].responder);
     }
     policy_certificates_free(p->authorities);
+    policy_certificates_free(p->issuers);
     buf_free(&p->anchors);
     free(p);
 }

@@ -36,6 +36,7 @@ struct identity_policy {
 struct identity_policies {
     struct identity_policy of[ROSTER_FUNCTIONAL + 1]; /* by enum roster_profile; 0 is unused */
     STACK_OF(X509) *authorities;    /* owned: of all profiles offered, each once */
+    STACK_OF(X509) *issuers;        /* owned: of the others too, as far as they can be read: their CRLs may lie in the same folder */
     struct buf anchors;             /* the same as PEM, for the fronts' handshakes */
 };
 
