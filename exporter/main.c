@@ -78,7 +78,8 @@ static bool check(const struct settings *s, struct err *e)
 {
     return tls_check_pair(s->exporter.certificate, s->exporter.key, e) && tls_check_bundle(s->regulator.ca, e) &&
            (*s->operator_pki.ca == '\0' || tls_check_bundle(s->operator_pki.ca, e)) &&
-           tls_check_pair(s->exporter.rabbitmq_certificate, s->exporter.rabbitmq_key, e) && tls_check_bundle(s->rabbitmq.ca, e);
+           tls_check_pair(s->exporter.rabbitmq_certificate, s->exporter.rabbitmq_key, e) && tls_check_bundle(s->rabbitmq.ca, e) &&
+           identity_check_settings(s, &identity, e);
 }
 
 int main(int argc, char **argv)

@@ -163,7 +163,9 @@ static bool check(const struct settings *s, struct err *e)
         return err_prefix(e, "ingest.rabbitmq_key");
     if (!tls_check_bundle(s->operator_pki.ca, e))
         return err_prefix(e, "operator.ca");
-    return tls_check_bundle(s->rabbitmq.ca, e) || err_prefix(e, "rabbitmq.ca");
+    if (!tls_check_bundle(s->rabbitmq.ca, e))
+        return err_prefix(e, "rabbitmq.ca");
+    return identity_check_settings(s, &identity, e);
 }
 
 int main(int argc, char **argv)

@@ -43,11 +43,11 @@ static void journal_confine(const struct settings *s, struct sandbox *box)
 }
 
 /* No stranger comes here: certificates are only watched. */
+static const struct identity_duty identity = {0};
+
 static int identity_run(struct role *self)
 {
-    static const struct identity_duty duty = {0};
-
-    return identity_role_run(self, &duty);
+    return identity_role_run(self, &identity);
 }
 
 static bool check_chain(const char *path, struct err *e)
@@ -82,7 +82,7 @@ static bool check(const struct settings *s, struct err *e)
     enum clock_source source;
 
     return clock_source_parse(s->sealer.clock_source, &source, e) && token_check_policy(s->sealer.tsa_policy, e) &&
-           check_files(s, e);
+           check_files(s, e) && identity_check_settings(s, &identity, e);
 }
 
 int main(int argc, char **argv)
