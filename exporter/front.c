@@ -231,8 +231,13 @@ int front_run(struct role *role)
     struct front f = {.role = role, .request_ms = s->exporter.request_timeout,
                       .write_ms = s->exporter.write_timeout, .slot_count = (unsigned)s->exporter.connections};
     struct timeval second = {1, 0};
+    struct err e = {0};
 
     f.base = event_base_new();
+    if (f.base == NULL || !tls_prepare(&e)) {
+        log_error("front-failed", "%s", e.text);
+        return 1;
+    }
     f.line = remote_line_new();
     f.journal = journal_open(role);
     allow_descriptors(f.slot_count);

@@ -11,6 +11,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <jansson.h>
+#include <openssl/rand.h>
+
 #include "common/system/role_internal.h"
 #include "common/values/log.h"
 #include "common/values/wire.h"
@@ -71,12 +74,22 @@ static bool confine(struct role *self, const struct settings *s, bool (*use)(con
     return ok;
 }
 
+/* jansson would read /dev/urandom for its first object, which most roles can not; the seed keeps strangers from choosing members that collide. */
+static void seed_json(void)
+{
+    size_t seed = 0;
+
+    if (RAND_bytes((unsigned char *)&seed, sizeof seed) == 1)
+        json_object_seed(seed | 1); /* 0 is "read the file" */
+}
+
 void role_on(struct role *self, const struct role_events *events, void *ctx)
 {
     struct err e = {0};
 
     self->events = events;
     self->ctx = ctx;
+    seed_json();
     if (confine(self, self->settings, sandbox_enter, &e))
         return;
     log_error("sandbox-failed", "%s", e.text);
