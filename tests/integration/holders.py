@@ -47,10 +47,6 @@ class StompSensor:
         except GONE:
             return said
 
-    def alive(self):
-        self.deposit()
-        return True
-
     def close(self):
         self.c.close()
 
@@ -85,9 +81,6 @@ class OpenWireSensor:
     def cut(self):
         self.c.socket.settimeout(SOON)
         return " ".join(": ".join(map(str, frame["why"])) for frame in self.c.until_closed() if frame.get("why"))
-
-    def alive(self):
-        return self.c.alive()
 
     def close(self):
         self.c.close()

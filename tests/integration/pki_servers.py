@@ -2,7 +2,7 @@
 own OCSP responder behind a relay that delays, cuts, corrupts or replays what it says.
 """
 import contextlib
-import http.server
+import http.server as web
 import os
 import pathlib
 import re
@@ -79,7 +79,7 @@ class CrlServer:
         owner = self
         self.ending = threading.Event()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(web.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
@@ -92,7 +92,7 @@ class CrlServer:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = web.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

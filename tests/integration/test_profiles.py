@@ -49,7 +49,7 @@ def routes():
 
 def setup():
     """Something at the end of every route; what its numbers are."""
-    deposit("--quiet", "--follow", "archived", "--generate", 1, "--client-id-prefix", unique("profil"))
+    deposit("--quiet", "--follow", "archived", "--operator", OPERATOR, "--generate", 1, "--client-id-prefix", unique("profil"))
     last = value("SELECT max(serial) FROM event")
     lot = wait_sealed(last)
     status, _, body = http("/v1/extractions", method="POST", body={"lots": {"first": lot, "last": lot}})
