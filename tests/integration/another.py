@@ -85,7 +85,7 @@ class Another:
     def front_ready(self):
         assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text(errors='replace')[-2000:]}"
         try:
-            return bool(re.search(r"(?m)^role front 0 .*\bready\b(?! no)", self.status()))
+            return bool(re.search(r"(?m)^role front 0 pid \d+ ready\b", self.status()))
         except FileNotFoundError:
             return False
 
