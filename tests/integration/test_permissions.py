@@ -190,4 +190,5 @@ def test_broker_identities_can_do_what_is_theirs():
     assert may("coffre-ingest", bound(REPLY + "0123456789abcdef" * 2, OUT, "reply." + "0123456789abcdef" * 2))
 
 
-run(globals())
+if __name__ == "__main__":
+    run(globals())

@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+"""Application events on their way to the queue `journal`: they arrive, through everything that may go down, and nobody reads or writes them who should not."""
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import pika
+from another import *
+from coffre import *
+from test_permissions import broker, get, may, publish
+
+DAEMONS = ("coffre-ingest", "coffre-sealer", "coffre-exporter")
+MEMBERS = {"at", "operator", "vault", "node", "daemon", "role", "event", "fields"}
+
+
+def messages():
+    """All messages of the queue, as the sealer may read them; they go back."""
+    connection = broker("coffre-sealer")
+    channel = connection.channel()
+    found = []
+    while True:
+        method, properties, body = channel.basic_get("journal")
+        if method is None:
+            break
+        found.append((properties, body))
+    connection.close()
+    return found
+
+
+def records(**wanted):
+    lines = [json.loads(line) for _, body in messages() for line in body.splitlines()]
+    return [r for r in lines if all(r[key] == value for key, value in wanted.items())]
+
+
+def figures(path):
+    """The metrics of a journal role, without "coffre_journal_"."""
+    return {name: int(value) for name, value in re.findall(r"(?m)^coffre_journal_(\w+)\{[^}]*\} (\d+)$", path.read_text())} if path.exists() else {}
+
+
+def figure(name, daemon="coffre-exporter"):
+    return figures(RUN / f"state/{daemon}.prom").get(name)
+
+
+def spool(daemon):
+    return b"".join(file.read_bytes() for file in sorted((RUN / f"state/journal-{daemon}").glob("*.ndjson")))
+
+
+def journal_role(daemon):
+    return children(pid_of(daemon)).get("journal", [None])[0]
+
+
+def test_a_daemon_that_stops_and_starts_says_so():
+    for daemon in DAEMONS:
+        before = [len(records(daemon=daemon, event=event)) for event in ("daemon-stopped", "daemon-started")]
+        instance("restart", daemon)
+        wait_until(lambda: [len(records(daemon=daemon, event=event)) for event in ("daemon-stopped", "daemon-started")] == [n + 1 for n in before],
+                   60, f"{daemon} has stopped and started once more")
+        last = records(daemon=daemon, event="daemon-started")[-1]
+        assert last["fields"].keys() == {"version"} and last["role"] == "journal", last
+
+
+def test_what_arrives_is_what_the_protocol_says():
+    found = messages()
+    assert found
+    for properties, body in found:
+        assert (properties.content_type, properties.delivery_mode) == ("application/x-ndjson", 2), properties
+        assert body.endswith(b"\n") and len(body) <= 64 * 1024
+        for line in body.splitlines():
+            record = json.loads(line)
+            assert record.keys() == MEMBERS, record
+            assert (record["operator"], record["vault"], record["node"]) == (OPERATOR, VAULT, socket.gethostname()), record
+            assert record["daemon"] in DAEMONS and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record["at"]), record
+            assert all(isinstance(value, str) for value in record["fields"].values()), record
+
+
+def test_a_daemon_that_was_killed_says_that_too():
+    instance("kill", "coffre-exporter")
+    instance("start", "coffre-exporter")
+    wait_until(lambda: records(daemon="coffre-exporter", event="daemon-started")[-1]["fields"].get("reason"), 60, "the start after a kill has a reason")
+
+
+def test_records_wait_for_the_broker_and_none_is_lost():
+    before = len(records(daemon="coffre-exporter", event="daemon-started"))
+    instance("stop", "rabbitmq")
+    try:
+        wait_until(lambda: figure("broker_up") == 0, 60, "the journal role misses the broker")
+        for _ in range(2):  # what is on disk outlives the daemon
+            instance("stop", "coffre-exporter")
+            assert b'"event":"daemon-stopped"' in spool("coffre-exporter")
+            instance("start", "coffre-exporter")
+        assert spool("coffre-exporter").count(b'"event":"daemon-started"') == 2
+        wait_until(lambda: (figure("waiting_records") or 0) >= 4 and figure("spool_bytes") > 0, 60, "the metrics count what waits")
+    finally:
+        instance("start", "rabbitmq")
+    wait_until(lambda: figure("broker_up") == 1 and figure("waiting_records") == 0, 120, "everything is published")
+    assert len(records(daemon="coffre-exporter", event="daemon-started")) == before + 2
+    assert spool("coffre-exporter") == b""
+    for daemon in DAEMONS:
+        wait_until(lambda: ready(daemon), 120, f"{daemon} is ready again")
+
+
+def test_a_killed_journal_role_goes_on_where_it_was():
+    for daemon in DAEMONS:
+        before, started = journal_role(daemon), len(records(daemon=daemon, event="daemon-started"))
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: journal_role(daemon) not in (None, before), 60, f"{daemon} has another journal role")
+        wait_until(lambda: ready(daemon), 60, f"{daemon} is ready again")
+        assert len(records(daemon=daemon, event="daemon-started")) == started, "the daemon itself was not started again"
+    with Journal() as journal:
+        instance("restart", "coffre-exporter")
+        journal.wait("daemon-stopped", version=".")
+
+
+def test_a_torn_record_is_dropped_and_that_is_said():
+    instance("stop", "coffre-exporter")
+    file = RUN / "state/journal-coffre-exporter/00000000000000ff.ndjson"
+    whole = b'{"at":"2026-01-31T12:00:00.123Z","event":"of-before"}\n'
+    file.write_bytes(whole + whole[:20])
+    os.chown(file, RUN.stat().st_uid, RUN.stat().st_gid)
+    mark = daemon_log("coffre-exporter")
+    instance("start", "coffre-exporter")
+    mark.says("code=journal-torn", "20 bytes")
+    wait_until(lambda: figure("waiting_records") == 0, 60, "the whole record is published")
+    assert any(whole in body for _, body in messages())
+    # It is no record of ours: the other tests must not find it.
+    connection = broker("coffre-sealer")
+    channel = connection.channel()
+    while (got := channel.basic_get("journal"))[0]:
+        if whole in got[2]:
+            channel.basic_ack(got[0].delivery_tag)
+    connection.close()
+
+
+def test_only_the_daemons_write_and_only_the_sealer_reads():
+    for who, what, act in [
+        ("coffre-ingest", "read the journal", get("journal")),
+        ("coffre-exporter", "read the journal", get("journal")),
+        ("coffre-exporter", "empty the journal", lambda channel: channel.queue_purge("journal")),
+        ("coffre-sealer", "delete the journal", lambda channel: channel.queue_delete("journal")),
+        ("coffre-exporter", "delete the exchange", lambda channel: channel.exchange_delete("journal")),
+        ("coffre-exporter", "write by the default exchange", publish("", "journal")),
+    ]:
+        assert not may(who, act), f"{who} may {what}"
+    assert may("coffre-sealer", lambda channel: channel.basic_get("journal", auto_ack=False))
+
+
+if __name__ == "__main__":
+    run(globals())
