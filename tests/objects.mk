@@ -163,3 +163,11 @@ test_ocsp_LIBS = -lcmocka
 FUZZERS += fuzz_crl fuzz_ocsp
 fuzz_crl_OBJS = tests/fuzz/fuzz_crl.o tests/fuzz/issuer.o
 fuzz_ocsp_OBJS = tests/fuzz/fuzz_ocsp.o tests/fuzz/issuer.o
+# identity: chains
+UNIT_TESTS += test_validate
+test_validate_OBJS = tests/unit/test_validate.o tests/unit/revocation.o tests/unit/certificates.o
+test_validate_LIBS = -lcmocka
+# what the roster role keeps
+UNIT_TESTS += test_roster_file
+test_roster_file_OBJS = tests/unit/test_roster_file.o ingest/roster_file.o
+test_roster_file_LIBS = -lcmocka

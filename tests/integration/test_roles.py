@@ -3,6 +3,7 @@
 
 An exporter beside the instance's own asks for two people (roles.quorum 2); everybody's certificates are made here.
 """
+import contextlib
 import os
 import signal
 import socket
@@ -73,8 +74,16 @@ second = new("admin", "Administrateurs fonctionnels")
 twin = issue(short("jumeau"), ca="regulator-ca", subject=FUNCTIONAL_1)
 
 
+@contextlib.contextmanager
 def pair():
-    return exporter(roles__quorum=2)
+    """An exporter that asks for two people, and the second one."""
+    bind(second, "functional")
+    try:
+        with exporter(roles__quorum=2) as two:
+            answers(second, 200, at=two.port)
+            yield two
+    finally:
+        ceremony("revoke", "--profile", "functional", "--certificate", PKI / f"{second}.pem", check=False)
 
 
 def test_one_person_is_enough_unless_two_are_wanted():
@@ -104,10 +113,8 @@ def test_one_person_is_enough_unless_two_are_wanted():
 
 
 def test_a_change_by_two_takes_effect_when_the_second_one_agrees():
-    bind(second, "functional")
     name = new("lecteur")
     with pair() as two, Journal() as journal:
-        answers(second, 200, at=two.port)
         status, change, location = send(ROLES, named(name), at=two.port)
         assert status == 202 and location == f"{CHANGES}/{change['id']}" and change["state"] == "proposed" and change["decided"] is None, change
         assert in_force(name) == 0
@@ -140,14 +147,11 @@ def test_a_change_by_two_takes_effect_when_the_second_one_agrees():
         status, change, location = send(revocation, {"reason": "depart"}, who=second, at=two.port)
         assert send(f"{location}/approval", {}, at=two.port)[0] == 200 and in_force(name) == 0
         answers(name, 403, "not-bound", at=two.port)
-    unbind(second, "functional")
 
 
 def test_what_nobody_decides_or_its_proposer_may_no_longer_ask_for_never_happens():
-    bind(second, "functional")
     name, other = new("lecteur"), new("lecteur")
     with pair() as two, Journal() as journal:
-        answers(second, 200, at=two.port)
         _, old, location = send(ROLES, named(name), at=two.port)
         # Eight days later: history is not rewritten by anybody's ordinary statements.
         try:
@@ -174,9 +178,7 @@ def test_the_last_functional_administrator_stays():
     done = ceremony("revoke", "--profile", "functional", "--certificate", PKI / "func-admin-1.pem", check=False)
     assert done.returncode == 3 and "last functional administrator" in done.stderr, done
     # Two proposals, each harmless alone: the second one is refused when it would be done.
-    bind(second, "functional")
     with pair() as two:
-        answers(second, 200, at=two.port)
         other = [role for role in roles_of(second) if not role["revoked_at"]][0]
         places = [send(f"{ROLES}/{role['id']}/revocation", {"reason": "l'un"}, at=two.port)[2] for role in (last[0], other)]
         assert send(f"{places[1]}/approval", {}, who=second, at=two.port)[0] == 200
@@ -367,16 +369,47 @@ def test_an_override_begins_ends_and_is_journaled():
     assert ceremony("override", "--end", check=False).returncode == 3
 
 
+@contextlib.contextmanager
+def old_store(number):
+    """A database of another vault as an earlier version made it: the schema up to the part that upgrades."""
+    name = f"coffre_{OPERATOR}_{number}"
+    schema = (ROOT / "deploy/postgresql/schema.sql").read_text().split("\n-- AGAIN\n")
+    assert len(schema) == 2
+    place = ["psql", "-q", "-h", RUN / "postgresql/socket", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
+    subprocess.run([*place, "-c", f"DROP DATABASE IF EXISTS {name}", "-c", f"CREATE DATABASE {name}"], check=True, timeout=120)
+    try:
+        subprocess.run([*place, "-d", name, "-v", f"operator={OPERATOR}", "-v", f"number={number}"], input=schema[0], text=True, check=True, timeout=120)
+        yield name
+    finally:
+        subprocess.run([*place, "-c", f"DROP DATABASE {name} WITH (FORCE)"], check=True, timeout=120)
+
+
+def shape(database_name):
+    text = subprocess.run(["pg_dump", "-h", RUN / "postgresql/socket", "-U", "postgres", "-s", database_name], capture_output=True, text=True, check=True,
+                          timeout=120).stdout
+    return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
 def test_a_store_of_an_earlier_version_is_upgraded_and_one_of_this_stays_as_it_is():
-    def shape():
-        return subprocess.run(["pg_dump", "-h", RUN / "postgresql/socket", "-U", "postgres", "-s", DATABASE], capture_output=True, text=True, check=True,
-                              timeout=120).stdout
-    def lines(text):
-        return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
-    before, rows = shape(), value("SELECT count(*) FROM role_change")
+    before, rows = shape(DATABASE), value("SELECT count(*) FROM role_change")
     ceremony("upgrade")
-    assert lines(shape()) == lines(before) and value("SELECT count(*) FROM role_change") == rows
+    assert shape(DATABASE) == before and value("SELECT count(*) FROM role_change") == rows
     answers("func-admin-1", 200)
+    another = Another("coffre-exporter", {"vault.number": 998})
+    words = ["--config", another.config, "--database", OWNER_DATABASE, "--yes"]
+    with old_store(998) as name:
+        bound = ["bind", "--profile", "reader", "--cn", "a", "--ou", "b", "--serial", "AB"]
+        assert program("coffre-ceremony", *bound, *words, check=False).returncode == 1
+        assert shape(name) != before
+        for _ in range(2):
+            program("coffre-ceremony", "upgrade", *words)
+            assert shape(name) == before
+        assert "bound: reader" in program("coffre-ceremony", *bound, *words).stdout
+        # Another vault's store is not touched.
+        another.change({"vault.number": 997})
+        done = program("coffre-ceremony", "upgrade", *words, check=False)
+        assert done.returncode == 1, done
+    another.config.unlink()
 
 
 run(globals())
