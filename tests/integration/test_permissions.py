@@ -42,6 +42,9 @@ FORBIDDEN = {
                         "UPDATE head SET next_serial = 1", "SELECT * FROM quarantine", "SELECT close_lot('demande')",
                         "UPDATE extraction SET reader = 'x'", "DELETE FROM extraction",
                         "INSERT INTO role (profile, cn, ou) VALUES ('reader', 'x', 'x')", "DELETE FROM lot"],
+    "coffre_admin": ["SELECT * FROM event", "SELECT serial FROM event", "SELECT * FROM lot", "SELECT * FROM head", "SELECT * FROM lot_key", "SELECT genesis FROM vault",
+                     "SELECT * FROM extraction", "SELECT * FROM quarantine", NEW_EVENT, "SELECT close_lot('demande')", "UPDATE role SET revoked_at = NULL",
+                     "INSERT INTO role (profile, cn, ou) VALUES ('reader', 'x', 'x')"],
 }
 
 
@@ -60,7 +63,8 @@ def test_database_roles_cannot_do_what_is_not_theirs():
 
 def test_database_roles_can_do_what_is_theirs():
     for role, sql in {"coffre_roster": "SELECT * FROM role", "coffre_ledger": "SELECT serial, deposit FROM event LIMIT 1",
-                      "coffre_sealer": "SELECT serial, sha256 FROM event LIMIT 1", "coffre_exporter": "SELECT body FROM event LIMIT 1"}.items():
+                      "coffre_sealer": "SELECT serial, sha256 FROM event LIMIT 1", "coffre_exporter": "SELECT body FROM event LIMIT 1",
+                      "coffre_admin": "SELECT * FROM role_change"}.items():
         assert not denied(role, sql), f"{role} may not: {sql}"
 
 
