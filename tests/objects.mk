@@ -152,8 +152,8 @@ coffre-test-handshakes_OBJS = tests/bench/handshakes.o
 TEST_PROGRAMS += coffre-test-inject
 coffre-test-inject_OBJS = tests/sandbox/inject.o
 # certificates: allow-lists, CRLs, OCSP, what expires
-UNIT_TESTS += test_allow test_expiry
-$(foreach t,allow expiry,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_allow test_expiry test_pkix
+$(foreach t,allow expiry pkix,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o
 UNIT_TESTS += test_crl test_crl_files test_crl_kinds test_crl_scope
 $(foreach t,crl crl_files crl_kinds crl_scope,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o tests/unit/lists.o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka))
@@ -171,3 +171,7 @@ test_validate_LIBS = -lcmocka
 UNIT_TESTS += test_roster_file
 test_roster_file_OBJS = tests/unit/test_roster_file.o ingest/roster_file.o
 test_roster_file_LIBS = -lcmocka
+# identity: policies
+UNIT_TESTS += test_policy
+test_policy_OBJS = tests/unit/test_policy.o tests/unit/revocation.o tests/unit/certificates.o
+test_policy_LIBS = -lcmocka -lcurl
