@@ -2,13 +2,14 @@
 """Least privilege inside: what each role of each daemon could do if it were taken over. Running roles are made to execute system calls, from outside (coffre-test-inject), and the seccomp filters
 that they run under are asked about everything else. A role that is not in the table below fails the test. Needs root, for ptrace.
 """
-import ctypes
 import os
+import shutil
 import struct
 import sys
 
 sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), "../sandbox")]
 import bpf
+from another import Another
 from coffre import *
 
 INJECT = pathlib.Path(os.environ.get("COFFRE_BUILD", ROOT / "build/release")) / "coffre-test-inject"
@@ -313,6 +314,26 @@ def test_what_a_role_must_not_do_kills_it_and_only_it():
     assert {call[0] for role in roles for call in attempts(role)} == tried, {call[0] for role in roles for call in attempts(role)} - tried
     for daemon in DAEMONS:
         assert "code=role-confined" in (LOG / f"{daemon}.log").read_text(errors="replace"), daemon
+
+
+# ---- reloads ------------------------------------------------------------------------------------------------------
+
+def test_a_reload_that_names_a_folder_out_of_reach_says_that_a_start_is_needed():
+    place = RUN / unique("ailleurs")
+    with Another("coffre-exporter") as beside:
+        keys = beside.role("keys")
+        place.mkdir()
+        try:
+            shutil.copy(KEYS["exporter"], place / "exporter.key")
+            for path in (place, place / "exporter.key"):
+                os.chown(path, OWNER.st_uid, OWNER.st_gid)
+            seen = len(beside.log.read_text(errors="replace"))
+            beside.reload({"exporter.key": str(place / "exporter.key")})
+            said = rf"role=keys .*code=reload-refused .*{place}/exporter.key.*restart the daemon"
+            wait_until(lambda: re.search(said, beside.log.read_text(errors="replace")[seen:]), SOON, "the keys role says that it needs a start")
+            assert beside.role("keys") == keys
+        finally:
+            shutil.rmtree(place)
 
 
 def test_the_vault_goes_on():
