@@ -20,6 +20,7 @@
 enum {
     FILES_MAX = 1000,          /* in all folders */
     GONE_MS = 5000,            /* a file is dropped when it has been away for so long: copying over it takes a moment */
+    LEAVING_MS = 30 * 1000,    /* a URL no longer configured: what is fetched instead must have come */
     AGAIN_MS = 60 * 1000,      /* a refused one is tried again after this: its reason may be a clock's or an authority's */
     FETCH_AT_ONCE = 4,
     FETCH_RETRY_MIN_MS = 2000, /* after a failure; doubles up to revocation.fetch_every */
@@ -56,6 +57,13 @@ struct url {
     char trouble[ERR_TEXT_MAX];
 };
 
+/* A URL that is no longer configured, whose list is still in force. */
+struct leaving {
+    struct leaving *next;
+    char *text;  /* owned */
+    int64_t due; /* clock */
+};
+
 struct identity_lists {
     struct identity *owner;
     struct crl_set *set;
@@ -63,6 +71,7 @@ struct identity_lists {
     size_t file_count;
     struct url urls[SETTINGS_LIST_MAX];
     unsigned url_count, fetching;
+    struct leaving *leaving;
     uint64_t taken, refused, fetched, fetch_failed;
     bool folder_troubled, full;
 };
@@ -279,15 +288,14 @@ static bool is_gone(struct file *f)
     return identity_clock() - f->missing >= GONE_MS;
 }
 
-static void sweep(struct identity_lists *l, bool at_once)
+static void sweep(struct identity_lists *l)
 {
     struct file **at = &l->files;
 
     while (*at != NULL) {
         struct file *f = *at;
-        bool gone = is_gone(f) || (at_once && !f->seen);
 
-        if (!gone) {
+        if (!is_gone(f)) {
             at = &f->next;
             continue;
         }
@@ -302,7 +310,7 @@ static void sweep(struct identity_lists *l, bool at_once)
     }
 }
 
-static void scan(struct identity_lists *l, bool at_once)
+static void scan(struct identity_lists *l)
 {
     const struct settings_list *paths = &l->owner->settings->revocation.crls;
 
@@ -310,7 +318,7 @@ static void scan(struct identity_lists *l, bool at_once)
         f->seen = false;
     for (unsigned n = 0; n < paths->count; n++)
         look_at(l, paths->items[n]);
-    sweep(l, at_once);
+    sweep(l);
 }
 
 /* ---- URLs ---- */
@@ -471,7 +479,35 @@ static bool is_there(const struct identity_lists *l, const char *text)
     return false;
 }
 
-/* Those no longer named are dropped, those newly named begin. */
+static void let_leave(struct identity_lists *l, const char *text)
+{
+    struct leaving *one = mem_zalloc(1, sizeof *one);
+
+    *one = (struct leaving){l->leaving, mem_strdup(text), identity_clock() + LEAVING_MS};
+    l->leaving = one;
+}
+
+/* Unless it is configured again by now. */
+static void drop_leaving(struct identity_lists *l, bool all)
+{
+    struct leaving **at = &l->leaving;
+
+    while (*at != NULL) {
+        struct leaving *one = *at;
+
+        if (!all && identity_clock() < one->due) {
+            at = &one->next;
+            continue;
+        }
+        if (!all && !is_there(l, one->text))
+            drop(l, one->text, "no longer configured");
+        *at = one->next;
+        free(one->text);
+        free(one);
+    }
+}
+
+/* Those no longer named are to leave, those newly named begin. */
 static void configure_urls(struct identity_lists *l)
 {
     const struct settings *s = l->owner->settings;
@@ -483,7 +519,7 @@ static void configure_urls(struct identity_lists *l)
     if (!same) {
         for (unsigned n = 0; n < l->url_count; n++) {
             if (!is_wanted(urls, l->urls[n].text) && l->urls[n].taken)
-                drop(l, l->urls[n].text, "no longer configured");
+                let_leave(l, l->urls[n].text);
             end_url(l, &l->urls[n]);
         }
         l->url_count = 0;
@@ -519,7 +555,7 @@ void identity_lists_configure(struct identity_lists *l, bool authorities)
         return;
     if (authorities)
         begin_again(l);
-    scan(l, true);
+    scan(l);
     configure_urls(l);
     fetch_due(l);
 }
@@ -528,7 +564,8 @@ void identity_lists_tick(struct identity_lists *l)
 {
     if (l->owner->duty->offered == 0)
         return;
-    scan(l, false);
+    scan(l);
+    drop_leaving(l, false);
     fetch_due(l);
 }
 
@@ -629,6 +666,7 @@ void identity_lists_free(struct identity_lists *l)
     }
     for (unsigned n = 0; n < l->url_count; n++)
         end_url(l, &l->urls[n]);
+    drop_leaving(l, true);
     crl_set_free(l->set);
     free(l);
 }
