@@ -140,7 +140,11 @@ static void on_linked(void *ctx, const char *kind, unsigned index, struct channe
 {
     struct ledger *l = ctx;
 
-    (void)kind, (void)index;
+    (void)index;
+    if (strcmp(kind, "inspect") != 0) {
+        channel_free(c);
+        return;
+    }
     if (l->inspect != NULL) {
         channel_free(l->inspect);
         ledger_inspect_gone(l);
