@@ -150,12 +150,16 @@ static bool take_verdict(struct front *f, const struct channel_message *m, struc
 
 static bool take(struct front *f, const struct channel_message *m, struct err *e)
 {
+    struct slice staple;
+
     switch (m->type) {
     case IDENTITY_SERVER:
         return take_server(f, m, e);
     case IDENTITY_STAPLE:
+        if (!identity_read_staple(m->body, &staple, e))
+            return false;
         if (f->fresh != NULL || f->trust != NULL)
-            tls_trust_staple(f->fresh != NULL ? f->fresh : f->trust, m->body);
+            tls_trust_staple(f->fresh != NULL ? f->fresh : f->trust, staple);
         return true;
     case IDENTITY_VERDICT:
         return take_verdict(f, m, e);
