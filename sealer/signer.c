@@ -241,7 +241,7 @@ static void tick(struct signer *s, const struct signer_duty *duty, int64_t *next
     fit = duty->fit(s, &e);
     health_set(&h, "hsm", key, key ? "key at hand" : s->away);
     if (duty->item != NULL)
-        health_set(&h, duty->item, fit, e.text);
+        health_set(&h, duty->item, fit, fit ? "trusted" : e.text);
     else if (key && !fit)
         health_set(&h, "hsm", false, e.text);
     tell_work(s, &h);
