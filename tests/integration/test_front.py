@@ -13,6 +13,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import *
+from pki_servers import free_port
 
 IN, OUT, ARCHIVE = f"/queue/Event.{VAULT}.In", f"/queue/Event.{VAULT}.Out", f"/queue/Archive.{VAULT}.Out"
 
@@ -28,7 +29,7 @@ class Impatient:
 
     def __enter__(self):
         owner = RUN.stat()
-        self.port = port("STOMP") + 40
+        self.port = free_port()
         self.config, self.state = RUN / "coffre-front.yml", RUN / "state-front"
         limits = ["  limits:"] + [f"    {k}: {v}" for k, v in self.LIMITS.items()]
         times = ["  timeouts:"] + [f"    {k}: {v}" for k, v in self.TIMEOUTS.items()]
