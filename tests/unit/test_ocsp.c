@@ -262,6 +262,37 @@ static void a_namesake_of_the_issuer_does_not_answer(void **state)
     refused(&t, "not signed by the issuer itself");
 }
 
+/* The response carries a true responder's certificate, and bears its name; another signed it. */
+static void a_namesake_of_the_responder_does_not_answer(void **state)
+{
+    struct issued impostor = responder_by(NULL);
+    struct trial t = {.by = &impostor, .chain = revocation_stack(responder.certificate, NULL), .flags = OCSP_NOCERTS};
+
+    (void)state;
+    refused(&t, "signed by none that it names");
+    certificates_free(&impostor);
+}
+
+/* The right key, and a response that says it is somebody else's. */
+static void who_signed_is_who_is_named(void **state)
+{
+    const struct certificate_wanted w = {.cn = "somebody else", .serial = 24};
+    struct issued issuer, delegate;
+    struct trial t = {.by = &issuer, .flags = OCSP_NOCERTS};
+
+    (void)state;
+    EVP_PKEY_up_ref(ca.key);
+    issuer = revocation_certificate(ca.key, &w, NULL);
+    refused(&t, "signed by none that it names");
+    EVP_PKEY_up_ref(responder.key);
+    delegate = revocation_certificate(responder.key, &w, NULL);
+    t.by = &delegate;
+    t.chain = revocation_stack(responder.certificate, NULL);
+    refused(&t, "signed by none that it names");
+    certificates_free(&issuer);
+    certificates_free(&delegate);
+}
+
 static void no_changed_response_is_taken_and_no_part_of_one(void **state)
 {
     struct trial t = {.by = &responder, .answer = {.status = V_OCSP_CERTSTATUS_REVOKED, .revoked_at = now - HOUR_MS}};
@@ -576,6 +607,8 @@ int main(void)
         cmocka_unit_test(a_broken_or_weak_responder_does_not_answer),
         cmocka_unit_test(the_certificate_itself_does_not_answer),
         cmocka_unit_test(a_namesake_of_the_issuer_does_not_answer),
+        cmocka_unit_test(a_namesake_of_the_responder_does_not_answer),
+        cmocka_unit_test(who_signed_is_who_is_named),
         cmocka_unit_test(no_changed_response_is_taken_and_no_part_of_one),
         cmocka_unit_test(responses_without_an_answer_are_refused),
         cmocka_unit_test(weak_signatures_are_refused),
