@@ -13,10 +13,13 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 import zipfile
 
+from another import Journal, bind, unbind
 from coffre import BIN, DATABASE, PKI, ROOT, RUN, children, deposit, event, extract, http, identity, pid_of, port, program, query, run, tls, unique, value, \
     wait_sealed, wait_until
+from pki_servers import issue
 
 EVERYONE = ["reader-1", "tech-admin-1", "func-admin-1", "sensor-1", "stranger", "foreign", None]
 
@@ -100,17 +103,52 @@ def make_certificate(place, name, usage, days):
               *[word.replace("-not_before", "-startdate").replace("-not_after", "-enddate") for word in days])
 
 
-def test_a_reader_revoked_is_refused_on_an_open_connection():
-    role = value("SELECT id FROM role WHERE profile = 'reader' AND revoked_at IS NULL LIMIT 1")
-    connection = talk_open()
-    assert ask(connection, "GET /check HTTP/1.1\r\nHost: a\r\n\r\n")[0] == 200
-    query("UPDATE role SET revoked_at = now() WHERE id = %s", role)
-    try:
-        wait_until(lambda: ask(connection, "GET /check HTTP/1.1\r\nHost: a\r\n\r\n")[0] == 403, 10, "403 after the revocation")
-    finally:
-        query("UPDATE role SET revoked_at = NULL WHERE id = %s", role)
-        connection.close()
-    wait_until(lambda: http("/check")[0] == 200, 10, "200 after binding again")
+def large_segment():
+    """The path of a segment that no socket buffers hold whole."""
+    place = folder()
+    with open(f"{place}/large.xml", "wb") as out:
+        for _ in range(24):
+            out.write(event(unique("large") + "x" * 900_000) + b"\n")
+    deposit("--follow", "archived", f"{place}/large.xml")
+    shutil.rmtree(place)
+    last = value("SELECT max(serial) FROM event")
+    wait_sealed(last)
+    status, _, body = http("/v1/extractions", method="POST", body={"serials": {"first": last - 23, "last": last}})
+    assert status == 201, body
+    return json.loads(body)["segments"][0]["location"]
+
+
+def test_a_reader_unbound_is_cut_in_the_middle_of_an_answer_and_others_are_not():
+    agent, path = bind(issue(f"lecteur-{uuid.uuid4().hex[:8]}", ca="regulator-ca"), "reader"), large_segment()
+    wait_until(lambda: http("/check", agent)[0] == 200, 30, "the new reader is served")
+    streams = {}
+    for who in (agent, "reader-1"):
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        raw.settimeout(60)
+        raw.connect(("127.0.0.1", port("HTTPS")))
+        streams[who] = tls(who).wrap_socket(raw, server_hostname="localhost")
+        streams[who].sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert streams[who].recv(9) == b"HTTP/1.1 "
+    with Journal() as journal:
+        unbind(agent, "reader")
+        journal.wait("session-cut", cn=agent, check="not-bound")
+
+    def rest(c):
+        got = b""
+        try:
+            while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < int(re.search(rb"(?i)content-length: (\d+)", got).group(1)):
+                more = c.recv(1 << 20)
+                if not more:
+                    return False
+                got += more
+        except OSError:
+            return False
+        return True
+    assert not rest(streams[agent]), "the whole answer came although its reader was unbound"
+    assert rest(streams["reader-1"]), "another reader was cut too"
+    status, _, body = http("/check", agent)
+    assert status == 403 and json.loads(body)["code"] == "not-bound"
 
 
 # ---- bytes ------------------------------------------------------------------------------------------------
@@ -605,7 +643,7 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart():
         with open(config) as content:
             text = content.read()
         before = subject()
-        # The same key: at once. Another key: the front starts again.
+        # The same key, and another one: at once, and nothing starts again.
         for name, key in (("same", f"{beside.place}/exporter.key"), ("other", f"{beside.place}/other.key")):
             if name == "other":
                 subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True,
