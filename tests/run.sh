@@ -80,7 +80,7 @@ fuzz() {
 
 manuals() {
     local page
-    for page in $(find common ingest sealer exporter -name '*.[158]'); do
+    for page in $(find common ingest sealer exporter -name '*.[1578]'); do
         verdict "manual page $page" mandoc -Tlint -W warning "$page"
     done
     verdict "coffre.yml(5) names every key" configuration_manual
