@@ -48,27 +48,28 @@ static json_t *json_role(const PGresult *r, int row)
 }
 
 #define CHANGE_COLUMNS \
-    "id, at, state, action, profile, cn, ou, serial, san, author, via, origin, reason, decided_by, decided_via, decided_from, decided_why, decided_at, role, quorum"
+    "id, at, state, action, profile, cn, ou, serial, san, author, certificate, via, origin, reason, decided_by, decided_certificate," \
+    " decided_via, decided_from, decided_why, decided_at, role, quorum"
 
 static json_t *json_change(const PGresult *r, int row)
 {
-    static const char *const names[] = {"state", "action", "profile", "cn", "ou", "serial", "san", "by", "via", "from", "reason"},
-                            *const decision[] = {"by", "via", "from", "reason"};
+    static const char *const names[] = {"state", "action", "profile", "cn", "ou", "serial", "san", "by", "certificate", "via", "from", "reason"},
+                            *const decision[] = {"by", "certificate", "via", "from", "reason"};
     json_t *o = json_object(), *decided = NULL;
     char path[64];
 
     snprintf(path, sizeof path, "/v1/admin/changes/%lld", (long long)database_get_i64(r, row, 0));
     json_object_set_new(o, "id", json_number(r, row, 0));
     json_object_set_new(o, "at", json_date(r, row, 1));
-    set_words(o, r, row, 2, names, 11);
-    if (!database_is_null(r, row, 17)) {
+    set_words(o, r, row, 2, names, 12);
+    if (!database_is_null(r, row, 19)) {
         decided = json_object();
-        set_words(decided, r, row, 13, decision, 4);
-        json_object_set_new(decided, "at", json_date(r, row, 17));
+        set_words(decided, r, row, 14, decision, 5);
+        json_object_set_new(decided, "at", json_date(r, row, 19));
     }
     json_object_set_new(o, "decided", decided == NULL ? json_null() : decided);
-    json_object_set_new(o, "role", json_number(r, row, 18));
-    json_object_set_new(o, "quorum", json_number(r, row, 19));
+    json_object_set_new(o, "role", json_number(r, row, 20));
+    json_object_set_new(o, "quorum", json_number(r, row, 21));
     json_object_set_new(o, "location", json_string(path));
     return o;
 }

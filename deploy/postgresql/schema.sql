@@ -240,6 +240,7 @@ CREATE TABLE IF NOT EXISTS role_change (
     decided_from text,
     decided_why text
 );
+ALTER TABLE role_change ADD COLUMN IF NOT EXISTS decided_certificate text; -- as certificate
 CREATE UNIQUE INDEX IF NOT EXISTS role_change_waiting ON role_change (action, profile, cn, ou, serial, san) WHERE state = 'proposed';
 
 -- Débrayage: until then nobody asks whether certificates of this profile are revoked.
@@ -337,7 +338,7 @@ BEGIN
 END $$;
 
 -- Makes a change true: the row of role, the decision, and what the journal is to say.
-CREATE OR REPLACE FUNCTION role_apply(c role_change, who text, whence text, way text, why text) RETURNS integer
+CREATE OR REPLACE FUNCTION role_apply(c role_change, who text, with_certificate text, whence text, way text, why text) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     bound integer := c.role;
@@ -347,7 +348,8 @@ BEGIN
     ELSE
         UPDATE role SET revoked_at = now() WHERE id = bound;
     END IF;
-    UPDATE role_change SET state = 'done', role = bound, decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why
+    UPDATE role_change SET state = 'done', role = bound, decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why,
+           decided_certificate = with_certificate
      WHERE id = c.id;
     INSERT INTO role_outbox (event, change) VALUES (CASE c.action WHEN 'bind' THEN 'role-bound' ELSE 'role-revoked' END, c.id);
     RETURN bound;
@@ -408,7 +410,7 @@ BEGIN
         outcome := 'proposed';
         RETURN;
     END IF;
-    role_id := role_apply(c, who, whence, way, '');
+    role_id := role_apply(c, who, with_certificate, whence, way, '');
 END $$;
 
 /*
@@ -436,7 +438,8 @@ BEGIN
     ELSIF c.state <> 'proposed' THEN
         outcome := 'decided-already';
     ELSIF NOT approves THEN
-        UPDATE role_change SET state = 'refused', decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why
+        UPDATE role_change SET state = 'refused', decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why,
+           decided_certificate = with_certificate
          WHERE id = c.id;
         INSERT INTO role_outbox (event, change) VALUES ('role-refused', c.id);
         outcome := 'refused';
@@ -447,7 +450,7 @@ BEGIN
     ELSE
         outcome := role_obstacle(c);
         IF outcome = 'done' THEN
-            role_id := role_apply(c, who, whence, way, why);
+            role_id := role_apply(c, who, with_certificate, whence, way, why);
         END IF;
     END IF;
 END $$;
@@ -486,7 +489,7 @@ CREATE OR REPLACE FUNCTION role_journaled(which bigint[]) RETURNS void LANGUAGE 
 $$;
 
 REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), role_expire(), role_administers(text), role_obstacle(role_change),
-    role_apply(role_change, text, text, text, text), role_way(),
+    role_apply(role_change, text, text, text, text, text), role_way(),
     role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
     role_decide(bigint, boolean, text, text, text, text), override_set(text, bigint, text, text, text), override_end(text, text, text),
     role_journaled(bigint[]) FROM PUBLIC;

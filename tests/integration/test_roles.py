@@ -129,6 +129,8 @@ def test_a_change_by_two_takes_effect_when_the_second_one_agrees():
         assert in_force(name) == 0 and get(location)["state"] == "proposed"
         status, done, _ = send(f"{location}/approval", {"reason": "vu"}, who=second, at=two.port)
         assert status == 200 and done["state"] == "done" and done["decided"]["by"].startswith(f"CN={second}, OU="), done
+        assert change["certificate"].upper().endswith(" " + serial("func-admin-1").lstrip("0")) and change["certificate"].startswith("CN=Regulateur CA"), change
+        assert done["decided"]["certificate"].upper().endswith(" " + serial(second).lstrip("0")), done
         assert done["decided"]["reason"] == "vu" and re.match(HERE, done["decided"]["from"]) and in_force(name) == 1
         answers(name, 200, at=two.port)
         refused(send(f"{location}/approval", {}, who=second, at=two.port), 409, "decided-already")
@@ -228,7 +230,7 @@ def test_no_daemon_changes_bindings_or_history_by_sql():
                     "DELETE FROM role", "TRUNCATE role CASCADE", "INSERT INTO role_change (action) VALUES ('bind')", "UPDATE role_change SET state = 'done'",
                     "DELETE FROM role_change", "INSERT INTO override (profile, until, author, origin, reason) VALUES ('reader', now() + '1h', 'x', 'x', 'x')",
                     "UPDATE override SET until = now()", "DELETE FROM override", "UPDATE role_outbox SET journaled_at = now()", "DELETE FROM role_outbox",
-                    "SELECT role_apply(c, 'x', 'x', 'exporter', '') FROM role_change c", "SELECT override_set('reader', 60, 'x', 'x', 'x')",
+                    "SELECT role_apply(c, 'x', 'x', 'x', 'exporter', '') FROM role_change c", "SELECT override_set('reader', 60, 'x', 'x', 'x')",
                     "SELECT override_end(NULL, 'x', 'x')", "ALTER TABLE role DISABLE TRIGGER ALL", "SET session_replication_role = replica",
                     "CREATE TEMP TABLE role (id integer)", *([] if role == "coffre_admin" else [propose, "SELECT role_decide(1, true, '', 'a', 'b', 'c')"])):
             assert forbidden(role, sql), f"{role} may: {sql}"
