@@ -57,7 +57,7 @@ class Another:
     def __init__(self, program_name, changed=None, name=None):
         self.program = program_name
         self.part = program_name.partition("-")[2]
-        self.name = name or f"another-{self.part}"
+        self.name = f"{name or 'another'}-{self.part}-{os.getpid()}"
         self.port = free_port()
         self.config, self.state, self.log = RUN / f"coffre-{self.name}.yml", RUN / f"state-{self.name}", LOG / f"coffre-{self.name}.log"
         self.flat = settings(program_name)
