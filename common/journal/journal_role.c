@@ -272,13 +272,11 @@ static void loop(struct journal_role *j)
 
 void journal_role_confine(const struct settings *s, const char *daemon, const struct journal_duty *duty, struct sandbox *box)
 {
-    unsigned i = 0;
+    char *folder = mem_printf("journal-%s", daemon);
 
     sandbox_use_broker(box, s, duty->certificate(s), duty->key(s));
-    while (i + 1 < SANDBOX_PATHS_MAX && box->owned[i] != NULL)
-        i++;
-    box->owned[i] = mem_printf("%s/journal-%s", s->state_dir, daemon);
-    sandbox_write(box, box->owned[i]);
+    sandbox_write_below(box, s->state_dir, folder);
+    free(folder);
 }
 
 int journal_role_run(struct role *self, const struct journal_duty *duty)
