@@ -29,7 +29,6 @@ struct remote_line {
 
 struct remote_key {
     struct remote_line *line; /* borrowed */
-    struct remote_line *own;  /* … unless it has one of its own */
     EVP_PKEY *pkey;           /* public part, our methods */
     uint8_t name[REMOTE_KEY_ID];
     bool refused;             /* the last answer was that the role would not sign */
@@ -298,7 +297,6 @@ void remote_key_free(struct remote_key *k)
     RSA_meth_free(k->rsa_method);
     if (k->ec_method != NULL) /* unlike its sisters, this one takes no NULL */
         EC_KEY_METHOD_free(k->ec_method);
-    remote_line_free(k->own);
     free(k);
 }
 
@@ -336,51 +334,4 @@ bool remote_key_try(struct remote_key *k, struct err *e)
 EVP_PKEY *remote_key_pkey(const struct remote_key *k)
 {
     return k->pkey;
-}
-
-/* ---- a key of a certificate's file, with a line of its own ----------------------------------------------------------------- */
-
-struct remote_key *remote_key_open(const char *certificate, struct err *e)
-{
-    BIO *in = BIO_new_file(certificate, "r");
-    struct remote_line *l = remote_line_new();
-    struct remote_key *k = NULL;
-    struct buf pem;
-    uint8_t *room;
-    size_t n = 0;
-
-    buf_init(&pem, 1 << 20);
-    room = buf_reserve(&pem, 1 << 20, NULL);
-    if (in != NULL && room != NULL && BIO_read_ex(in, room, 1 << 20, &n) == 1) {
-        buf_commit(&pem, n);
-        k = remote_key_new(l, buf_slice(&pem), e);
-    }
-    if (k != NULL)
-        k->own = l;
-    else {
-        remote_line_free(l);
-        err_set(e, ERR_INPUT, "no certificate");
-        err_prefix(e, "%s", certificate);
-    }
-    buf_free(&pem);
-    BIO_free(in);
-    return k;
-}
-
-void remote_key_link(struct remote_key *k, struct channel *c)
-{
-    remote_line_link(k->line, c);
-}
-
-bool remote_key_linked(const struct remote_key *k)
-{
-    return remote_line_linked(k->line);
-}
-
-struct channel *remote_key_unlink(struct remote_key *k)
-{
-    struct channel *c = k->line->channel;
-
-    k->line->channel = NULL;
-    return c;
 }

@@ -45,12 +45,6 @@ MUST_CHECK bool remote_key_name(EVP_PKEY *key, uint8_t name[REMOTE_KEY_ID], stru
 
 void remote_key_free(struct remote_key *k); /* NULL is a no-op */
 
-/* The same from a file, with a line of its own. */
-struct remote_key *remote_key_open(const char *certificate, struct err *e);
-void remote_key_link(struct remote_key *k, struct channel *c);
-struct channel *remote_key_unlink(struct remote_key *k);
-bool remote_key_linked(const struct remote_key *k);
-
 /* The key to give to a SSL_CTX: borrowed, lives as long as `k`. */
 EVP_PKEY *remote_key_pkey(const struct remote_key *k);
 

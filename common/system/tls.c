@@ -7,7 +7,6 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 
-#include "common/system/remote_key.h"
 #include "common/system/tls_internal.h"
 
 /* Forward secrecy and AEAD only, in TLS 1.2 (RFC 9325 4.2); TLS 1.3 has nothing else. */
@@ -58,53 +57,12 @@ static bool load_bundle(SSL_CTX *c, const char *path, struct err *e)
     return true;
 }
 
-static bool load_remote(SSL_CTX *c, struct remote_key *k, struct err *e)
-{
-    if (SSL_CTX_use_PrivateKey(c, remote_key_pkey(k)) != 1)
-        return err_set_openssl(e, ERR_INPUT, "the private key does not fit the certificate");
-    return true;
-}
-
-static bool expect_clients(SSL_CTX *c, const struct tls_server_options *o, struct err *e)
-{
-    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(o->client_ca);
-
-    if (names == NULL)
-        return err_set_openssl(e, ERR_INPUT, "%s: no CA certificate", o->client_ca);
-    SSL_CTX_set_client_CA_list(c, names);
-    if (o->client == TLS_CLIENT_REQUIRED)
-        SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_verify_required);
-    else
-        SSL_CTX_set_verify(c, SSL_VERIFY_PEER, tls_verify_reported);
-    return true;
-}
-
 /* A context that verifies clients refuses to resume without this; ours never resumes, and says so by itself. */
 static bool name_sessions(SSL_CTX *c, struct err *e)
 {
     static const unsigned char id[] = "coffre";
 
     return SSL_CTX_set_session_id_context(c, id, sizeof id - 1) == 1 || err_set_openssl(e, ERR_FATAL, "TLS: no session identifier");
-}
-
-SSL_CTX *tls_server_context(const struct tls_server_options *o, struct err *e)
-{
-    SSL_CTX *c = new_context(TLS_server_method(), e);
-
-    if (c == NULL)
-        return NULL;
-    if (!name_sessions(c, e))
-        goto failed;
-    if (!load_certificate(c, o->certificate, e))
-        goto failed;
-    if (!(o->remote != NULL ? load_remote(c, o->remote, e) : load_key(c, o->key, e)))
-        goto failed;
-    if (!load_bundle(c, o->client_ca, e) || !expect_clients(c, o, e))
-        goto failed;
-    return c;
-failed:
-    SSL_CTX_free(c);
-    return NULL;
 }
 
 /* ---- from memory ------------------------------------------------------------------------------------------------------------- */

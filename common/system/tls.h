@@ -10,7 +10,6 @@
 
 #include "common/values/buf.h"
 
-struct remote_key;
 struct tls_trust;
 
 enum tls_client {
@@ -18,15 +17,7 @@ enum tls_client {
     TLS_CLIENT_REPORTED, /* the handshake completes whatever the certificate; tls_peer_verified() says what is wrong */
 };
 
-struct tls_server_options {
-    const char *certificate;   /* PEM: own certificate, then its chain */
-    const char *key;           /* PEM private key; NULL when `remote` is given */
-    struct remote_key *remote; /* private key in another process; must outlive the context; NULL when `key` is given */
-    const char *client_ca;     /* PEM bundle: the only CAs clients may chain to */
-    enum tls_client client;
-};
-
-/* What a server's context is made of when nothing is read from files. Slices are borrowed for the call. */
+/* What a server's context is made of: no file is read. Slices are borrowed for the call. */
 struct tls_server_parts {
     struct slice chain;    /* PEM: own certificate, then its chain */
     EVP_PKEY *key;         /* its private key, or one that signs elsewhere (remote_key_pkey(): must outlive the context) */
@@ -42,12 +33,11 @@ struct tls_client_options {
 };
 
 /*
- * Contexts, owned: SSL_CTX_free(). ERR_INPUT names the file that is wrong. A client certificate is accepted only with
+ * Contexts, owned: SSL_CTX_free(). ERR_INPUT names what is wrong, or the file. A client certificate is accepted only with
  * extended key usage clientAuth present (RFC 5280 4.2.1.12), digitalSignature when a key usage is present (4.2.1.3), in
- * date, chained to `client_ca`, and a key of at least RSA 2048 or P-256.
+ * date, chained to an anchor, and a key of at least RSA 2048 or P-256.
  */
-SSL_CTX *tls_server_context(const struct tls_server_options *o, struct err *e);
-SSL_CTX *tls_server_make(const struct tls_server_parts *p, struct err *e); /* the same; opens no file */
+SSL_CTX *tls_server_make(const struct tls_server_parts *p, struct err *e);
 SSL_CTX *tls_client_context(const struct tls_client_options *o, struct err *e);
 
 /* Makes the library read, load and fetch now what it otherwise would on first use: call it before sandbox_enter(). */
