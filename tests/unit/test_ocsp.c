@@ -192,7 +192,7 @@ static struct issued responder_with(struct certificate_wanted w)
 
 static void nobody_else_answers(void **state)
 {
-    struct issued stranger = revocation_authority("Stranger", certificates_ec("P-256")), under;
+    struct issued stranger = revocation_authority("Stranger", certificates_ec("P-256")), under, renamed;
     const struct certificate_wanted sub = {.cn = "under", .serial = 22, .extensions = {{NID_basic_constraints, "critical,CA:TRUE"}, for_ocsp}};
 
     (void)state;
@@ -202,6 +202,10 @@ static void nobody_else_answers(void **state)
     /* A path to the issuer is not enough: it must have signed itself. */
     under = revocation_certificate(certificates_ec("P-256"), &sub, &ca);
     signed_by(responder_by(&under), "not signed by the issuer itself");
+    /* Nor is the issuer's key under another name. */
+    EVP_PKEY_up_ref(ca.key);
+    renamed = revocation_authority("Renamed", ca.key);
+    signed_by(responder_by(&renamed), "not signed by the issuer itself");
     signed_by(responder_with((struct certificate_wanted){0}), "no id-kp-OCSPSigning");
     signed_by(responder_with((struct certificate_wanted){.extensions = {{NID_ext_key_usage, "clientAuth,serverAuth"}}}), "no id-kp-OCSPSigning");
     signed_by(responder_with((struct certificate_wanted){.extensions = {{NID_ext_key_usage, "anyExtendedKeyUsage"}}}), "no id-kp-OCSPSigning");
@@ -211,6 +215,7 @@ static void nobody_else_answers(void **state)
     signed_by(responder_with((struct certificate_wanted){.digest = EVP_sha1(), .extensions = {for_ocsp}}), "not signed by the issuer itself");
     certificates_free(&stranger);
     certificates_free(&under);
+    certificates_free(&renamed);
 }
 
 static void a_broken_or_weak_responder_does_not_answer(void **state)
