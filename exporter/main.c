@@ -85,12 +85,12 @@ static bool check(const struct settings *s, struct err *e)
 int main(int argc, char **argv)
 {
     static const struct role_kind kinds[] = {
-        {.name = "front", .run = front_run, .confine = front_confine, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
-        {.name = "keys", .run = keys_run, .confine = keys_confine, .drain_stage = 1},
+        {.name = "front", .run = front_run, .prompt = true, .confine = front_confine, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
+        {.name = "keys", .run = keys_run, .prompt = true, .confine = keys_confine, .drain_stage = 1},
         {.name = "query", .run = query_run, .confine = store_confine, .instances = query_count, .links = {"identity"}, .drain_stage = 1},
         {.name = "admin", .run = admin_run, .confine = store_confine, .drain_stage = 1},
-        {.name = "identity", .run = identity_run, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 1},
-        {.name = "fetch", .run = fetch_role_run, .confine = fetch_confine, .drain_stage = 1},
+        {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 1},
+        {.name = "fetch", .run = fetch_role_run, .prompt = true, .confine = fetch_confine, .drain_stage = 1},
         {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "query", "admin"}, .drain_stage = 4},
     };
     static const struct daemon exporter = {

@@ -74,17 +74,17 @@ static int identity_run(struct role *self)
 
 /* Draining: fronts stop reading, then what they handed over is stored or told, then the ledger, then who serves it. */
 static const struct role_kind kinds[] = {
-    {.name = "front", .run = front_run, .confine = front_confine, .instances = fronts, .links = {"keys", "relay", "deliver", "roster", "identity"}, .listens = true,
+    {.name = "front", .run = front_run, .prompt = true, .confine = front_confine, .instances = fronts, .links = {"keys", "relay", "deliver", "roster", "identity"}, .listens = true,
      .drain_stage = 0},
     {.name = "relay", .run = relay_run, .confine = relay_confine, .drain_stage = 1},
     {.name = "deliver", .run = deliver_run, .confine = deliver_confine, .drain_stage = 1},
     {.name = "ledger", .run = ledger_run, .confine = ledger_confine, .links = {"inspect"}, .drain_stage = 2},
-    {.name = "keys", .run = keys_run, .confine = keys_confine, .drain_stage = 3},
+    {.name = "keys", .run = keys_run, .prompt = true, .confine = keys_confine, .drain_stage = 3},
     {.name = "roster", .run = roster_run, .confine = roster_confine, .links = {"identity"}, .drain_stage = 3},
-    {.name = "identity", .run = identity_run, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 3},
-    {.name = "fetch", .run = fetch_role_run, .confine = fetch_confine, .drain_stage = 3},
-    {.name = "inspect", .run = inspect_run, .confine = inspect_confine, .drain_stage = 3},
-    {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "roster", "ledger"}, .drain_stage = 4},
+    {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 3},
+    {.name = "fetch", .run = fetch_role_run, .prompt = true, .confine = fetch_confine, .drain_stage = 3},
+    {.name = "inspect", .run = inspect_run, .prompt = true, .confine = inspect_confine, .drain_stage = 3},
+    {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity"}, .drain_stage = 4},
 };
 
 static bool check_private(const char *certificate, const char *key, struct err *e)

@@ -249,6 +249,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     parent_flush(arg);
+    parent_watch(arg);
     parent_reload_tick(arg);
     parent_write_metrics(arg);
 }

@@ -21,6 +21,7 @@ struct process {
     unsigned backoff_ms;
     time_t started;
     bool ready;
+    int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[300];
     char *metrics; /* owned */
 };
@@ -51,6 +52,8 @@ void parent_flush(struct parent *parent);
 void parent_read_role(struct process *p);
 /* Gives a role just started its settings, the listening sockets, and a channel to each running sibling it talks to. */
 void parent_introduce(struct process *p);
+/* Asks prompt roles for a sign of life, and ends those that gave none for too long. */
+void parent_watch(struct parent *parent);
 MUST_CHECK bool parent_open_listeners(struct parent *parent, struct err *e);
 
 /* ---- parent_reload.c ---- */

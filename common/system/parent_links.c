@@ -11,6 +11,14 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 void parent_tell(struct process *p, enum parent_message type, struct slice body)
 {
     struct err e = {0};
@@ -100,6 +108,8 @@ static void hand_settings(struct process *p)
 
 void parent_introduce(struct process *p)
 {
+    p->heard = now_ms(); /* its start is not silence */
+    p->pinged = 0;
     hand_settings(p);
     hand_listeners(p);
     link_siblings(p);
@@ -148,6 +158,8 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         if (other->pid != 0)
             kill(other->pid, SIGKILL);
         return true;
+    case ROLE_SAYS_PONG:
+        return true;
     default:
         return false;
     }
@@ -159,16 +171,40 @@ void parent_read_role(struct process *p)
     struct err e = {0};
     enum channel_result r = CHANNEL_EMPTY;
 
-    while (p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE)
+    while (p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE) {
+        p->heard = now_ms();
         if (!handle_message(p, &m)) {
             log_error("channel-bad", "message %u from %s makes no sense: killed", m.type, p->kind->name);
             kill(p->pid, SIGKILL);
             r = CHANNEL_CLOSED;
             break;
         }
+    }
     /* The end itself is seen by SIGCHLD. */
     if (r == CHANNEL_CLOSED && p->readable != NULL)
         event_del(p->readable);
+}
+
+/* Only a question that was asked can have been left unanswered: a parent that slept itself asks first. */
+static void watch(struct process *p, int64_t now, int64_t limit)
+{
+    if (p->pinged > p->heard && now - p->pinged > limit) {
+        log_error("role-hung", "%s %u has not come back to its loop for %lld s: killed", p->kind->name, p->index, (long long)(now - p->pinged) / 1000);
+        kill(p->pid, SIGKILL);
+        p->pinged = 0;
+    } else if (p->pinged <= p->heard && now - p->heard > limit / 4) {
+        p->pinged = now;
+        parent_tell(p, PARENT_PING, slice_of(NULL, 0));
+    }
+}
+
+void parent_watch(struct parent *parent)
+{
+    int64_t now = now_ms(), limit = parent->d->silence_ms == 0 ? ROLE_SILENCE_MS : parent->d->silence_ms;
+
+    for (unsigned i = 0; i < parent->count && !parent->draining; i++)
+        if (parent->processes[i].pid != 0 && parent->processes[i].kind->prompt)
+            watch(&parent->processes[i], now, limit);
 }
 
 /* ---- listeners --------------------------------------------------------------------------- */

@@ -134,6 +134,14 @@ static void handle_reload(struct role *self, struct slice text)
     settings_free(fresh);
 }
 
+static void tell_parent(struct role *self, enum parent_message type, struct slice body)
+{
+    struct err e = {0};
+
+    if (!channel_send(self->parent, (uint16_t)type, body, &e) || !channel_flush(self->parent, &e))
+        self->orphaned = true;
+}
+
 static void handle(struct role *self, const struct channel_message *m)
 {
     const struct role_events *on = self->events;
@@ -157,10 +165,14 @@ static void handle(struct role *self, const struct channel_message *m)
         if (on->poke != NULL)
             on->poke(self->ctx);
         return;
+    case PARENT_PING:
+        tell_parent(self, ROLE_SAYS_PONG, slice_of(NULL, 0));
+        return;
     case PARENT_SETTINGS: /* the first message of all, and no other */
     case ROLE_SAYS_READY:
     case ROLE_SAYS_METRICS:
     case ROLE_SAYS_KILL:
+    case ROLE_SAYS_PONG:
         break;
     }
     log_error("channel-bad", "message %u from the parent makes no sense", m->type);
@@ -204,14 +216,6 @@ void role_attach(struct role *self, struct event_base *base)
     event_add(self->readable, NULL);
     /* What came behind the settings is read from the socket already: no poll will tell. */
     event_active(self->readable, EV_READ, 0);
-}
-
-static void tell_parent(struct role *self, enum parent_message type, struct slice body)
-{
-    struct err e = {0};
-
-    if (!channel_send(self->parent, (uint16_t)type, body, &e) || !channel_flush(self->parent, &e))
-        self->orphaned = true;
 }
 
 void role_ready(struct role *self, bool ready, const char *fmt, ...)

@@ -21,6 +21,8 @@ enum {
     ROLE_QUEUE_MAX = 128 << 20,  /* bytes waiting towards one sibling */
 };
 
+enum { ROLE_SILENCE_MS = 60000 };
+
 /* How a role ends, beside 0: the parent restarts it on anything else. */
 enum { ROLE_EXIT_CONFIG = 78 /* the daemon must not run so: the parent stops and exits with this too */ };
 
@@ -34,6 +36,7 @@ struct role_kind {
     const char *links[ROLE_LINKS_MAX];                 /* kinds it has a channel to; say it on one side only */
     bool listens;                                      /* gets the daemon's listening sockets */
     unsigned drain_stage;                              /* 0 is asked to drain first; a stage waits for the one before */
+    bool prompt;                                       /* always comes back to its loop: killed and started again when it has not for `silence_ms`. Not of those that block in a library */
     void (*confine)(const struct settings *s, struct sandbox *box); /* what it needs once it runs; NULL, in tests only: it is not confined */
 };
 
@@ -48,6 +51,7 @@ struct daemon {
     bool (*check)(const struct settings *s, struct err *e);
     /* Handles SIGUSR1 by sending ROLE_POKE to roles of this kind; NULL: ignored. */
     const char *poke_kind;
+    unsigned silence_ms; /* how long a prompt role may be silent; 0: ROLE_SILENCE_MS */
     const char *summary; /* one line for --help */
 };
 

@@ -14,9 +14,11 @@ enum parent_message {
     PARENT_RELOAD,   /* the configuration file's text */
     PARENT_POKE,
     PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force */
+    PARENT_PING,     /* to prompt roles; ROLE_SAYS_PONG answers it */
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */
     ROLE_SAYS_KILL,        /* text kind, u32 index */
+    ROLE_SAYS_PONG,
 };
 
 /* The executed role's main: returns its exit status. `file` is the configuration's name; its text comes from the parent, so that all roles have the same. */

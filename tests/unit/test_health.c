@@ -26,7 +26,7 @@ static void nothing_known_is_not_healthy(void **state)
 static void a_full_list_ignores_new_names_only(void **state)
 {
     struct health h = {0};
-    char name[16];
+    char name[24];
 
     (void)state;
     for (int i = 0; i < HEALTH_ITEMS_MAX + 4; i++) {

@@ -97,14 +97,17 @@ static int run_answerer(struct role *self)
 {
     static const struct role_events events = {.linked = linked, .drain = drain};
     struct duty d = {.role = self};
-    char me[32];
+    char me[32], *hang;
 
+    hang = mem_printf("%s/hang", role_settings(self)->state_dir);
     role_on(self, &events, &d);
     role_ready(self, prctl(PR_GET_DUMPABLE) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "line\nfeed");
     snprintf(me, sizeof me, "%ld", (long)getpid());
     while (role_poll(self, 5) && !d.drained) {
         struct channel_message m;
 
+        while (strcmp(role_kind_name(self), "answerer") == 0 && access(hang, F_OK) == 0 && unlink(hang) == 0)
+            pause(); /* for ever: nothing wakes it */
         if (d.peer == NULL)
             continue;
         if (channel_receive(d.peer, &m, NULL) == CHANNEL_MESSAGE &&
@@ -112,6 +115,7 @@ static int run_answerer(struct role *self)
             break;
     }
     channel_free(d.peer);
+    free(hang);
     return d.drained ? 0 : 1;
 }
 
@@ -124,12 +128,12 @@ static int run_dying(struct role *self)
 
 static const struct role_kind kinds[] = {
     {.name = "asker", .run = run_asker, .links = {"answerer"}, .drain_stage = 0},
-    {.name = "answerer", .run = run_answerer, .drain_stage = 1},
+    {.name = "answerer", .run = run_answerer, .prompt = true, .drain_stage = 1},
     {.name = "dying", .run = run_dying, .drain_stage = 2},
 };
 
 static const struct daemon tested = {.name = "coffre-test", .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 3,
-                                     .poke_kind = "asker", .summary = "for the test"};
+                                     .poke_kind = "asker", .silence_ms = 4000, .summary = "for the test"};
 
 /* ---- the test --------------------------------------------------------------------------------------------------------------- */
 
@@ -259,6 +263,28 @@ static void a_sibling_past_its_deadline_is_killed(void **state)
     free(dead);
 }
 
+static void a_role_that_hangs_is_killed_and_started_again(void **state)
+{
+    pid_t pid = start();
+    long before;
+    char *hang = mem_printf("%s/state/hang", folder), *dead;
+
+    (void)state;
+    await("state ready\n");
+    before = pid_of("answerer");
+    dead = mem_printf("pid %ld", before);
+    close(open(hang, O_WRONLY | O_CREAT, 0600));
+    for (int k = 0; k < 3000 && strstr(contents("coffre-test.status"), dead) != NULL; k++)
+        poll(NULL, 0, 10);
+    assert_null(strstr(text, dead));
+    await("state ready\n");
+    assert_int_not_equal(pid_of("answerer"), before);
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+    free(hang);
+    free(dead);
+}
+
 static void a_role_that_keeps_dying_does_not_stop_the_others(void **state)
 {
     pid_t pid;
@@ -368,6 +394,7 @@ int main(int argc, char **argv)
         TEST(roles_talk_and_leave_in_order),
         TEST(a_role_that_dies_is_started_and_linked_again),
         TEST(a_sibling_past_its_deadline_is_killed),
+        TEST(a_role_that_hangs_is_killed_and_started_again),
         TEST(a_role_that_keeps_dying_does_not_stop_the_others),
         TEST(a_role_that_refuses_stops_the_daemon),
         TEST(roles_end_when_their_parent_is_killed),

@@ -236,6 +236,100 @@ static void printing_is_reading(void **state)
     settings_free(again);
 }
 
+static void words_of_the_identity_are_checked(void **state)
+{
+    static const struct {
+        const char *text, *said;
+    } bad[] = {
+        {"expiry: {warn: soon}\n", ":21: expiry.warn: "},
+        {"expiry: {warn: 1d 2d 3d 4d 5d 6d 7d 8d 9d}\n", "expiry.warn: "},
+        {"expiry: {warn: \" \"}\n", "expiry.warn: "},
+        {"expiry: {warn: 0s}\n", "expiry.warn: "},
+        {"profiles: {reader: {revocation: crl ocsp}}\n", ":21: profiles.reader.revocation: "},
+        {"profiles: {functional: {digests: sha1}}\n", "profiles.functional.digests: "},
+        {"profiles: {functional: {digests: \"\"}}\n", "profiles.functional.digests: "},
+        {"profiles: {depositor: {ocsp: file:///etc/passwd}}\n", "profiles.depositor.ocsp: "},
+        {"revocation: {ocsp_nonce: always}\n", "revocation.ocsp_nonce: "},
+        {"revocation: {fetch: [http://a/b, gopher://c]}\n", "revocation.fetch: "},
+    };
+    struct err e = {0};
+    struct settings *s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err_clear(&e);
+        assert_null(load(bad[i].text, &e));
+        if (strstr(e.text, bad[i].said) == NULL)
+            print_error("%s\n", e.text);
+        assert_non_null(strstr(e.text, bad[i].said));
+    }
+    s = load("expiry: {warn: 60d}\nprofiles: {reader: {revocation: either, digests: sha512 sha256}}\n", NULL);
+    assert_non_null(s);
+    settings_free(s);
+}
+
+/* What only a start changes stays, by name; all else is new. */
+static void a_reload_keeps_what_only_a_start_changes(void **state)
+{
+    struct settings *before = load("log: {level: info}\n", NULL), *fresh = load("log: {level: debug}\nsealer: {token: other, clock: {max_error: 7ms}}\n", NULL),
+                    *again = load("exporter: {listen: [\"[::1]:1\", \"[::1]:2\"]}\n", NULL);
+    char changed[200], little[12];
+
+    (void)state;
+    assert_true(settings_keep(fresh, before, changed, sizeof changed));
+    assert_string_equal(changed, "sealer.token, sealer.clock.max_error");
+    assert_string_equal(fresh->log_level, "debug");
+    assert_string_equal(fresh->sealer.token, before->sealer.token);
+    assert_int_equal(fresh->sealer.clock_max_error, before->sealer.clock_max_error);
+    assert_false(settings_keep(fresh, before, changed, sizeof changed));
+    assert_string_equal(changed, "");
+    assert_true(settings_keep(again, before, little, sizeof little)); /* what does not fit is not named, and nothing is written beyond */
+    assert_int_equal(again->exporter.listen.count, before->exporter.listen.count);
+    assert_string_equal(again->exporter.listen.items[0], before->exporter.listen.items[0]);
+    settings_free(before);
+    settings_free(fresh);
+    settings_free(again);
+}
+
+static void gather(void *ctx, const char *name)
+{
+    char *all = ctx;
+
+    strcat(strcat(all, name), "\n");
+}
+
+static void files_are_those_of_the_daemon(void **state)
+{
+    struct settings *s = load("sealer: {pin: /s/pin, memory: /s/memory}\nrevocation: {crls: [/crls]}\n", NULL);
+    char all[4096] = "";
+
+    (void)state;
+    settings_files(s, SETTINGS_INGEST, gather, all);
+    assert_non_null(strstr(all, "/abs/ca.pem\n"));
+    assert_non_null(strstr(all, "/pki/r2.pem\n"));
+    assert_non_null(strstr(all, "/crls\n"));
+    assert_null(strstr(all, "/s/"));
+    assert_null(strstr(all, "/state\n"));
+    *all = '\0';
+    settings_files(s, SETTINGS_SEALER, gather, all);
+    assert_non_null(strstr(all, "/s/pin\n"));
+    assert_null(strstr(all, "/s/memory"));
+    settings_free(s);
+}
+
+static void a_path_is_absolute_and_its_links_stay(void **state)
+{
+    char *absolute = settings_path("/x/../y"), *relative = settings_path("here.yml"), *folder = getcwd(NULL, 0), *expected = mem_printf("%s/here.yml", folder);
+
+    (void)state;
+    assert_string_equal(absolute, "/x/../y");
+    assert_string_equal(relative, expected);
+    free(absolute);
+    free(relative);
+    free(folder);
+    free(expected);
+}
+
 static int make_file(void **state)
 {
     int fd;
@@ -262,6 +356,8 @@ int main(void)
         cmocka_unit_test(errors_name_file_and_line),   cmocka_unit_test(what_is_needed_must_be_there),
         cmocka_unit_test(hostile_files_are_refused),   cmocka_unit_test(printing_is_reading),
         cmocka_unit_test(a_message_about_a_file_says_where_it_is_named),
+        cmocka_unit_test(words_of_the_identity_are_checked), cmocka_unit_test(a_reload_keeps_what_only_a_start_changes),
+        cmocka_unit_test(files_are_those_of_the_daemon),     cmocka_unit_test(a_path_is_absolute_and_its_links_stay),
     };
 
     return cmocka_run_group_tests_name("settings", tests, make_file, remove_file);
