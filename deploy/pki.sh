@@ -175,10 +175,10 @@ half_left() { # CRL
 
 revoke() { # NAME REASON
     [ -s "$1.pem" ] || { echo "pki.sh: there is no $1.pem" >&2; exit 1; }
-    for by in *.key; do
-        by=${by%.key}
-        [ "$(issuer_of "$1.pem")" = "$(subject_of "$by.pem")" ] && [ "$by" != "$1" ] || continue
-        database "$by"
+    issuer=$(issuer_of "$1.pem")
+    for by in ca/*/ca.cnf; do
+        by=$(basename "${by%/ca.cnf}")
+        [ "$issuer" = "$(subject_of "$by.pem")" ] || continue
         serial=$(openssl x509 -in "$1.pem" -noout -serial | cut -d= -f2)
         grep -q "^R.*	$serial	" "ca/$by/index.txt" ||
             quietly openssl ca -config "ca/$by/ca.cnf" -revoke "$1.pem" -crl_reason "$2"
