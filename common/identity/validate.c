@@ -42,7 +42,7 @@ const char *validate_sentence(enum identity_check check)
 
 /* ---- what OpenSSL found ---- */
 
-static enum identity_check sort_fault(int fault)
+enum identity_check validate_fault(long fault)
 {
     switch (fault) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -103,7 +103,7 @@ static enum identity_check tell_fault(X509_STORE_CTX *ctx, struct err *why)
     if (at != NULL)
         pkix_name_text(name, X509_get_subject_name(at));
     err_set(why, ERR_DENIED, "%s (%s): %s", place(depth), name, X509_verify_cert_error_string(fault));
-    return sort_fault(fault);
+    return validate_fault(fault);
 }
 
 /* ---- what OpenSSL leaves to us ---- */

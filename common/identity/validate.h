@@ -29,6 +29,9 @@ enum identity_check {
 const char *validate_code(enum identity_check check);
 const char *validate_sentence(enum identity_check check); /* what the wire may say */
 
+/* Which of them what OpenSSL found (X509_V_ERR_…) belongs to. */
+enum identity_check validate_fault(long fault);
+
 /* A chain as presented: the peer's own certificate first. */
 struct identity_chain {
     X509 *leaf;

@@ -55,48 +55,6 @@ void admission_closed(struct connection *c, const char *reason)
 
 /* ---- the handshake's own refusals -------------------------------------------------------------- */
 
-/* Which of validate.h's checks OpenSSL's verdict is of. */
-static enum identity_check check_of(long fault)
-{
-    switch (fault) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-        return IDENTITY_EXPIRED;
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return IDENTITY_NOT_YET;
-    case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
-    case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
-    case X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY:
-        return IDENTITY_MALFORMED;
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_CERT_UNTRUSTED:
-        return IDENTITY_FOREIGN;
-    case X509_V_ERR_CERT_CHAIN_TOO_LONG:
-    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
-    case X509_V_ERR_INVALID_CA:
-    case X509_V_ERR_INVALID_NON_CA:
-    case X509_V_ERR_PERMITTED_VIOLATION:
-    case X509_V_ERR_EXCLUDED_VIOLATION:
-    case X509_V_ERR_SUBTREE_MINMAX:
-    case X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE:
-    case X509_V_ERR_UNSUPPORTED_CONSTRAINT_SYNTAX:
-        return IDENTITY_CONSTRAINTS;
-    case X509_V_ERR_INVALID_PURPOSE:
-    case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
-        return IDENTITY_USAGE;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_MD_TOO_WEAK:
-        return IDENTITY_WEAK;
-    default:
-        return IDENTITY_INVALID;
-    }
-}
-
 void admission_tls_refused(struct connection *c, bool denied, const char *reason)
 {
     long fault = tls_peer_fault(c->tls);
@@ -111,7 +69,7 @@ void admission_tls_refused(struct connection *c, bool denied, const char *reason
         }
     }
     c->front->counts.denied++;
-    record(c, "session-refused", validate_code(fault == X509_V_OK ? IDENTITY_MISSING : check_of(fault)), reason);
+    record(c, "session-refused", validate_code(fault == X509_V_OK ? IDENTITY_MISSING : validate_fault(fault)), reason);
 }
 
 /* ---- deciding ------------------------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ enum {
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
     FRONT_LINK_MS = 15000,           /* the same of relay, deliver and identity: longer than the parent waits between two starts */
     FRONT_SILENCE_MS = 30000,        /* without a word from identity, which says something every second */
-    FRONT_TRY_MS = 500,              /* between two looks whether the keys role has a new certificate's key */
+    FRONT_TRY_MS = 1000,             /* between two looks whether the keys role has a new certificate's key */
     FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
     FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
