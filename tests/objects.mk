@@ -175,3 +175,8 @@ test_roster_file_LIBS = -lcmocka
 UNIT_TESTS += test_policy
 test_policy_OBJS = tests/unit/test_policy.o tests/unit/revocation.o tests/unit/certificates.o
 test_policy_LIBS = -lcmocka -lcurl
+FUZZERS += fuzz_roster
+fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o
+# identity: chains of strangers
+FUZZERS += fuzz_chain
+fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
