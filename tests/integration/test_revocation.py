@@ -364,31 +364,39 @@ def test_the_certificates_own_responder_is_asked():
             kept_out("sensor-1", UNKNOWN, at=vault.port) # names no responder
 
 
+def twin(name):
+    """Another certificate of this sensor, of which no answer is known yet: one that is stays good until its nextUpdate."""
+    return issue(short("jumeau"), subject=f"/C=FR/O=Operateur 4512/OU=Capteurs/CN={name}")
+
+
 def test_ocsp_that_is_no_good_is_refused_in_words():
     name = sensor()
+    late = twin(name)
     with Responder() as responder, Relay(responder) as relay:
-        stale = Stale(name)
-        other = responder.answer(sensor())
-        nonced = responder.answer(name, nonce=True)
+        stale = Stale(late)
+        other, echo = responder.answer(name), twin(name)
+        nonced = responder.answer(echo, nonce=True)
         cases = [("absent", "status|error|HTTP", relay.error("503 No")), ("cut", "answer|closed|empty|HTTP|reply", relay.cut),
                  ("silent", "tim", relay.silent), ("delayed", "tim", relay.delayed(8)), ("corrupted", "signature|ASN|OCSP|6960", relay.corrupted),
                  ("not OCSP", "6960|OCSP|ASN", relay.replayed(b"<html>no</html>")), ("of another certificate", "6960", relay.replayed(other)),
                  ("replayed with another's nonce", "nonce", relay.replayed(nonced)), ("enormous", "65536|large|size|bytes", relay.replayed(b"\x30" * (1 << 20)))]
         with ingest(**asks(relay.url, revocation__crls=None)) as vault:
             let_in(name, vault.port, [StompSensor])
-            for what, why, way in cases:
-                mark = vault.mark()
-                relay.way = way
-                kept_out(name, UNKNOWN, at=vault.port, kinds=[StompSensor])
-                mark.says("(?i)ocsp", f"(?i){why}")
-                relay.way = relay.through
-                let_in(name, vault.port, [StompSensor])
+            with StompSensor(name, vault.port) as live:
+                for what, why, way in cases:
+                    mark, fresh = vault.mark(), echo if "another's nonce" in what else twin(name)
+                    relay.way = way
+                    kept_out(fresh, UNKNOWN, at=vault.port, kinds=[StompSensor])
+                    mark.says("ocsp-failed", f"(?i){why}")
+                    live.deposit() # the answer there is about this one lasts an hour
+                    relay.way = relay.through
+                    let_in(fresh, vault.port, [StompSensor])
             mark = vault.mark()
             relay.way = relay.replayed(stale.answer())
-            kept_out(name, UNKNOWN, at=vault.port, kinds=[StompSensor])
-            mark.says("(?i)ocsp", "nextUpdate|stale|past")
+            kept_out(late, UNKNOWN, at=vault.port, kinds=[StompSensor])
+            mark.says("ocsp-failed", "nextUpdate|stale|past|ended")
             vault.reload({"revocation.max_stale": "1h"})
-            let_in(name, vault.port, [StompSensor])
+            let_in(late, vault.port, [StompSensor])
         with ingest(**asks(relay.url, revocation__crls=None, revocation__ocsp_nonce="required")) as vault:
             relay.way = relay.replayed(responder.answer(name)) # in order, but without a nonce
             kept_out(name, UNKNOWN, at=vault.port, kinds=[StompSensor])
@@ -450,16 +458,16 @@ def test_either_and_both():
             put(place, "operator-ca.crl", (PKI / "crl/operator-ca.crl").read_bytes())
             for vault in (either, both):
                 kept_out(by_crl, REVOKED, at=vault.port, kinds=[StompSensor])
-            relay.way = relay.cut
-            kept_out(good, UNKNOWN, at=both.port, kinds=[StompSensor])
-            let_in(good, either.port, [StompSensor])
+            relay.way, fresh = relay.cut, twin(good)
+            kept_out(fresh, UNKNOWN, at=both.port, kinds=[StompSensor])
+            let_in(fresh, either.port, [StompSensor])
             relay.way = relay.through
             let_in(good, both.port, [StompSensor])
             (place / "operator-ca.crl").unlink()
             kept_out(good, UNKNOWN, at=both.port, kinds=[StompSensor])
             let_in(good, either.port, [StompSensor])
             relay.way = relay.cut
-            kept_out(good, UNKNOWN, at=either.port, kinds=[StompSensor])
+            kept_out(twin(good), UNKNOWN, at=either.port, kinds=[StompSensor])
 
 
 # ---- stapling --------------------------------------------------------------------------------------------------
