@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/identity/pkix.h"
 #include "tests/unit/lists.h"
 
 static X509_EXTENSION *extension_of(const char *oid, const char *bytes, size_t len, bool critical)
@@ -231,6 +232,31 @@ static void two_algorithms_that_differ_are_refused(void **state)
     buf_free(&contents);
 }
 
+/* An algorithm that is no OID, in both places; a signature of which nine bits are not used. */
+static void what_cannot_be_verified_is_refused(void **state)
+{
+    struct buf whole = lists_plain_bytes(), odd = lists_plain_bytes(), inside, list;
+    struct slice rest = buf_slice(&whole), content, skipped, tbs, algorithm;
+    const uint8_t bits[100] = {9};
+    uint8_t *at;
+
+    (void)state;
+    while ((at = memmem(odd.data, odd.len, "\x30\x0a\x06\x08", 4)) != NULL)
+        at[2] = 5;
+    lists_refused_alone(odd, "algorithm or signature cannot be read");
+    assert_true(pkix_take(&rest, PKIX_SEQUENCE, &content, NULL) && pkix_take(&content, PKIX_SEQUENCE, &skipped, &tbs) &&
+                pkix_take(&content, PKIX_SEQUENCE, &skipped, &algorithm));
+    buf_init(&inside, 1 << 20);
+    buf_init(&list, 1 << 20);
+    revocation_append(&inside, tbs);
+    revocation_append(&inside, algorithm);
+    put(&inside, PKIX_BITS, slice_of(bits, sizeof bits));
+    put(&list, PKIX_SEQUENCE, buf_slice(&inside));
+    lists_refused_alone(list, "algorithm or signature cannot be read");
+    buf_free(&inside);
+    buf_free(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +266,7 @@ int main(void)
         cmocka_unit_test(signed_nonsense_is_refused_too),
         cmocka_unit_test(odd_lists_that_are_in_order_are_taken),
         cmocka_unit_test(two_algorithms_that_differ_are_refused),
+        cmocka_unit_test(what_cannot_be_verified_is_refused),
     };
 
     return cmocka_run_group_tests_name("crl kinds", tests, lists_set_up, lists_tear_down);
