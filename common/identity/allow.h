@@ -22,7 +22,7 @@ struct allow_list {
 /* "192.0.2.0/24", "2001:db8::/32", or one address. Bits set behind the prefix are refused: ERR_INPUT names the entry. */
 MUST_CHECK bool allow_parse(struct allow_list *list, const struct settings_list *texts, struct err *e);
 
-/* `address` as the fronts name a peer: numeric, without port; IPv4-mapped IPv6 is IPv4; a zone (%eth0) is ignored. An unreadable one is not allowed. */
+/* `address` as the fronts name a peer: numeric, without port; IPv4-mapped IPv6 is IPv4; a zone (%eth0) is ignored. With networks, an unreadable one is not allowed. */
 bool allow_permits(const struct allow_list *list, const char *address);
 
 #endif
