@@ -85,7 +85,7 @@ def test_a_hung_identity_is_started_again():
 
 
 def test_identity_killed_under_live_connections_harms_none():
-    with ingest() as vault, contextlib.ExitStack() as stack:
+    with ingest(ingest__timeouts__handshake="60s") as vault, contextlib.ExitStack() as stack:
         crowd = [stack.enter_context(stomp(vault)) for _ in range(CROWD)]
         mark = vault.mark()
         for _ in range(3):
@@ -103,7 +103,7 @@ def test_identity_killed_under_live_connections_harms_none():
 
 
 def test_identity_killed_while_many_connect_refuses_nobody():
-    with ingest(ingest__timeouts__connect="60s") as vault, concurrent.futures.ThreadPoolExecutor(CROWD) as pool:
+    with ingest(ingest__timeouts__connect="60s", ingest__timeouts__handshake="60s") as vault, concurrent.futures.ThreadPoolExecutor(CROWD) as pool:
         results = [pool.submit(try_stomp, vault, ("sensor-1", "sensor-2")[i % 2]) for i in range(CROWD)]
         for _ in range(3):
             running = wait_until(lambda: vault.role("identity"), SOON, "an identity runs")
