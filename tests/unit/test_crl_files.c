@@ -34,6 +34,12 @@ static void an_older_list_does_not_come_back(void **state)
     assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_REVOKED);
     lists_taken(s, "a", numbered("65536", 29, false));
     assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_GOOD);
+    /* Where one has no number, the dates decide. */
+    lists_taken(s, "a", numbered(NULL, 28, true));
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_REVOKED);
+    lists_refused(s, numbered("65537", 29, false), "older than the list in force");
+    lists_taken(s, "a", numbered("1", 27, false));
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_GOOD);
     crl_set_free(s);
 }
 
