@@ -115,7 +115,7 @@ def slow_reader(who, path, at=None):
     raw.settimeout(SOON)
     raw.connect(("127.0.0.1", at or port("HTTPS")))
     c = tls(who).wrap_socket(raw, server_hostname="localhost")
-    c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     data = b""
     while b"\r\n\r\n" not in data:
         data += c.recv(16384)
