@@ -64,10 +64,11 @@ def lose(take_right, *words):
         kept = [put(plain, writer) for _ in range(3)]
         for _ in range(5):
             put(session, producer, unique("perdu"))
+        late = make(plain, unique("perdu"))
         take_right(name)
         heard(connection, *words)
         never(session.later.commit())
-        never(writer.later.send(make(plain, unique("perdu"))))
+        never(writer.later.send(late))
         refused_for_good(stores, *words)
         wait_stored(before + len(kept))
         connection.later.close()
