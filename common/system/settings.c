@@ -228,7 +228,8 @@ static bool read_document(struct reading *r, struct slice text)
 
     if (yaml_parser_initialize(&parser) != 1)
         return err_set(r->e, ERR_FATAL, "%s: no YAML parser", r->path);
-    yaml_parser_set_input_string(&parser, text.at, text.len);
+    /* Of an empty file there is no address, which the library takes for a caller's mistake and ends the process. */
+    yaml_parser_set_input_string(&parser, text.len == 0 ? (const unsigned char *)"" : text.at, text.len);
     while (ok && !end) {
         yaml_event_t ev;
 
