@@ -58,6 +58,37 @@ demonstrate() {
     say "    identical to $(basename "$sample") byte for byte, with number $serial where the sensor left the place for it"
 }
 
+# A sensor of its own for each run: its authority takes its certificate back while it deposits.
+demonstrate_revocation() {
+    local work=$1 name sensor answered
+    name=demonstration-$(date +%s)
+    step "6. Another sensor, $name, gets a certificate and a role, and deposits two events a second"
+    as_user sh -s "$home/pki" issue -days 1 "$name" operator-ca ec "/C=FR/O=Operateur $OPERATOR/OU=Capteurs/CN=$name" <"$here/pki.sh"
+    bind_role depositor "$name"
+    "$home/bin/coffre-deposit" --port "$PORT_STOMP" --certificate "$home/pki/$name.pem" --key "$home/pki/$name.key" --ca "$home/pki/trust.pem" \
+        --operator "$OPERATOR" --client-id-prefix "$name" --duration 3600 --rate 2 --window 1 --retry 5 >"$work/revoked" 2>&1 9>&- &
+    sensor=$!
+    answered="SELECT count(*) FROM event JOIN role ON depositor = id WHERE cn = '$name'"
+    for _ in $(seq 300); do
+        [ "$(sql "$answered")" -lt 4 ] || break
+        sleep 0.2
+    done
+    say "    numbered so far: $(sql "$answered") events"
+    say "    its authority revokes it: deploy/pki.sh $RUN_DIR/pki revoke $name keyCompromise"
+    as_user sh -s "$home/pki" revoke "$name" keyCompromise <"$here/pki.sh"
+    for _ in $(seq 300); do
+        [ "$(grep -c 'has been revoked' "$work/revoked")" -lt 2 ] || break
+        sleep 0.2
+    done
+    kill $sensor 2>/dev/null || true
+    wait $sensor || true
+    [ "$(grep -c 'has been revoked' "$work/revoked")" -ge 2 ] || fail "$name was not cut although its certificate is revoked: $(tail -n 3 "$work/revoked")"
+    say "    the sensor is cut, tries again and is refused:"
+    grep 'has been revoked' "$work/revoked" | head -n 2 | shown
+    say "    what it had been acknowledged stays: $(sql "$answered") events"
+    ceremony revoke --profile depositor --certificate "$home/pki/$name.pem" --database "host=$home/postgresql/socket user=postgres"
+}
+
 # White space around an event is not part of it.
 trimmed() { printf '%s' "$(cat "$1")"; }
 
@@ -70,6 +101,7 @@ run_demonstration() {
     say "Coffre is ready: operator $OPERATOR, vault $VAULT."
     work=$(mktemp -d)
     demonstrate "$work"
+    demonstrate_revocation "$work"
     say
     where
     say "Ctrl-C stops it."
