@@ -43,6 +43,7 @@ struct person {
     int64_t begun;             /* ms, wall: when the chain was validated */
     int64_t due;               /* ms, wall: to be looked at then, whatever happens */
     uint64_t policies, overrides, lists, answers; /* generations that were looked at */
+    bool untold;               /* standings are other than when all its connections were last looked at */
 };
 
 struct identity_people {
@@ -149,6 +150,7 @@ static void begin_standings(struct identity *i, struct person *one, int64_t now)
     one->begun = now;
     one->policies = i->policies_generation;
     one->due = 0; /* to be weighed */
+    one->untold = true;
 }
 
 static uint64_t answers_generation(const struct person *one)
@@ -161,8 +163,14 @@ static uint64_t answers_generation(const struct person *one)
     return sum;
 }
 
-/* True when it was necessary. */
-static bool weigh(struct identity *i, struct person *one, int64_t now)
+/* What a connection's verdict depends on. */
+static bool same_standing(const struct identity_standing *a, const struct identity_standing *b)
+{
+    return a->check == b->check && a->pending == b->pending && a->ended == b->ended && a->overridden == b->overridden;
+}
+
+/* Looks again at what may have changed; `untold` is set when something has. */
+static void weigh(struct identity *i, struct person *one, int64_t now)
 {
     uint64_t lists = crl_set_generation(identity_lists_set(i->lists)), answers;
     bool passed = false;
@@ -174,24 +182,24 @@ static bool weigh(struct identity *i, struct person *one, int64_t now)
         }
     answers = answers_generation(one);
     if (now < one->due && one->lists == lists && one->overrides == i->overrides_generation && one->answers == answers && one->begun <= now)
-        return false;
+        return;
     one->lists = lists;
     one->overrides = i->overrides_generation;
     one->answers = answers;
     one->due = INT64_MAX;
     for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
-        struct identity_standing *s = &one->of[n];
+        struct identity_standing *s = &one->of[n], before = *s;
 
         if (policy_of(i, n) == NULL)
             continue;
         identity_standing_weigh(i, policy_of(i, n), one->chain.leaf, now, s);
+        one->untold = one->untold || !same_standing(s, &before);
         if (s->until < one->due)
             one->due = s->until;
         passed = passed || s->check == IDENTITY_PASSED;
     }
     if (passed)
         identity_watch_client(i->watch, one->chain.leaf);
-    return true;
 }
 
 static struct person *find(const struct identity_people *p, const uint8_t digest[32])
@@ -419,6 +427,8 @@ bool identity_people_present(struct identity_people *p, unsigned front, const st
     p->connections++;
     weigh(p->owner, one, now);
     tell(p, c);
+    /* What this newcomer has brought to light is the others' too; all of them hear it before this turn of the loop ends. */
+    p->owner->review = p->owner->review || one->untold;
     return true;
 }
 
@@ -448,8 +458,10 @@ static void review(struct identity_people *p, struct person *one, int64_t now, b
 {
     if (everybody)
         begin_standings(p->owner, one, now);
-    if (!weigh(p->owner, one, now))
+    weigh(p->owner, one, now);
+    if (!one->untold)
         return;
+    one->untold = false;
     for (struct identity_connection *c = one->connections; c != NULL; c = c->next)
         tell(p, c);
 }

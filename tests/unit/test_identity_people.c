@@ -1,0 +1,169 @@
+/* What fronts hear of those who have presented the same certificate: all of them hear of a change, whoever made it be noticed. */
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/identity/identity_internal.h"
+#include "tests/unit/revocation.h"
+
+static char folder[64];
+static struct issued operator_ca;
+static struct identity *identity;
+static struct channel *front; /* the other end of front 0's */
+static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR};
+
+static void path_of(char out[128], const char *name)
+{
+    snprintf(out, 128, "%s/%s", folder, name);
+}
+
+static struct settings *settings_of(const char *text)
+{
+    char path[128];
+    struct err e = {0};
+    struct settings *s;
+    FILE *out;
+
+    path_of(path, "coffre.yml");
+    out = fopen(path, "w");
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+    s = settings_load(path, 0, &e);
+    if (s == NULL)
+        fail_msg("%s", e.text);
+    return s;
+}
+
+static int begin(void **state)
+{
+    char text[512], path[128];
+    int fds[2];
+    struct err e = {0};
+
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/coffre-people-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    operator_ca = revocation_authority("operator", certificates_ec("P-256"));
+    path_of(path, "operator.pem");
+    certificates_write(&operator_ca, NULL, path, NULL);
+    snprintf(text, sizeof text, "operator:\n  ca: %s\nprofiles:\n  depositor:\n    revocation: none\n", path);
+    identity = mem_zalloc(1, sizeof *identity);
+    identity->duty = &duty;
+    identity->settings = settings_of(text);
+    identity->policies = identity_policies_load(identity->settings, duty.offered, &e);
+    if (identity->policies == NULL)
+        fail_msg("%s", e.text);
+    identity->lists = identity_lists_new(identity);
+    identity->ask = identity_ask_new(identity);
+    identity->ocsp = identity_ocsp_new(identity);
+    identity->people = identity_people_new(identity);
+    identity->watch = identity_watch_new(identity);
+    identity_watch_configure(identity->watch);
+    assert_true(channel_pair(fds, &e));
+    identity->fronts[0].channel = channel_open(fds[0], 1 << 20, 1 << 20);
+    front = channel_open(fds[1], 1 << 20, 1 << 20);
+    return 0;
+}
+
+static int end(void **state)
+{
+    static const char *const names[] = {"operator.pem", "coffre.yml"};
+
+    (void)state;
+    identity_people_free(identity->people);
+    identity_ocsp_free(identity->ocsp);
+    identity_lists_free(identity->lists);
+    identity_watch_free(identity->watch);
+    identity_ask_free(identity->ask);
+    identity_policies_free(identity->policies);
+    settings_free(identity->settings);
+    channel_free(identity->fronts[0].channel);
+    channel_free(front);
+    free(identity);
+    certificates_free(&operator_ca);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[128];
+
+        path_of(path, names[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(folder), 0);
+    return 0;
+}
+
+static void present(uint64_t number, X509 *leaf)
+{
+    struct identity_present m = {.connection = number, .address = SLICE_LITERAL("192.0.2.7"), .count = 1};
+    struct err e = {0};
+    uint8_t *der = NULL;
+    int len = i2d_X509(leaf, &der);
+
+    assert_true(len > 0);
+    m.der[0] = slice_of(der, (size_t)len);
+    if (!identity_people_present(identity->people, 0, &m, &e))
+        fail_msg("%s", e.text);
+    OPENSSL_free(der);
+}
+
+/* The verdicts that were said since the last time, as the last one of each connection: -1: none. */
+static void hear(int checks[4])
+{
+    struct channel_message m;
+    struct err e = {0};
+
+    for (unsigned n = 0; n < 4; n++)
+        checks[n] = -1;
+    assert_true(channel_flush(identity->fronts[0].channel, &e));
+    while (channel_receive(front, &m, &e) == CHANNEL_MESSAGE) {
+        struct identity_verdict v;
+
+        assert_int_equal(m.type, IDENTITY_VERDICT);
+        assert_true(identity_read_verdict(m.body, &v, &e));
+        assert_true(v.connection < 4);
+        checks[v.connection] = (int)v.check;
+    }
+}
+
+/* Somebody presents a certificate in the very moment in which its time is over: whoever holds it already hears so too. */
+static void test_change_seen_by_newcomer(void **state)
+{
+    int64_t ends = (identity_wall() / 1000 + 2) * 1000;
+    const struct certificate_wanted w = {.cn = "sensor", .serial = 10, .until = ends,
+                                         .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_ec("P-256"), &w, &operator_ca);
+    int checks[4];
+
+    (void)state;
+    present(1, leaf.certificate);
+    present(2, leaf.certificate);
+    identity_people_review(identity->people, false);
+    hear(checks);
+    assert_int_equal(checks[1], IDENTITY_PASSED);
+    assert_int_equal(checks[2], IDENTITY_PASSED);
+    while (identity_wall() <= ends + 1000)
+        usleep(10000);
+    present(3, leaf.certificate);
+    identity_people_review(identity->people, false);
+    hear(checks);
+    assert_int_equal(checks[3], IDENTITY_EXPIRED);
+    assert_int_equal(checks[1], IDENTITY_EXPIRED);
+    assert_int_equal(checks[2], IDENTITY_EXPIRED);
+    identity_people_review(identity->people, false);
+    hear(checks);
+    assert_int_equal(checks[1], -1);
+    identity_people_lost(identity->people, 0);
+    certificates_free(&leaf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_change_seen_by_newcomer),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}
