@@ -31,7 +31,7 @@ const char *journal_trouble(const struct journal *j);
 
 struct journal_field {
     const char *name;
-    struct slice value; /* text; bytes that are not UTF-8 become \\xNN; one too long for the record is cut and ends in "…" */
+    struct slice value; /* text; bytes that are not UTF-8, and zeros, become \\xNN; one too long for the record is cut and ends in "…" */
 };
 #define JOURNAL_TEXT(name, text) {name, slice_text(text)}
 

@@ -9,11 +9,11 @@
 
 enum { CUT_LEN = 3 /* "…" */, ESCAPE_MAX = 7 /* "\\\\xNN" or "\\uNNNN" */, CLOSE_LEN = 3 /* "}}" and room */ };
 
-/* Bytes of the UTF-8 character at `s` (RFC 3629 4); 0: none is there. */
+/* Bytes of the UTF-8 character at `s` (RFC 3629 4); 0: none is there. A zero byte is none: C strings and PostgreSQL's JSON cannot hold it. */
 static size_t character(struct slice s)
 {
     const uint8_t *p = s.at;
-    size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t len = p[0] == 0 ? 0 : p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
 
     if (len == 0 || s.len < len)
         return 0;
