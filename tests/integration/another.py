@@ -158,7 +158,8 @@ def daemon_log(name):
 # ---- the journal ---------------------------------------------------------------------------------------
 
 class Journal:
-    """Records written to the queue `journal` from now on, by all daemons; they are put back when it ends."""
+    """Records written to the queue `journal` from now on, by all daemons. They are put back when it ends; what was there before is taken away, so that
+    nobody has to read it again and again."""
 
     def __init__(self):
         self.since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
@@ -177,8 +178,12 @@ class Journal:
             if self.ending:
                 break
             if method:
+                records = [json.loads(line) for line in body.splitlines() if line]
+                fresh = [record for record in records if record["at"] >= self.since]
+                if not fresh:
+                    channel.basic_ack(method.delivery_tag)
                 with self.lock:
-                    self.records += [record for line in body.splitlines() if line and (record := json.loads(line))["at"] >= self.since]
+                    self.records += fresh
         connection.close()
 
     def find(self, event, **fields):
