@@ -180,7 +180,6 @@ fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o
 # identity: chains of strangers
 FUZZERS += fuzz_chain
 fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
-# identity: who has presented what
-UNIT_TESTS += test_identity_people
-test_identity_people_OBJS = tests/unit/test_identity_people.o tests/unit/revocation.o tests/unit/certificates.o
-test_identity_people_LIBS = -lcmocka -lcurl
+# identity: who has presented what, what OCSP has answered
+UNIT_TESTS += test_identity_people test_identity_ocsp
+$(foreach t,identity_people identity_ocsp,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka -lcurl))

@@ -95,6 +95,8 @@ void identity_lists_free(struct identity_lists *l);
 void identity_lists_configure(struct identity_lists *l, bool authorities);
 void identity_lists_tick(struct identity_lists *l);      /* about once a second */
 const struct crl_set *identity_lists_set(const struct identity_lists *l);
+/* Whether a list says that it is revoked, be it one that has ended: time takes no revocation back. `f` says which. */
+bool identity_lists_revoke(const struct identity_lists *l, X509 *certificate, X509 *issuer, int64_t now, struct revocation_finding *f);
 bool identity_lists_health(const struct identity_lists *l, char *note, size_t size);
 void identity_lists_metrics(const struct identity_lists *l, struct buf *out);
 
@@ -111,6 +113,8 @@ struct identity_answer *identity_ocsp_use(struct identity_ocsp *o, X509 *certifi
 void identity_ocsp_leave(struct identity_ocsp *o, struct identity_answer *a); /* NULL is a no-op */
 void identity_ocsp_refresh(struct identity_ocsp *o, struct identity_answer *a); /* a newcomer looks at it: asked for again when old */
 void identity_ocsp_look(const struct identity_answer *a, int64_t now, struct identity_ocsp_view *v);
+/* Whether the last answer that was valid said revoked, be it over by now; NULL: no. */
+const struct revocation_finding *identity_ocsp_revokes(const struct identity_answer *a);
 uint64_t identity_ocsp_generation(const struct identity_answer *a); /* raised with each answer and failure */
 void identity_ocsp_tick(struct identity_ocsp *o);
 void identity_ocsp_metrics(const struct identity_ocsp *o, struct buf *out);

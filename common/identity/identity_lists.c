@@ -574,6 +574,12 @@ const struct crl_set *identity_lists_set(const struct identity_lists *l)
     return l->set;
 }
 
+bool identity_lists_revoke(const struct identity_lists *l, X509 *certificate, X509 *issuer, int64_t now, struct revocation_finding *f)
+{
+    *f = crl_set_check(l->set, certificate, issuer, now, INT64_MAX / 2);
+    return f->answer == REVOCATION_REVOKED;
+}
+
 /* Whether a list of this authority is in force. */
 static bool covered(const struct identity_lists *l, X509 *authority, int64_t now)
 {

@@ -28,6 +28,8 @@ struct identity_answer {
     char url[OCSP_URL_MAX];       /* "": nobody to ask */
     unsigned users;
     struct revocation_finding found; /* the last valid answer; REVOCATION_UNKNOWN: there was none */
+    X509 *signer;                    /* owned: who gave it in the issuer's place, and may be revoked itself; NULL: nobody who may */
+    uint64_t signer_looked;          /* which lists were asked about the signer: lists_version() */
     char trouble[ERR_TEXT_MAX];      /* why the last asking failed; "": it did not */
     int64_t checked, refresh;        /* ms, wall: when `found` came, and when to ask again */
     int64_t retry;                   /* ms, clock: not before; 0: no failure */
@@ -94,6 +96,7 @@ static void free_answer(struct identity_answer *a)
     identity_ask_forget(a->cache->owner->ask, a->request);
     X509_free(a->certificate);
     X509_free(a->issuer);
+    X509_free(a->signer);
     free(a);
 }
 
@@ -170,8 +173,34 @@ static void schedule(struct identity_answer *a, int64_t now)
     a->refresh = now + (wait < REFRESH_MIN_MS ? REFRESH_MIN_MS : wait);
 }
 
+/* The lists in force; after a reload they may be counted anew. */
+static uint64_t lists_version(const struct identity *i)
+{
+    return i->policies_generation << 32 ^ crl_set_generation(identity_lists_set(i->lists));
+}
+
+/* RFC 6960 4.2.2.2.1: a responder may be revoked as anybody may. Where no list speaks of it, it is believed: its issuer may have none. */
+static bool is_revoked(const struct identity_answer *a, X509 *signer, int64_t now, struct err *e)
+{
+    struct revocation_finding f;
+
+    if (signer == NULL || !identity_lists_revoke(a->cache->owner->lists, signer, a->issuer, now, &f))
+        return false;
+    err_set(e, ERR_INPUT, "RFC 6960 4.2.2.2.1: the OCSP responder's own certificate: %s", f.text);
+    return true;
+}
+
+static void set_found(struct identity_answer *a, const struct revocation_finding *found, X509 *signer)
+{
+    X509_free(a->signer);
+    a->signer = signer;
+    a->signer_looked = lists_version(a->cache->owner);
+    a->found = *found;
+}
+
 static bool judge(struct identity_answer *a, struct slice response, int64_t now, struct err *e)
 {
+    X509 *signer;
     const struct settings *s = a->cache->owner->settings;
     struct revocation_finding found = {0};
     enum ocsp_nonce rule = OCSP_NONCE_OPTIONAL;
@@ -181,11 +210,20 @@ static bool judge(struct identity_answer *a, struct slice response, int64_t now,
     if (!ocsp_judge(response, a->certificate, a->issuer, a->nonced ? a->nonce : NULL, a->nonced ? rule : OCSP_NONCE_OFF, now,
                     (int64_t)s->revocation.max_stale, (int64_t)s->revocation.ocsp_reuse, &found, e))
         return false;
-    /* "unknown" is an answer too (RFC 6960 2.2), though not one that helps; it replaces none that is better. */
-    if (found.answer == REVOCATION_UNKNOWN)
-        return err_set(e, ERR_INPUT, "RFC 6960 2.2: the responder does not know this certificate");
-    a->found = found;
-    return true;
+    signer = ocsp_delegate(response, a->certificate, a->issuer, now);
+    if (is_revoked(a, signer, now, e)) {
+        X509_free(signer);
+        return false;
+    }
+    if (found.answer != REVOCATION_UNKNOWN) {
+        set_found(a, &found, signer);
+        return true;
+    }
+    X509_free(signer);
+    /* "unknown" is an answer too (RFC 6960 2.2): nobody lives on a "good" from before any more. It takes no revocation back. */
+    if (a->found.answer == REVOCATION_GOOD)
+        set_found(a, &found, NULL);
+    return err_set(e, ERR_INPUT, "RFC 6960 2.2: the responder does not know this certificate");
 }
 
 static void answered(void *ctx, const struct identity_fetched *f)
@@ -318,16 +356,41 @@ void identity_ocsp_look(const struct identity_answer *a, int64_t now, struct ide
              sizeof v->found.text);
 }
 
+const struct revocation_finding *identity_ocsp_revokes(const struct identity_answer *a)
+{
+    return a->found.answer == REVOCATION_REVOKED ? &a->found : NULL;
+}
+
 uint64_t identity_ocsp_generation(const struct identity_answer *a)
 {
     return a->generation;
 }
 
+/* An answer is worth nothing any more when who gave it is revoked; another is asked for. */
+static void look_at_signer(struct identity_answer *a, int64_t now)
+{
+    static const struct revocation_finding none = {.answer = REVOCATION_UNKNOWN};
+    uint64_t version = lists_version(a->cache->owner);
+    struct err e = {0};
+
+    if (a->signer == NULL || a->signer_looked == version)
+        return;
+    a->signer_looked = version;
+    if (!is_revoked(a, a->signer, now, &e))
+        return;
+    log_warning("ocsp-failed", "%s: %s", a->url, e.text);
+    set_found(a, &none, NULL);
+    a->generation++;
+    a->cache->owner->review = true;
+}
+
 /* Whoever is not used and over is forgotten; whoever is used is asked for again in time, and after a failure as soon as allowed. */
 static void tend(struct identity_ocsp *o, struct identity_answer *a, int64_t now)
 {
-    bool none = a->found.answer == REVOCATION_UNKNOWN;
+    bool none;
 
+    look_at_signer(a, now);
+    none = a->found.answer == REVOCATION_UNKNOWN;
     if (a->users == 0) {
         if (a->request == 0 && (none ? identity_clock() >= a->retry : now >= a->found.until))
             remove_answer(o, a);

@@ -106,6 +106,22 @@ static enum revocation_answer weigh_path(struct identity *i, const struct identi
     return worst;
 }
 
+/* What was revoked stays so when its list or answer ends: an override is for what nobody knows. */
+static bool is_known_revoked(const struct identity *i, const struct identity_policy *p, int64_t now, struct identity_standing *s)
+{
+    for (int n = 0; n < asked_count(s); n++) {
+        const struct revocation_finding *ocsp = s->answers[n] == NULL ? NULL : identity_ocsp_revokes(s->answers[n]);
+        struct revocation_finding crl = {.answer = REVOCATION_UNKNOWN};
+        bool listed = asks_crl(p) && identity_lists_revoke(i->lists, sk_X509_value(s->path, n), sk_X509_value(s->path, n + 1), now, &crl);
+
+        if (!listed && ocsp == NULL)
+            continue;
+        snprintf(s->why, sizeof s->why, "%s", listed ? crl.text : ocsp->text);
+        return true;
+    }
+    return false;
+}
+
 void identity_standing_weigh(struct identity *i, const struct identity_policy *p, X509 *leaf, int64_t now, struct identity_standing *s)
 {
     enum revocation_answer revocation;
@@ -126,6 +142,11 @@ void identity_standing_weigh(struct identity *i, const struct identity_policy *p
     }
     /* An override lets pass what nobody knows, and waits for nobody. */
     if ((revocation == REVOCATION_UNKNOWN || s->pending) && identity_overrides_in_force(i, p->profile, now)) {
+        if (is_known_revoked(i, p, now, s)) {
+            s->check = IDENTITY_REVOKED;
+            s->pending = false;
+            return;
+        }
         s->overridden = revocation == REVOCATION_UNKNOWN;
         s->pending = false;
     } else if (revocation == REVOCATION_UNKNOWN) {

@@ -273,3 +273,16 @@ bool ocsp_judge(struct slice response, X509 *certificate, X509 *issuer, const ui
     ERR_clear_error();
     return ok;
 }
+
+X509 *ocsp_delegate(struct slice response, X509 *certificate, X509 *issuer, int64_t now)
+{
+    struct err e = {0};
+    OCSP_BASICRESP *basic = open_response(response, &e);
+    X509 *signer = basic == NULL ? NULL : ocsp_signer_find(basic, certificate, issuer, now, &e);
+
+    if (signer == issuer || (signer != NULL && (X509_get_ext_by_NID(signer, NID_id_pkix_OCSP_noCheck, -1) >= 0 || X509_up_ref(signer) != 1)))
+        signer = NULL;
+    OCSP_BASICRESP_free(basic);
+    ERR_clear_error();
+    return signer;
+}

@@ -31,4 +31,10 @@ bool ocsp_url(X509 *certificate, char url[OCSP_URL_MAX]);
 MUST_CHECK bool ocsp_judge(struct slice response, X509 *certificate, X509 *issuer, const uint8_t *nonce, enum ocsp_nonce rule, int64_t now, int64_t max_stale, int64_t reuse,
                            struct revocation_finding *found, struct err *e);
 
+/*
+ * Of a response that ocsp_judge() takes: the certificate of who signed it in the issuer's place, whose own revocation is to be asked (RFC 6960 4.2.2.2.1). Owned; NULL: the issuer signed
+ * itself, or says by id-pkix-ocsp-nocheck that nobody need ask.
+ */
+X509 *ocsp_delegate(struct slice response, X509 *certificate, X509 *issuer, int64_t now);
+
 #endif

@@ -603,9 +603,33 @@ static void rules_for_nonces_have_names(void **state)
     assert_false(ocsp_nonce_parse("Off", &rule));
 }
 
+/* Whose own revocation is to be asked: a delegate's, not the issuer's, and not his who is marked (RFC 6960 4.2.2.2.1). */
+static void test_delegate(void **state)
+{
+    const struct certificate_wanted w = {.cn = "short-lived", .serial = 21, .extensions = {for_ocsp, {NID_id_pkix_OCSP_noCheck, "NULL"}}};
+    struct issued marked = revocation_certificate(certificates_ec("P-256"), &w, &ca);
+    const struct issued *by[] = {&ca, &responder, &marked, &neighbour};
+    const X509 *expected[] = {NULL, responder.certificate, NULL, NULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
+        struct trial t = {.by = by[i]};
+        struct buf response = finish(begin(&t), &t);
+        X509 *signer = ocsp_delegate(buf_slice(&response), leaf.certificate, ca.certificate, now);
+
+        assert_int_equal(signer == NULL, expected[i] == NULL);
+        assert_true(signer == NULL || X509_cmp(signer, expected[i]) == 0);
+        X509_free(signer);
+        buf_free(&response);
+    }
+    assert_null(ocsp_delegate(SLICE_LITERAL("nothing"), leaf.certificate, ca.certificate, now));
+    certificates_free(&marked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delegate),
         cmocka_unit_test(the_issuer_answers),
         cmocka_unit_test(a_responder_of_the_issuer_answers),
         cmocka_unit_test(nobody_else_answers),

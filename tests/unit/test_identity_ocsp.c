@@ -1,0 +1,203 @@
+/* OCSP answers as the identity role keeps them: what takes the place of what, and when an answer is worth nothing any more. The test is the fetch role. */
+#include "tests/unit/unit.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/identity/identity_internal.h"
+#include "tests/unit/revocation.h"
+
+#define URL "http://ocsp.example/"
+
+static char path[64];
+static struct issued ca, leaf, responder;
+static struct identity *identity;
+static struct channel *fetch;
+static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR};
+
+static struct settings *settings_of(const char *text)
+{
+    struct err e = {0};
+    struct settings *s;
+    int fd = mkstemp(path);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+    s = settings_load(path, 0, &e);
+    if (s == NULL)
+        fail_msg("%s", e.text);
+    unlink(path);
+    return s;
+}
+
+static int begin(void **state)
+{
+    const struct certificate_wanted ten = {.cn = "ten", .serial = 10};
+    const struct certificate_wanted twenty = {.cn = "responder", .serial = 20, .extensions = {{NID_ext_key_usage, "OCSPSigning"}}};
+    int fds[2];
+    struct err e = {0};
+
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/coffre-identity-XXXXXX");
+    ca = revocation_authority("Operator", certificates_ec("P-256"));
+    leaf = revocation_certificate(certificates_ec("P-256"), &ten, &ca);
+    responder = revocation_certificate(certificates_ec("P-256"), &twenty, &ca);
+    identity = mem_zalloc(1, sizeof *identity);
+    identity->duty = &duty;
+    identity->settings = settings_of("revocation:\n  ocsp_nonce: off\n  ocsp_reuse: 1s\n");
+    identity->lists = identity_lists_new(identity);
+    identity->ask = identity_ask_new(identity);
+    identity->ocsp = identity_ocsp_new(identity);
+    assert_true(channel_pair(fds, &e));
+    identity_ask_link(identity->ask, channel_open(fds[0], 1 << 20, 1 << 20));
+    fetch = channel_open(fds[1], 1 << 20, 1 << 20);
+    return 0;
+}
+
+static int end(void **state)
+{
+    struct issued *all[] = {&ca, &leaf, &responder};
+
+    (void)state;
+    identity_ocsp_free(identity->ocsp);
+    identity_lists_free(identity->lists);
+    identity_ask_free(identity->ask);
+    settings_free(identity->settings);
+    channel_free(fetch);
+    free(identity);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        certificates_free(all[i]);
+    return 0;
+}
+
+/* Waits until the responder is asked, and answers with this status. */
+static void answer(int status, const struct issued *by)
+{
+    const struct answer_wanted w = {.status = status, .revoked_at = status == V_OCSP_CERTSTATUS_REVOKED ? revocation_now() : 0};
+    OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+    struct identity_fetch asked;
+    struct channel_message m;
+    struct err e = {0};
+    struct buf response;
+
+    do {
+        identity_ocsp_tick(identity->ocsp);
+        identity_ask_flush(identity->ask);
+    } while (channel_wait(fetch, &m, 20, &e) == CHANNEL_EMPTY);
+    assert_int_equal(m.type, IDENTITY_FETCH);
+    assert_true(identity_read_fetch(m.body, &asked, &e));
+    revocation_answer_add(basic, leaf.certificate, ca.certificate, &w);
+    response = revocation_response(basic, by, NULL, EVP_sha256(), 0);
+    assert_true(identity_send_fetched(fetch, &(struct identity_fetched){.request = asked.request, .status = 200, .body = buf_slice(&response)}, &e));
+    assert_true(channel_flush(fetch, &e));
+    buf_free(&response);
+    identity->review = false;
+    while (!identity->review) {
+        short events;
+        struct pollfd p = {.fd = identity_ask_fd(identity->ask, &events), .events = POLLIN};
+
+        poll(&p, 1, 1000);
+        identity_ask_serve(identity->ask);
+    }
+}
+
+static enum revocation_answer found(const struct identity_answer *a)
+{
+    struct identity_ocsp_view v;
+
+    identity_ocsp_look(a, identity_wall(), &v);
+    return v.found.answer;
+}
+
+static void test_unknown_ends_good(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "unknown");
+
+    (void)state;
+    answer(V_OCSP_CERTSTATUS_GOOD, &ca);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    answer(V_OCSP_CERTSTATUS_UNKNOWN, &ca);
+    assert_int_equal(found(a), REVOCATION_UNKNOWN);
+    assert_null(identity_ocsp_revokes(a));
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+static void test_unknown_takes_no_revocation_back(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "revoked");
+
+    (void)state;
+    answer(V_OCSP_CERTSTATUS_REVOKED, &ca);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    answer(V_OCSP_CERTSTATUS_UNKNOWN, &ca);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    assert_non_null(identity_ocsp_revokes(a));
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+static void list_serial(long serial, int64_t from)
+{
+    /* As identity_lists.c would, without its journal. */
+    struct crl_set *set = (struct crl_set *)(uintptr_t)identity_lists_set(identity->lists);
+    X509_CRL *crl = revocation_crl(&ca, from, from + HOUR_MS);
+    STACK_OF(X509) *authorities = revocation_stack(ca.certificate, NULL);
+    struct buf bytes;
+    struct err e = {0};
+
+    revocation_add(crl, serial, -1);
+    bytes = revocation_signed(crl, &ca, EVP_sha256());
+    if (!crl_set_take(set, "crl", buf_slice(&bytes), bytes.len, authorities, from, 0, &e))
+        fail_msg("%s", e.text);
+    buf_free(&bytes);
+    sk_X509_free(authorities);
+}
+
+static void test_responder_revoked(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "responder");
+
+    (void)state;
+    answer(V_OCSP_CERTSTATUS_GOOD, &responder);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    list_serial(20, revocation_now());
+    identity->review = false;
+    identity_ocsp_tick(identity->ocsp);
+    assert_true(identity->review);
+    assert_int_equal(found(a), REVOCATION_UNKNOWN);
+    answer(V_OCSP_CERTSTATUS_GOOD, &responder); /* it goes on as if nothing were */
+    assert_int_equal(found(a), REVOCATION_UNKNOWN);
+    answer(V_OCSP_CERTSTATUS_GOOD, &ca);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+static void test_ended_list_still_revokes(void **state)
+{
+    struct revocation_finding f;
+    int64_t before = revocation_now() - 2 * HOUR_MS;
+
+    (void)state;
+    crl_set_drop((struct crl_set *)(uintptr_t)identity_lists_set(identity->lists), "crl");
+    assert_false(identity_lists_revoke(identity->lists, leaf.certificate, ca.certificate, revocation_now(), &f));
+    list_serial(10, before);
+    assert_int_equal(crl_set_check(identity_lists_set(identity->lists), leaf.certificate, ca.certificate, revocation_now(), 0).answer, REVOCATION_UNKNOWN);
+    assert_true(identity_lists_revoke(identity->lists, leaf.certificate, ca.certificate, revocation_now(), &f));
+    assert_int_equal(f.answer, REVOCATION_REVOKED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unknown_ends_good),
+        cmocka_unit_test(test_unknown_takes_no_revocation_back),
+        cmocka_unit_test(test_responder_revoked),
+        cmocka_unit_test(test_ended_list_still_revokes),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}
