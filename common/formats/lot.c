@@ -210,8 +210,11 @@ static void lot_read_operator(struct text_reader *r, char id[5])
 
 static void lot_read_previous(struct text_reader *r, struct lot *l)
 {
+    bool genesis;
+
     (void)text_expect(r, "<Precedent>");
-    if (text_peek(r, "<Genese>")) {
+    genesis = text_peek(r, "<Genese>");
+    if (genesis) {
         (void)text_expect(r, "<Genese>");
         text_digest(r, "</Genese></Precedent>", l->genesis);
     } else {
@@ -220,7 +223,7 @@ static void lot_read_previous(struct text_reader *r, struct lot *l)
         text_digest(r, "</Signatures><SignatureValue>", l->previous_signatures);
         text_digest(r, "</SignatureValue></Precedent>", l->previous_value);
     }
-    if ((l->number == 1) != (l->previous_lot == 0))
+    if ((l->number == 1) != genesis || genesis != (l->previous_lot == 0))
         (void)text_fail(r, "Genese in lot 1 and only there");
 }
 

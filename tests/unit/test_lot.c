@@ -144,6 +144,7 @@ static void other_spellings_are_refused(void **state)
     replaced("urn:coffre:lot:1", "urn:coffre:lot:2");
     replaced("<Precedent><IDLot>41</IDLot><Signatures>" D1 "</Signatures><SignatureValue>" D2 "</SignatureValue></Precedent>",
              "<Precedent><Genese>" D1 "</Genese></Precedent>");
+    replaced("<Precedent><IDLot>41<", "<Precedent><IDLot>0<");
     replaced("</Lot>\n", "</Lot>");
     replaced("</Lot>\n", "</Lot>\n\n");
     replaced(D4, "44");

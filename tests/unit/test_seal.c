@@ -49,6 +49,26 @@ struct child {
 
 static struct child seal, stamp;
 
+/* What a parent says first: the configuration at the start and now. */
+static void hand_settings(struct channel *to)
+{
+    static uint8_t text[64 << 10];
+    FILE *in = fopen(vault.config, "re");
+    struct wire_writer w;
+    struct slice read;
+    struct buf b;
+
+    assert_non_null(in);
+    read = slice_of(text, fread(text, 1, sizeof text, in));
+    fclose(in);
+    buf_init(&b, 2 * sizeof text + 16);
+    w = wire_write(&b);
+    wire_put_bytes(&w, read);
+    wire_put_bytes(&w, read);
+    assert_true(channel_send(to, PARENT_SETTINGS, buf_slice(&b), NULL));
+    buf_free(&b);
+}
+
 static struct child start(const char *kind)
 {
     struct child c = {0};
@@ -66,6 +86,7 @@ static struct child start(const char *kind)
     close(parent[1]);
     c.parent = channel_open(parent[0], MAX, MAX);
     c.work = channel_open(work[0], MAX, MAX);
+    hand_settings(c.parent);
     buf_init(&link, 64);
     w = wire_write(&link);
     wire_put_text(&w, SLICE_LITERAL("work"));
