@@ -64,8 +64,9 @@ struct front_peer {
     bool has_certificate;       /* one that identity can be shown */
     struct tls_subject subject; /* "" when there is none that can be read */
     bool readable;              /* CN and OU are */
-    bool judged;                /* identity has spoken: the next three are in force */
+    bool judged;                /* identity has spoken: the next four are in force */
     unsigned allowed;           /* OR of 1 << enum roster_profile: what the certificate could hold */
+    unsigned barred;            /* the same of what it could hold from another address */
     enum identity_check check;  /* why not more */
     char reason[ERR_TEXT_MAX];  /* of log and journal, never of the wire */
 };
@@ -155,6 +156,8 @@ void front_present(struct front_connection *c);
 void front_withdraw(struct front_connection *c);
 /* The peer's profiles in force (verdict and role bindings), as bits of enum api_profile. */
 unsigned front_profiles(const struct front_connection *c);
+/* Whether it would hold one from another address. */
+bool front_is_barred(const struct front_connection *c);
 /* Verdict or bindings may have changed: serves what waited for them, cuts who is not entitled any more. */
 void front_review(struct front_connection *c);
 void front_review_all(struct front *f);

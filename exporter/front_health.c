@@ -197,7 +197,8 @@ void front_record_cut(struct front_connection *c, const char *code, const char *
 void front_record_refusal(struct front_connection *c, const struct api_refusal *no)
 {
     struct front *f = c->front;
-    const char *why = no->status != 401 && strcmp(no->code, "address-not-allowed") != 0 ? no->reason : c->peer.reason;
+    bool address = strcmp(no->code, validate_code(IDENTITY_ADDRESS)) == 0;
+    const char *why = address && c->peer.allowed != 0 ? c->peer.host : no->status == 401 || address ? c->peer.reason : no->reason;
     struct fields list = about(c);
     char line[512] = "", status[8], omitted[16];
 

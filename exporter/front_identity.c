@@ -29,13 +29,14 @@ static void flush(struct front *f)
         event_add(f->identity.writable, NULL);
 }
 
-static void judge(struct front_connection *c, unsigned allowed, enum identity_check check, struct slice reason)
+static void judge(struct front_connection *c, unsigned allowed, unsigned barred, enum identity_check check, struct slice reason)
 {
     struct front_peer *p = &c->peer;
     bool first = !p->judged;
 
     p->judged = true;
     p->allowed = allowed;
+    p->barred = barred;
     p->check = check;
     snprintf(p->reason, sizeof p->reason, "%.*s", (int)(reason.len < sizeof p->reason ? reason.len : sizeof p->reason - 1),
              reason.len == 0 ? "" : (const char *)reason.at);
@@ -58,7 +59,7 @@ static bool send_present(struct front_connection *c)
         ok = identity_send_present(f->identity.channel, &m, &e);
     } else {
         c->peer.has_certificate = false;
-        judge(c, 0, IDENTITY_MALFORMED, slice_text(e.text));
+        judge(c, 0, 0, IDENTITY_MALFORMED, slice_text(e.text));
     }
     tls_chain_free(&chain);
     if (ok) {
@@ -99,7 +100,7 @@ void front_present(struct front_connection *c)
 
     p->has_certificate = certificate != NULL;
     if (certificate == NULL) {
-        judge(c, 0, IDENTITY_MISSING, SLICE_LITERAL("no certificate was presented"));
+        judge(c, 0, 0, IDENTITY_MISSING, SLICE_LITERAL("no certificate was presented"));
         return;
     }
     p->readable = tls_subject_of(certificate, &p->subject, NULL);
@@ -128,7 +129,7 @@ void front_withdraw(struct front_connection *c)
 /* ---- what follows from a verdict ------------------------------------------------------------------- */
 
 /* Readers and functional administrators are the regulator's, technical administrators the operator's: identity knows by which authority. */
-unsigned front_profiles(const struct front_connection *c)
+static unsigned bound(const struct front_connection *c, unsigned among)
 {
     static const enum roster_profile served[] = {ROSTER_READER, ROSTER_TECHNICAL, ROSTER_FUNCTIONAL};
     const struct front_peer *p = &c->peer;
@@ -138,9 +139,19 @@ unsigned front_profiles(const struct front_connection *c)
     if (!p->judged || !p->readable)
         return 0;
     for (unsigned i = 0; i < sizeof served / sizeof *served; i++)
-        if ((p->allowed & 1u << served[i]) != 0 && roster_find(c->front->roster, served[i], &p->subject, &id))
+        if ((among & 1u << served[i]) != 0 && roster_find(c->front->roster, served[i], &p->subject, &id))
             profiles |= 1u << served[i];
     return profiles;
+}
+
+unsigned front_profiles(const struct front_connection *c)
+{
+    return bound(c, c->peer.allowed);
+}
+
+bool front_is_barred(const struct front_connection *c)
+{
+    return bound(c, c->peer.barred) != 0;
 }
 
 /* What the kernel still holds for the peer goes too: it is not entitled to that either. */
@@ -176,6 +187,8 @@ void front_review(struct front_connection *c)
         return;
     if (p->allowed == 0)
         cut(c, validate_code(p->check), p->reason);
+    else if (now == 0 && front_is_barred(c))
+        cut(c, validate_code(IDENTITY_ADDRESS), c->peer.host);
     else if (now == 0)
         cut(c, "not-bound", "the subject is bound to no profile any more");
     else if (serves(c) && !api_allowed(c->call.resource, now))
@@ -248,7 +261,7 @@ static bool take_verdict(struct front *f, struct slice body, struct err *e)
         return true; /* gone meanwhile */
     if (v.profiles == 0 && v.check == IDENTITY_PASSED)
         return err_set(e, ERR_INPUT, "a verdict that is none");
-    judge(c, v.profiles, v.check, v.reason);
+    judge(c, v.profiles, v.barred, v.check, v.reason);
     front_review(c);
     return true;
 }

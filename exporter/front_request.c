@@ -24,6 +24,12 @@ static bool authenticate(struct front_connection *c, struct api_refusal *no)
     }
     if (front_profiles(c) != 0)
         return true;
+    if (front_is_barred(c)) {
+        no->status = 403;
+        no->code = validate_code(IDENTITY_ADDRESS);
+        snprintf(no->reason, sizeof no->reason, "%s", validate_sentence(IDENTITY_ADDRESS));
+        return false;
+    }
     *no = (struct api_refusal){
         403, "not-bound", "the certificate is valid, but its subject is bound to no profile that reads here", NULL};
     return false;

@@ -62,6 +62,7 @@ MUST_CHECK bool identity_read_gone(struct slice body, uint64_t *connection, stru
 struct identity_verdict {
     uint64_t connection;
     unsigned profiles;         /* OR of 1 << enum roster_profile: what the certificate could hold, were its subject bound to it */
+    unsigned barred;           /* the same of those that nothing but the peer's address forbids */
     enum identity_check check; /* why not more: the furthest any profile's validation came; IDENTITY_PASSED when `profiles` is not 0 */
     struct slice reason;       /* for log and journal; borrowed */
 };

@@ -65,14 +65,15 @@ bool identity_send_verdict(struct channel *c, const struct identity_verdict *v, 
     struct slice reason = cut(v->reason, IDENTITY_REASON_MAX);
     struct wire_writer w;
 
-    if ((v->profiles & ~(unsigned)PROFILE_BITS) != 0 || (unsigned)v->check >= IDENTITY_CHECKS ||
+    if (((v->profiles | v->barred) & ~(unsigned)PROFILE_BITS) != 0 || (v->profiles & v->barred) != 0 || (unsigned)v->check >= IDENTITY_CHECKS ||
         (v->profiles != 0) != (v->check == IDENTITY_PASSED))
-        return err_set(e, ERR_INPUT, "verdict: profiles %#x and check %u make no sense", v->profiles, (unsigned)v->check);
-    if (!begin(&w, c, 8 + 1 + 1 + 2 + reason.len, e))
+        return err_set(e, ERR_INPUT, "verdict: profiles %#x, barred %#x and check %u make no sense", v->profiles, v->barred, (unsigned)v->check);
+    if (!begin(&w, c, 8 + 1 + 1 + 1 + 2 + reason.len, e))
         return false;
     wire_put_u64(&w, v->connection);
     wire_put_u8(&w, (uint8_t)v->profiles);
     wire_put_u8(&w, (uint8_t)v->check);
+    wire_put_u8(&w, (uint8_t)v->barred);
     wire_put_text(&w, reason);
     channel_end(c, IDENTITY_VERDICT);
     return wire_ok(&w, "VERDICT", e);
@@ -264,12 +265,14 @@ bool identity_read_verdict(struct slice body, struct identity_verdict *v, struct
 
     *v = (struct identity_verdict){.connection = wire_get_u64(&r), .profiles = wire_get_u8(&r)};
     check = wire_get_u8(&r);
+    v->barred = wire_get_u8(&r);
     v->reason = wire_get_text(&r);
     if (!wire_end(&r, "VERDICT", e))
         return false;
-    if ((v->profiles & ~(unsigned)PROFILE_BITS) != 0 || check >= IDENTITY_CHECKS || (v->profiles != 0) != (check == IDENTITY_PASSED) ||
-        v->reason.len > IDENTITY_REASON_MAX)
-        return err_set(e, ERR_INPUT, "VERDICT: profiles %#x, check %u and %zu bytes of reason make no sense", v->profiles, check, v->reason.len);
+    if (((v->profiles | v->barred) & ~(unsigned)PROFILE_BITS) != 0 || (v->profiles & v->barred) != 0 || check >= IDENTITY_CHECKS ||
+        (v->profiles != 0) != (check == IDENTITY_PASSED) || v->reason.len > IDENTITY_REASON_MAX)
+        return err_set(e, ERR_INPUT, "VERDICT: profiles %#x, barred %#x, check %u and %zu bytes of reason make no sense", v->profiles, v->barred, check,
+                       v->reason.len);
     v->check = (enum identity_check)check;
     return true;
 }

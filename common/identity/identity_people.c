@@ -27,7 +27,7 @@ struct identity_connection {
     struct identity_connection *next, **back; /* of the same person */
     char address[IDENTITY_ADDRESS_MAX + 1];
     bool told;
-    unsigned profiles; /* as told */
+    unsigned profiles, barred; /* as told */
     enum identity_check check;
     unsigned overridden; /* profiles whose override has been recorded for this connection */
 };
@@ -258,7 +258,7 @@ static unsigned how_far(enum identity_check check)
 }
 
 struct outcome {
-    unsigned profiles, overridden;
+    unsigned profiles, barred, overridden;
     enum identity_check check;
     const char *why;     /* of the standing that came furthest */
     unsigned profile;    /* whose it is */
@@ -278,13 +278,14 @@ static struct outcome sum_up(const struct identity *i, const struct identity_con
         if (p == NULL)
             continue;
         o.pending = o.pending || s->pending;
-        if (check == IDENTITY_PASSED && !allow_permits(&p->allow, c->address)) {
-            check = IDENTITY_ADDRESS;
-            why = c->address;
-        }
         /* An answer that has not come yet takes nothing away from who has been let in before it was asked for. */
         if (check == IDENTITY_UNCHECKED && c->told && s->pending && !s->ended && (c->profiles & 1u << n) != 0)
             check = IDENTITY_PASSED;
+        if (check == IDENTITY_PASSED && !allow_permits(&p->allow, c->address)) {
+            check = IDENTITY_ADDRESS;
+            why = c->address;
+            o.barred |= 1u << n;
+        }
         if (check == IDENTITY_PASSED) {
             o.profiles |= 1u << n;
             o.overridden |= s->overridden ? 1u << n : 0;
@@ -343,14 +344,14 @@ static void tell(struct identity_people *p, struct identity_connection *c)
 {
     struct identity *i = p->owner;
     struct outcome o = sum_up(i, c);
-    struct identity_verdict v = {.connection = c->number, .profiles = o.profiles, .check = o.check};
+    struct identity_verdict v = {.connection = c->number, .profiles = o.profiles, .barred = o.barred, .check = o.check};
     char reason[600] = "";
     struct err e = {0};
 
     if (!c->told && o.pending)
         return;
     record(i, c, &o);
-    if (c->told && c->profiles == o.profiles && c->check == o.check)
+    if (c->told && c->profiles == o.profiles && c->barred == o.barred && c->check == o.check)
         return;
     if (o.profiles == 0)
         snprintf(reason, sizeof reason, "%s: %s", o.profile == 0 ? "any profile" : roster_profile_name((enum roster_profile)o.profile), o.why);
@@ -358,6 +359,7 @@ static void tell(struct identity_people *p, struct identity_connection *c)
     log_debug("verdict", "front %u, connection %" PRIu64 ": %s, profiles %#x: %s", c->front, c->number, validate_code(o.check), o.profiles, reason);
     c->told = true;
     c->profiles = o.profiles;
+    c->barred = o.barred;
     c->check = o.check;
     p->verdicts[o.check]++;
     if (i->fronts[c->front].channel != NULL && !i->fronts[c->front].failed && !identity_send_verdict(i->fronts[c->front].channel, &v, &e))

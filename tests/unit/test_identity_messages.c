@@ -165,13 +165,16 @@ static void verdicts_are_read_back(void **state)
     assert_false(reads_with(body, 9, IDENTITY_CHECKS, read_verdict));
     refuses_other_lengths(body, read_verdict);
 
-    v = (struct identity_verdict){.connection = 9, .profiles = 1 << ROSTER_READER | 1 << ROSTER_FUNCTIONAL};
+    v = (struct identity_verdict){.connection = 9, .profiles = 1 << ROSTER_READER | 1 << ROSTER_FUNCTIONAL, .barred = 1 << ROSTER_TECHNICAL};
     assert_true(identity_send_verdict(ends[0], &v, NULL));
     body = received(IDENTITY_VERDICT);
     assert_true(identity_read_verdict(body, &back, NULL));
     assert_int_equal(back.profiles, v.profiles);
+    assert_int_equal(back.barred, v.barred);
+    assert_false(reads_with(body, 10, 1 << ROSTER_READER, read_verdict)); /* held and barred */
     assert_false(reads_with(body, 8, 1, read_verdict)); /* no profile has number 0 */
     assert_false(reads_with(body, 8, 1 << 5, read_verdict));
+    assert_false(reads_with(body, 10, 1 << 5, read_verdict));
     free((void *)(uintptr_t)body.at);
 }
 
@@ -184,6 +187,8 @@ static void verdicts_that_contradict_themselves_are_not_sent(void **state)
     v = (struct identity_verdict){.check = IDENTITY_PASSED};
     assert_false(identity_send_verdict(ends[0], &v, NULL));
     v = (struct identity_verdict){.check = IDENTITY_PASSED, .profiles = 1 << 5};
+    assert_false(identity_send_verdict(ends[0], &v, NULL));
+    v = (struct identity_verdict){.check = IDENTITY_PASSED, .profiles = 1 << ROSTER_READER, .barred = 1 << ROSTER_READER};
     assert_false(identity_send_verdict(ends[0], &v, NULL));
 }
 

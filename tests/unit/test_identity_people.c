@@ -1,4 +1,4 @@
-/* What fronts hear of those who have presented the same certificate: all of them hear of a change, whoever made it be noticed. */
+/* What fronts hear of those who have presented the same certificate: all of them of a change, whoever made it be noticed; each by its own address. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ static char folder[64];
 static struct issued operator_ca;
 static struct identity *identity;
 static struct channel *front; /* the other end of front 0's */
-static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR};
+static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR | 1 << ROSTER_READER};
 
 static void path_of(char out[128], const char *name)
 {
@@ -50,7 +50,8 @@ static int begin(void **state)
     operator_ca = revocation_authority("operator", certificates_ec("P-256"));
     path_of(path, "operator.pem");
     certificates_write(&operator_ca, NULL, path, NULL);
-    snprintf(text, sizeof text, "operator:\n  ca: %s\nprofiles:\n  depositor:\n    revocation: none\n", path);
+    snprintf(text, sizeof text,
+             "operator:\n  ca: %s\nregulator:\n  ca: %s\nprofiles:\n  depositor:\n    revocation: none\n  reader:\n    revocation: none\n    allow: [198.51.100.0/24]\n", path, path);
     identity = mem_zalloc(1, sizeof *identity);
     identity->duty = &duty;
     identity->settings = settings_of(text);
@@ -95,9 +96,9 @@ static int end(void **state)
     return 0;
 }
 
-static void present(uint64_t number, X509 *leaf)
+static void present_from(uint64_t number, X509 *leaf, const char *address)
 {
-    struct identity_present m = {.connection = number, .address = SLICE_LITERAL("192.0.2.7"), .count = 1};
+    struct identity_present m = {.connection = number, .address = slice_text(address), .count = 1};
     struct err e = {0};
     uint8_t *der = NULL;
     int len = i2d_X509(leaf, &der);
@@ -107,6 +108,11 @@ static void present(uint64_t number, X509 *leaf)
     if (!identity_people_present(identity->people, 0, &m, &e))
         fail_msg("%s", e.text);
     OPENSSL_free(der);
+}
+
+static void present(uint64_t number, X509 *leaf)
+{
+    present_from(number, leaf, "192.0.2.7");
 }
 
 /* The verdicts that were said since the last time, as the last one of each connection: -1: none. */
@@ -159,10 +165,43 @@ static void test_change_seen_by_newcomer(void **state)
     certificates_free(&leaf);
 }
 
+static void hear_one(uint64_t number, unsigned profiles, unsigned barred)
+{
+    struct channel_message m;
+    struct identity_verdict v;
+    struct err e = {0};
+
+    assert_true(channel_flush(identity->fronts[0].channel, &e));
+    assert_int_equal(channel_receive(front, &m, &e), CHANNEL_MESSAGE);
+    assert_true(identity_read_verdict(m.body, &v, &e));
+    assert_int_equal(v.connection, number);
+    assert_int_equal(v.profiles, profiles);
+    assert_int_equal(v.barred, barred);
+}
+
+/* An address that one profile's list forbids is said, though another profile is open. */
+static void test_address_of_each(void **state)
+{
+    const struct certificate_wanted w = {.cn = "both", .serial = 11,
+                                         .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_ec("P-256"), &w, &operator_ca);
+
+    (void)state;
+    present_from(1, leaf.certificate, "192.0.2.7");
+    hear_one(1, 1 << ROSTER_DEPOSITOR, 1 << ROSTER_READER);
+    present_from(2, leaf.certificate, "198.51.100.7");
+    hear_one(2, 1 << ROSTER_DEPOSITOR | 1 << ROSTER_READER, 0);
+    present_from(3, leaf.certificate, "192.0.2.7");
+    hear_one(3, 1 << ROSTER_DEPOSITOR, 1 << ROSTER_READER);
+    identity_people_lost(identity->people, 0);
+    certificates_free(&leaf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_change_seen_by_newcomer),
+        cmocka_unit_test(test_address_of_each),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
