@@ -371,11 +371,10 @@ bool api_read_content(const struct http_request *r, struct slice body, struct ap
 
 static bool read_reason(struct slice text, struct api_change *change, struct api_refusal *no)
 {
-    if (text.len > API_REASON_MAX)
-        return refuse(no, 400, "reason", "reason is longer than %d bytes", API_REASON_MAX);
-    for (size_t i = 0; i < text.len; i++)
-        if (text.at[i] < 0x20 || text.at[i] == 0x7f)
-            return refuse(no, 400, "reason", "reason holds control characters");
+    struct err e = {0};
+
+    if (!roster_check_reason(text, &e))
+        return refuse(no, 400, "reason", "%.150s", e.text);
     if (text.len != 0)
         memcpy(change->reason, text.at, text.len);
     change->reason[text.len] = '\0';

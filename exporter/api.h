@@ -40,7 +40,7 @@ enum {
     API_LIMIT_DEFAULT = 100,
     API_LIMIT_MAX = 1000,
     API_CONTENT_MAX = 16 * 1024, /* bytes of a POST's content; more is refused with 413 */
-    API_REASON_MAX = 1000,       /* bytes of the reason for a change */
+    API_REASON_MAX = ROSTER_REASON_MAX, /* bytes of the reason for a change */
 };
 
 struct api_call {

@@ -17,6 +17,7 @@ enum {
     ROSTER_BYTES_MAX = 64 << 20,
     ROSTER_TEXT_MAX = 255,  /* bytes of a CN, OU or SAN */
     ROSTER_SERIAL_MAX = 40, /* digits of a serial number: 20 bytes (RFC 5280 4.1.2.2) */
+    ROSTER_REASON_MAX = 1000, /* bytes: with it a record of the journal still holds all its fields */
 };
 
 enum roster_profile { ROSTER_DEPOSITOR = 1, ROSTER_READER, ROSTER_TECHNICAL, ROSTER_FUNCTIONAL };
@@ -49,10 +50,12 @@ bool roster_find(const struct roster *r, enum roster_profile profile, const stru
 
 /*
  * What people write, in the one spelling of bindings. Serial: hexadecimal digits, of either case, leading zeros or not; never zero. SAN: one of the four prefixes and printable
- * UTF-8 without control characters; a DNS name in lower case, an IP address as inet_ntop() writes it. An empty text stays empty: any. ERR_INPUT says what is wrong.
+ * ASCII without spaces, for no other name of a certificate is read (tls_subject_san()); a DNS name in lower case, an IP address as inet_ntop() writes it. An empty text stays empty: any. ERR_INPUT says what is wrong.
  */
 MUST_CHECK bool roster_read_serial(struct slice text, char serial[ROSTER_SERIAL_MAX + 1], struct err *e);
 MUST_CHECK bool roster_read_san(struct slice text, char san[ROSTER_TEXT_MAX + 1], struct err *e);
+/* Why something is changed: at most ROSTER_REASON_MAX bytes of UTF-8 without control characters. */
+MUST_CHECK bool roster_check_reason(struct slice text, struct err *e);
 /* A CN or OU: at most ROSTER_TEXT_MAX bytes of UTF-8 without control characters. `what` is for the message. */
 MUST_CHECK bool roster_read_name(struct slice text, const char *what, char name[ROSTER_TEXT_MAX + 1], struct err *e);
 

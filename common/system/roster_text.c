@@ -32,6 +32,13 @@ bool roster_read_name(struct slice text, const char *what, char name[ROSTER_TEXT
     return true;
 }
 
+bool roster_check_reason(struct slice text, struct err *e)
+{
+    if (text.len > ROSTER_REASON_MAX)
+        return err_set(e, ERR_INPUT, "a reason is longer than %d bytes", ROSTER_REASON_MAX);
+    return is_printable(text) || err_set(e, ERR_INPUT, "a reason is not UTF-8 without control characters");
+}
+
 bool roster_read_serial(struct slice text, char serial[ROSTER_SERIAL_MAX + 1], struct err *e)
 {
     bool given = text.len != 0;
@@ -76,6 +83,9 @@ bool roster_read_san(struct slice text, char san[ROSTER_TEXT_MAX + 1], struct er
             prefix = strlen(prefixes[i]);
     if (text.len != 0 && (prefix == 0 || text.len == prefix))
         return err_set(e, ERR_INPUT, "a SAN is DNS:, email:, URI: or IP: and the name (RFC 5280 4.2.1.6)");
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] <= 0x20 || text.at[i] >= 0x7f)
+            return err_set(e, ERR_INPUT, "a SAN is written as in certificates: ASCII without spaces (RFC 5280 4.2.1.6)");
     if (prefix == 4 && san[0] == 'D')
         for (char *c = san + prefix; *c != '\0'; c++)
             if (*c >= 'A' && *c <= 'Z')

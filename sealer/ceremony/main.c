@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/system/roster.h"
 #include "common/version.h"
 #include "sealer/ceremony/ceremony.h"
 #include "sealer/durable.h"
@@ -163,7 +164,7 @@ static int run(struct ceremony *c, const struct act *act, const char *config)
     if (c->settings == NULL)
         return ceremony_say(CEREMONY_CONFIG, "%s", e.text);
     log_open("coffre-ceremony", act->name, LOG_LEVEL_WARNING);
-    status = act->run(c);
+    status = roster_check_reason(slice_text(c->reason), &e) ? act->run(c) : ceremony_say(CEREMONY_USAGE, "--reason: %s", e.text);
     settings_free(c->settings);
     return status;
 }

@@ -217,6 +217,7 @@ static void wrong_changes_say_what_is_wrong(void **state)
         {API_BIND, "", "json"}, {API_BIND, "[]", "json-object"}, {API_BIND, "{}", "member-missing"}, {API_BIND, "{" NAME "}", "reason"},
         {API_BIND, "{" NAME ",\"reason\":\"\"}", "reason"}, {API_BIND, "{" NAME ",\"reason\":1}", "member-text"},
         {API_BIND, "{" NAME ",\"reason\":\"x\",\"cn\":\"c\"}", "json"}, {API_BIND, "{" NAME ",\"reason\":\"a\\nb\"}", "reason"},
+        {API_BIND, "{" NAME ",\"reason\":\"a\\u009b2Kb\"}", "reason"},
         {API_BIND, "{" NAME ",\"reason\":\"a\\u0000b\"}", "json"}, {API_BIND, "{" NAME ",\"reason\":\"x\",\"id\":\"1\"}", "member-unknown"},
         {API_BIND, "{" NAME ",\"reason\":\"x\",\"serial\":\"0x1\"}", "serial"}, {API_BIND, "{" NAME ",\"reason\":\"x\",\"san\":\"host\"}", "san"},
         {API_BIND, "{\"profile\":\"root\",\"cn\":\"a\",\"ou\":\"b\",\"reason\":\"x\"}", "profile"},

@@ -169,9 +169,9 @@ static void what_people_write_gets_one_spelling(void **state)
     }, sans[] = {
         {"", ""}, {"DNS:Host.Example", "DNS:host.example"}, {"email:A@b", "email:A@b"}, {"URI:urn:x", "URI:urn:x"}, {"IP:192.0.2.7", "IP:192.0.2.7"},
         {"IP:2001:DB8:0:0::1", "IP:2001:db8::1"}, {"IP:192.0.2.007", NULL}, {"IP:x", NULL}, {"IP:", NULL}, {"DNS:", NULL}, {"dns:a", NULL},
-        {"host", NULL}, {"DNS:a\nb", NULL}, {"DNS:\xff", NULL}, {"IP:192.0.2.0/24", NULL},
+        {"host", NULL}, {"DNS:a\nb", NULL}, {"DNS:\xff", NULL}, {"URI:urn:a b", NULL}, {"email:andr\xc3\xa9@b", NULL}, {"IP:192.0.2.0/24", NULL},
     };
-    char serial[ROSTER_SERIAL_MAX + 1], san[ROSTER_TEXT_MAX + 1], long_name[ROSTER_TEXT_MAX + 2];
+    char serial[ROSTER_SERIAL_MAX + 1], san[ROSTER_TEXT_MAX + 1], long_name[ROSTER_TEXT_MAX + 2], reason[ROSTER_REASON_MAX + 1];
     struct err e = {0};
 
     (void)state;
@@ -187,11 +187,16 @@ static void what_people_write_gets_one_spelling(void **state)
             assert_string_equal(san, sans[i].result);
     }
     memset(long_name, 'a', sizeof long_name);
+    memset(reason, 'a', sizeof reason);
     assert_true(roster_read_name(slice_of(long_name, ROSTER_TEXT_MAX), "cn", san, &e));
     assert_false(roster_read_name(slice_of(long_name, ROSTER_TEXT_MAX + 1), "cn", san, &e));
     assert_false(roster_read_name(SLICE_LITERAL("a\0b"), "cn", san, &e));
     assert_false(roster_read_name(SLICE_LITERAL("a\xc2\x9b"), "cn", san, &e)); /* a control character of ISO 6429, in UTF-8 */
     assert_true(roster_read_name(SLICE_LITERAL("Op\xc3\xa9rateur"), "cn", san, &e));
+    assert_true(roster_check_reason(slice_of(reason, ROSTER_REASON_MAX), &e) && roster_check_reason(SLICE_LITERAL("arriv\xc3\xa9""e"), &e));
+    assert_false(roster_check_reason(slice_of(reason, ROSTER_REASON_MAX + 1), &e));
+    assert_false(roster_check_reason(SLICE_LITERAL("a\xc2\x9b""2K"), &e));
+    assert_false(roster_check_reason(SLICE_LITERAL("a\nb"), &e));
 }
 
 static void many_bindings_are_all_found(void **state)
