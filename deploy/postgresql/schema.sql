@@ -208,6 +208,9 @@ CREATE TABLE IF NOT EXISTS health (
 GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
 GRANT SELECT ON health TO coffre_exporter;
 
+-- What runs with the owner's rights finds the owner's tables, whatever temporary ones its caller may have made.
+ALTER FUNCTION close_lot(text) SET search_path = pg_catalog, public, pg_temp;
+
 -- ---- role bindings: who may do what, who decided it, and when revocation is not asked ----------------------------------------------
 
 ALTER TABLE role
@@ -315,9 +318,21 @@ CREATE OR REPLACE FUNCTION role_expire() RETURNS void LANGUAGE sql SECURITY DEFI
     INSERT INTO role_outbox (event, change) SELECT 'role-refused', id FROM ended ORDER BY id
 $$;
 
--- Whether a person, as changes name one, is a functional administrator in force.
-CREATE OR REPLACE FUNCTION role_administers(person text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM role WHERE profile = 'functional' AND revoked_at IS NULL AND 'CN=' || cn || ', OU=' || ou = person)
+-- One change at a time: nobody is the last administrator twice. What follows must see what the one before has done, which a transaction with a snapshot of its own would not.
+CREATE OR REPLACE FUNCTION role_alone() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'roles change in transactions that are read committed, not %', current_setting('transaction_isolation');
+    END IF;
+    LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE;
+END $$;
+
+-- Whether a person, as changes name one, is a functional administrator in force with that certificate: a binding by serial number is of no other, so that
+-- a lost card's proposals go with its binding, whoever holds the next card.
+DROP FUNCTION IF EXISTS role_administers(text);
+CREATE OR REPLACE FUNCTION role_administers(person text, with_certificate text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM role WHERE profile = 'functional' AND revoked_at IS NULL AND 'CN=' || cn || ', OU=' || ou = person
+                      AND (serial = '' OR ' ' || serial = right(with_certificate, length(serial) + 1)))
 $$;
 
 -- Why a change cannot be now; 'done' when nothing is in its way.
@@ -372,9 +387,9 @@ DECLARE
     c   role_change%ROWTYPE;
     way text := role_way();
 BEGIN
-    LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE; -- one change at a time: nobody is the last administrator twice
+    PERFORM role_alone();
     PERFORM role_expire();
-    IF way = 'exporter' AND NOT role_administers(who) THEN
+    IF way = 'exporter' AND NOT role_administers(who, with_certificate) THEN
         outcome := 'not-allowed';
         RETURN;
     END IF;
@@ -424,9 +439,9 @@ DECLARE
     c   role_change%ROWTYPE;
     way text := role_way();
 BEGIN
-    LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM role_alone();
     PERFORM role_expire();
-    IF way = 'exporter' AND NOT role_administers(who) THEN
+    IF way = 'exporter' AND NOT role_administers(who, with_certificate) THEN
         outcome := 'not-allowed';
         RETURN;
     END IF;
@@ -445,7 +460,7 @@ BEGIN
         outcome := 'refused';
     ELSIF c.author = who OR c.certificate = with_certificate THEN
         outcome := 'own-proposal';
-    ELSIF c.via = 'exporter' AND NOT role_administers(c.author) THEN
+    ELSIF c.via = 'exporter' AND NOT role_administers(c.author, c.certificate) THEN
         outcome := 'proposer-revoked';
     ELSE
         outcome := role_obstacle(c);
@@ -488,7 +503,7 @@ CREATE OR REPLACE FUNCTION role_journaled(which bigint[]) RETURNS void LANGUAGE 
     UPDATE role_outbox SET journaled_at = clock_timestamp() WHERE id = ANY (which) AND journaled_at IS NULL
 $$;
 
-REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), role_expire(), role_administers(text), role_obstacle(role_change),
+REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), role_expire(), role_alone(), role_administers(text, text), role_obstacle(role_change),
     role_apply(role_change, text, text, text, text, text), role_way(),
     role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
     role_decide(bigint, boolean, text, text, text, text), override_set(text, bigint, text, text, text), override_end(text, text, text),

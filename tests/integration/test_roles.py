@@ -190,6 +190,43 @@ def test_the_last_functional_administrator_stays():
     assert value("SELECT count(*) FROM role WHERE profile = 'functional' AND revoked_at IS NULL") == 1
 
 
+def test_a_lost_card_proposes_nothing_any_more():
+    """Bound by serial number: the next card of the same person makes nothing good that was proposed with the lost one."""
+    name = new("lecteur")
+    lost = new("carte", "Administrateurs fonctionnels")
+    subject = f"{REGULATOR}/OU=Administrateurs fonctionnels/CN={lost}"
+    fresh = issue(short("carte"), ca="regulator-ca", subject=subject)
+    card = lambda act, of: ceremony(act, "--profile", "functional", "--certificate", PKI / f"{of}.pem", "--serial", serial(of))
+    with pair() as two:
+        card("bind", lost)
+        answers(lost, 200, at=two.port)
+        status, change, location = send(ROLES, named(name), who=lost, at=two.port)
+        assert status == 202, change
+        card("bind", fresh)
+        try:
+            card("revoke", lost)
+            answers(fresh, 200, at=two.port)
+            refused(send(f"{location}/approval", {}, who=second, at=two.port), 409, "proposer-revoked")
+            refused(send(f"{location}/approval", {}, who=fresh, at=two.port), 409, "own-proposal")
+            assert in_force(name) == 0
+            # The store itself takes no word of the lost one, however late its front hears of it.
+            person = f"CN={lost}, OU=Administrateurs fonctionnels"
+            for certificate, outcome in ((f"CN=Regulateur CA {serial(lost).lstrip('0')}", "not-allowed"), (f"CN=Regulateur CA {serial(fresh).lstrip('0')}", "refused")):
+                got = query("SELECT outcome FROM role_decide(%s, false, 'non', %s, %s, '192.0.2.1')", change["id"], person, certificate, role="coffre_admin")
+                assert got == [(outcome,)], (certificate, got)
+        finally:
+            card("revoke", fresh)
+
+
+def test_changes_are_made_where_the_one_before_is_seen():
+    for level in ("repeatable read", "serializable"):
+        try:
+            query(f"SET TRANSACTION ISOLATION LEVEL {level}; SELECT role_decide(1, true, '', 'a', 'b', 'c')")
+            raise AssertionError(level)
+        except psycopg2.errors.RaiseException as e:
+            assert "read committed" in str(e)
+
+
 def test_hostile_texts_are_only_texts():
     texts = ["'; DROP TABLE role; --", "x') ON CONFLICT DO NOTHING; --", "$1", "%s%n", "a\\'b", "O'Brien", "r\u00e9gulateur \u2028", "<script>", "{}", "NULL", "x" * 255]
     for text in [f"{text} {unique()}"[-255:] for text in texts]:
@@ -202,7 +239,7 @@ def test_hostile_texts_are_only_texts():
         assert text in listed
     for content, code in (({"profile": "king"}, "profile"), ({"cn": ""}, "member-missing"), ({"cn": "x" * 256}, "cn"), ({"cn": "a\x00b"}, "json"),
                           ({"cn": "a\nb"}, "cn"), ({"cn": "\u009b31m"}, "cn"), ({"serial": "0x1"}, "serial"), ({"serial": "' OR 1=1"}, "serial"),
-                          ({"san": "host"}, "san"), ({"reason": ""}, "reason"), ({"reason": "x" * 1001}, "reason"), ({"id": "1"}, "member-unknown"),
+                          ({"san": "host"}, "san"), ({"reason": ""}, "reason"), ({"reason": "x" * 1001}, "reason"), ({"reason": "\u009b2K"}, "reason"), ({"id": "1"}, "member-unknown"),
                           ({"cn": 1}, "member-text"), ({"cn": None}, "member-text")):
         refused(send(ROLES, {**named("x"), **content}), 400, code)
     refused(send(ROLES, {**named("x"), "reason": "x" * 20000}), 413, "too-large")
@@ -326,6 +363,8 @@ def test_the_ceremony_too_takes_two():
         assert get(f"{CHANGES}/{change}")["state"] == "refused"
     for words in (("approve",), ("approve", "x"), ("approve", "1", "2"), ("roles", "1"), ("bind", "--profile", "reader", "--cn", "a", "--serial", "xyz")):
         assert ceremony(*words, check=False).returncode == 2, words
+    for reason in ("x" * 1001, "a\nb", "\x1b[2K", "\u009b2K"):
+        assert ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais", "--reason", reason, check=False).returncode == 2, reason
     assert ceremony("approve", "999999", check=False).returncode == 3
 
 
