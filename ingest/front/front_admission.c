@@ -11,9 +11,9 @@
 
 /* ---- log and journal ------------------------------------------------------------------------- */
 
-enum { FIELDS_MAX = 8 };
+enum { FIELDS_MAX = 8, SECOND_MS = 1000, OMITTED_TEXT = 16 };
 
-static void record(const struct connection *c, const char *event, const char *check, const char *reason)
+static void record(const struct connection *c, const char *event, const char *check, const char *reason, const char *omitted)
 {
     const struct tls_subject *s = c->subject;
     struct journal_field fields[FIELDS_MAX] = {
@@ -27,7 +27,29 @@ static void record(const struct connection *c, const char *event, const char *ch
         fields[count++] = (struct journal_field)JOURNAL_TEXT("check", check);
     if (reason != NULL)
         fields[count++] = (struct journal_field)JOURNAL_TEXT("reason", reason);
+    if (omitted != NULL)
+        fields[count++] = (struct journal_field)JOURNAL_TEXT("omitted", omitted);
     front_record(c->front, event, fields, count);
+}
+
+/* Whoever reaches the port can be refused as often as he likes. */
+static void record_refusal(const struct connection *c, const char *check, const char *reason)
+{
+    struct front *f = c->front;
+    char text[OMITTED_TEXT];
+
+    if (f->time.now - f->recorded_at >= SECOND_MS) {
+        f->recorded_at = f->time.now;
+        f->recorded = 0;
+    }
+    if (f->recorded >= FRONT_RECORDS_MAX) {
+        f->omitted++;
+        return;
+    }
+    f->recorded++;
+    snprintf(text, sizeof text, "%u", f->omitted);
+    record(c, "session-refused", check, reason, f->omitted == 0 ? NULL : text);
+    f->omitted = 0;
 }
 
 static void tell(const struct connection *c, const char *event, const char *check, const char *reason)
@@ -37,19 +59,18 @@ static void tell(const struct connection *c, const char *event, const char *chec
     connection_name(c, fields, sizeof fields);
     log_field(fields, sizeof fields, "check", slice_text(check));
     log_write(LOG_LEVEL_WARNING, event, fields, "%s", reason);
-    record(c, event, check, reason);
 }
 
 void admission_opened(struct connection *c)
 {
     c->opened = true;
-    record(c, "session-opened", NULL, NULL);
+    record(c, "session-opened", NULL, NULL, NULL);
 }
 
 void admission_closed(struct connection *c, const char *reason)
 {
     if (c->opened && !c->cut) /* that has been told */
-        record(c, "session-closed", NULL, reason);
+        record(c, "session-closed", NULL, reason, NULL);
     c->opened = false;
 }
 
@@ -69,7 +90,7 @@ void admission_tls_refused(struct connection *c, bool denied, const char *reason
         }
     }
     c->front->counts.denied++;
-    record(c, "session-refused", validate_code(fault == X509_V_OK ? IDENTITY_MISSING : validate_fault(fault)), reason);
+    record_refusal(c, validate_code(fault == X509_V_OK ? IDENTITY_MISSING : validate_fault(fault)), reason);
 }
 
 /* ---- deciding ------------------------------------------------------------------------------------ */
@@ -122,6 +143,7 @@ void admission_refuse(struct connection *c, enum session_end end, const char *ch
     c->refusal_text = mem_strdup(said);
     c->front->counts.denied++;
     tell(c, "session-refused", check, reason);
+    record_refusal(c, check, reason);
     connection_open(c);
 }
 
@@ -137,6 +159,7 @@ static void cut(struct connection *c, const struct obstacle *o)
     c->cut = true;
     c->front->counts.cut++;
     tell(c, "session-cut", o->check, o->reason);
+    record(c, "session-cut", o->check, o->reason, NULL);
     session_fail(c->session, o->end, o->said);
     connection_touch(c);
 }

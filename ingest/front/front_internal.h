@@ -29,6 +29,7 @@ enum {
     FRONT_TRY_MS = 1000,             /* between two looks whether the keys role has a new certificate's key */
     FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
     FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
+    FRONT_RECORDS_MAX = 100,         /* refusals in the journal in a second: strangers do not fill it */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
     FRONT_NAME_MAX = SESSION_NAME_MAX,
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
@@ -139,6 +140,8 @@ struct front {
     struct map by_number;    /* connections with a descriptor */
     struct health health;    /* what identity says of CRLs and certificates */
     struct journal *journal;
+    uint64_t recorded_at;    /* ms: when this second of refusals began */
+    unsigned recorded, omitted; /* refusals in the journal in it; left out since the last that found room */
     struct event *journal_readable; /* on journal_watched */
     int journal_watched;     /* -1: the journal role is away */
     bool relay_up;
