@@ -28,6 +28,7 @@ struct rosters {
     struct channel *fronts[FRONTS_MAX], *identity;
     char *path;
     bool drained, stale;
+    bool unkept; /* the file does not say what is in force */
     uint64_t changes, failures;
 };
 
@@ -66,12 +67,19 @@ static void say_ready(struct rosters *r)
         role_ready(r->role, true, "%u bindings%s", roster_count(r->current), r->stale ? ", PostgreSQL is away" : "");
 }
 
-static void keep(const struct rosters *r)
+/* Until it is done: a file left as it was would give back, after a restart without the store, what has been revoked. */
+static void keep(struct rosters *r)
 {
+    bool before = r->unkept;
     struct err e = {0};
 
-    if (r->current != NULL && !roster_file_write(r->path, r->current, &r->overrides, &e))
+    if (r->current == NULL)
+        return;
+    r->unkept = !roster_file_write(r->path, r->current, &r->overrides, &e);
+    if (r->unkept && !before)
         log_warning("roster-unwritten", "%s", e.text);
+    if (before && !r->unkept)
+        log_info("roster-written", "the file says again what is in force");
 }
 
 /* Takes a roster over; the fronts hear of it when it differs. True: it does. */
@@ -171,7 +179,7 @@ static bool refresh(struct rosters *r)
         changed = adopt(r, fresh);
         changed = adopt_overrides(r, &overrides) || changed;
     }
-    if (changed)
+    if (changed || r->unkept)
         keep(r);
     say_ready(r);
     return true;

@@ -41,6 +41,8 @@ struct roster *roster_load(struct database *d, struct err *e)
         ok = write_entry(&w, rows, i, e);
     if (ok && wire_ok(&w, "roster", e))
         r = roster_decode(buf_slice(&body), e);
+    if (r == NULL && e->code == ERR_INPUT) /* a table this program cannot hold, not another vault's */
+        e->code = ERR_FATAL;
     buf_free(&body);
     PQclear(rows);
     return r;
