@@ -86,10 +86,12 @@ static void reload(void *ctx, const struct settings *fresh)
     struct work *w = ctx;
     struct err e = {0};
 
-    if (sealing_configure(&w->sealing, fresh, &e))
+    if (sealing_configure(&w->sealing, fresh, &e)) {
         set_limits(w, fresh);
-    else
+    } else {
         log_error("reload-refused", "%s", e.text);
+        role_reload_refused(w->sealing.self, "%s", e.text);
+    }
 }
 
 static void poke(void *ctx)

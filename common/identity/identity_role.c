@@ -192,6 +192,7 @@ static void reload(void *ctx, const struct settings *fresh)
         settings_locate(fresh, &e);
         log_error("reload-refused", "%s", e.text);
         journal_write(i->journal, "reload-refused", &why, 1);
+        role_reload_refused(i->role, "%s", e.text);
         return;
     }
     if (stapled != i->settings->revocation.stapling)

@@ -301,8 +301,10 @@ static void reload(void *ctx, const struct settings *fresh)
 
     free(k->file);
     k->file = mem_strdup(k->path(fresh));
-    if (!look(k, &e))
+    if (!look(k, &e)) {
         log_error("key-unreadable", "the old key stays: %s", e.text);
+        role_reload_refused(k->role, "%s", e.text);
+    }
 }
 
 static void ticked(evutil_socket_t fd, short what, void *arg)

@@ -63,6 +63,7 @@ static void start(struct process *p)
     }
     p->started = time(NULL);
     p->ready = false;
+    *p->refused = '\0'; /* it begins with what is in force */
     snprintf(p->note, sizeof p->note, "starting");
     p->channel = channel_open(fds[0], ROLE_MESSAGE_MAX, 1 << 20);
     p->readable = event_new(p->parent->base, fds[0], EV_READ | EV_PERSIST, role_readable, p);
@@ -106,7 +107,7 @@ static void begin_drain(struct parent *parent)
     evtimer_add(parent->drain_deadline, &limit);
     for (unsigned i = 0; i < parent->count; i++)
         if (parent->processes[i].kind->drain_stage == 0)
-            parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
+            (void)parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
     parent_write_status(parent);
     advance_drain(parent);
 }
@@ -195,7 +196,7 @@ static void advance_drain(struct parent *parent)
         parent->stage++;
         for (unsigned i = 0; i < parent->count; i++)
             if (parent->processes[i].kind->drain_stage == parent->stage)
-                parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
+                (void)parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
     }
 }
 
@@ -241,7 +242,7 @@ static void poke_asked(evutil_socket_t signo, short what, void *arg)
     (void)what;
     for (unsigned i = 0; i < parent->count; i++)
         if (parent->d->poke_kind != NULL && strcmp(parent->processes[i].kind->name, parent->d->poke_kind) == 0)
-            parent_tell(&parent->processes[i], PARENT_POKE, slice_of(NULL, 0));
+            (void)parent_tell(&parent->processes[i], PARENT_POKE, slice_of(NULL, 0));
 }
 
 static void ticked(evutil_socket_t fd, short what, void *arg)

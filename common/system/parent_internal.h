@@ -8,7 +8,7 @@
 #include "common/system/role_internal.h"
 #include "common/values/buf.h"
 
-enum { PROCESSES_MAX = 128, LISTENERS_MAX = SETTINGS_LIST_MAX, RESTART_MIN_MS = 100, RESTART_MAX_MS = 5000 };
+enum { PROCESSES_MAX = 128, LISTENERS_MAX = SETTINGS_LIST_MAX, RESTART_MIN_MS = 100, RESTART_MAX_MS = 5000, ROLE_NOTE_MAX = 300 };
 
 /* One role's process, or the place where it will be again. */
 struct process {
@@ -22,7 +22,8 @@ struct process {
     time_t started;
     bool ready;
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
-    char note[300];
+    char note[ROLE_NOTE_MAX];
+    char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
     char *metrics; /* owned */
 };
 
@@ -44,8 +45,10 @@ struct parent {
 };
 
 /* ---- parent_links.c ---- */
-/* Sends a message without or with a body; a role that is not there misses it. */
-void parent_tell(struct process *p, enum parent_message type, struct slice body);
+/* Sends a message without or with a body; a role that is not there misses it. False: one that is there does. */
+bool parent_tell(struct process *p, enum parent_message type, struct slice body);
+/* What a role says of itself, as one line. */
+void parent_keep_line(char out[ROLE_NOTE_MAX], struct slice text);
 /* What roles that were busy have not taken yet. */
 void parent_flush(struct parent *parent);
 /* Handles what a role has said; it is killed when that makes no sense. */
@@ -64,6 +67,8 @@ void parent_reload_end(struct parent *parent);
 void parent_reload_now(struct parent *parent);
 /* Once a second: does the same after a change that has been quiet for a second. */
 void parent_reload_tick(struct parent *parent);
+/* A role has not taken what was read: the status says so. */
+void parent_reload_refused_by(struct process *p, struct slice why);
 /* For the status and metrics files. */
 MUST_CHECK bool parent_reload_status(const struct parent *parent, struct buf *b);
 MUST_CHECK bool parent_reload_metrics(const struct parent *parent, struct buf *b);

@@ -19,12 +19,14 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-void parent_tell(struct process *p, enum parent_message type, struct slice body)
+bool parent_tell(struct process *p, enum parent_message type, struct slice body)
 {
     struct err e = {0};
 
-    if (p->channel != NULL && (!channel_send(p->channel, (uint16_t)type, body, &e) || !channel_flush(p->channel, &e)))
-        log_debug("role-silent", "%s: %s", p->kind->name, e.text);
+    if (p->channel == NULL || (channel_send(p->channel, (uint16_t)type, body, &e) && channel_flush(p->channel, &e)))
+        return true;
+    log_debug("role-silent", "%s: %s", p->kind->name, e.text);
+    return false;
 }
 
 void parent_flush(struct parent *parent)
@@ -102,7 +104,7 @@ static void hand_settings(struct process *p)
     w = wire_write(&b);
     wire_put_bytes(&w, buf_slice(&parent->started_text));
     wire_put_bytes(&w, buf_slice(&parent->text));
-    parent_tell(p, PARENT_SETTINGS, buf_slice(&b));
+    (void)parent_tell(p, PARENT_SETTINGS, buf_slice(&b));
     buf_free(&b);
 }
 
@@ -125,6 +127,14 @@ static struct process *find(struct parent *parent, struct slice kind, unsigned i
     return NULL;
 }
 
+void parent_keep_line(char out[ROLE_NOTE_MAX], struct slice text)
+{
+    snprintf(out, ROLE_NOTE_MAX, "%.*s", (int)(text.len < ROLE_NOTE_MAX ? text.len : ROLE_NOTE_MAX - 1), (const char *)text.at);
+    for (char *c = out; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20)
+            *c = ' ';
+}
+
 static bool handle_message(struct process *p, const struct channel_message *m)
 {
     struct wire_reader r = wire_read(m->body);
@@ -137,10 +147,7 @@ static bool handle_message(struct process *p, const struct channel_message *m)
     switch (m->type) {
     case ROLE_SAYS_READY:
         p->ready = wire_get_u8(&r) == 1;
-        snprintf(p->note, sizeof p->note, "%.*s", (int)(r.rest.len < 299 ? r.rest.len : 299), (const char *)r.rest.at);
-        for (char *c = p->note; *c != '\0'; c++)
-            if ((unsigned char)*c < 0x20)
-                *c = ' ';
+        parent_keep_line(p->note, r.rest);
         parent_write_status(p->parent);
         return true;
     case ROLE_SAYS_METRICS:
@@ -159,6 +166,9 @@ static bool handle_message(struct process *p, const struct channel_message *m)
             kill(other->pid, SIGKILL);
         return true;
     case ROLE_SAYS_PONG:
+        return true;
+    case ROLE_SAYS_REFUSED:
+        parent_reload_refused_by(p, m->body);
         return true;
     default:
         return false;
@@ -194,7 +204,7 @@ static void watch(struct process *p, int64_t now, int64_t limit)
         p->pinged = 0;
     } else if (p->pinged <= p->heard && now - p->heard > limit / 4) {
         p->pinged = now;
-        parent_tell(p, PARENT_PING, slice_of(NULL, 0));
+        (void)parent_tell(p, PARENT_PING, slice_of(NULL, 0));
     }
 }
 

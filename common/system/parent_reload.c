@@ -32,7 +32,8 @@ struct parent_reload {
     char trouble[ERR_TEXT_MAX]; /* why the last one was refused; "": it was not */
     char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
     time_t at;                  /* of the last reading; 0: none */
-    uint64_t done, refused;
+    uint64_t done, refused, partial;
+    bool partly; /* a role has refused the last one */
 };
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -138,11 +139,28 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     parent->text = *text;
     *text = (struct buf){0};
     r->done++;
+    r->partly = false;
     *r->trouble = '\0';
     log_set_level(settings_log_level(fresh));
     log_info("reloaded", "configuration and files are read again");
-    for (unsigned i = 0; i < parent->count; i++)
-        parent_tell(&parent->processes[i], PARENT_RELOAD, buf_slice(&parent->text));
+    for (unsigned i = 0; i < parent->count; i++) {
+        struct process *p = &parent->processes[i];
+
+        *p->refused = '\0';
+        if (!parent_tell(p, PARENT_RELOAD, buf_slice(&parent->text)))
+            parent_reload_refused_by(p, slice_text("it does not listen"));
+    }
+}
+
+void parent_reload_refused_by(struct process *p, struct slice why)
+{
+    struct parent_reload *r = p->parent->reload;
+
+    parent_keep_line(p->refused, why);
+    r->partial += !r->partly;
+    r->partly = true;
+    log_error("reload-refused", "%s %u goes on with what it had: %s", p->kind->name, p->index, p->refused);
+    parent_write_status(p->parent);
 }
 
 void parent_reload_now(struct parent *parent)
@@ -198,6 +216,15 @@ void parent_reload_end(struct parent *parent)
         settings_free(parent->s);
 }
 
+/* A role that goes on with what it had before the last reload; NULL: all have taken it. */
+static const struct process *refusing(const struct parent *parent)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (*parent->processes[i].refused != '\0')
+            return &parent->processes[i];
+    return NULL;
+}
+
 bool parent_reload_status(const struct parent *parent, struct buf *b)
 {
     const struct parent_reload *r = parent->reload;
@@ -205,8 +232,11 @@ bool parent_reload_status(const struct parent *parent, struct buf *b)
     struct tm utc;
 
     if (r->at != 0) {
+        const struct process *p = *r->trouble == '\0' ? refusing(parent) : NULL;
+
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->at, &utc));
-        if (!buf_printf(b, NULL, "reload %s %s%s%s\n", when, *r->trouble == '\0' ? "done" : "refused", *r->trouble == '\0' ? "" : " ", r->trouble))
+        if (p != NULL ? !buf_printf(b, NULL, "reload %s refused %s %u: %s\n", when, p->kind->name, p->index, p->refused)
+                      : !buf_printf(b, NULL, "reload %s %s%s%s\n", when, *r->trouble == '\0' ? "done" : "refused", *r->trouble == '\0' ? "" : " ", r->trouble))
             return false;
     }
     return *r->restart == '\0' || buf_printf(b, NULL, "restart-needed %s\n", r->restart);
@@ -214,6 +244,6 @@ bool parent_reload_status(const struct parent *parent, struct buf *b)
 
 bool parent_reload_metrics(const struct parent *parent, struct buf *b)
 {
-    return buf_printf(b, NULL, "coffre_reloads_total{result=\"done\"} %llu\ncoffre_reloads_total{result=\"refused\"} %llu\n",
-                      (unsigned long long)parent->reload->done, (unsigned long long)parent->reload->refused);
+    return buf_printf(b, NULL, "coffre_reloads_total{result=\"done\"} %llu\ncoffre_reloads_total{result=\"refused\"} %llu\ncoffre_reloads_total{result=\"partial\"} %llu\n",
+                      (unsigned long long)parent->reload->done, (unsigned long long)parent->reload->refused, (unsigned long long)parent->reload->partial);
 }

@@ -115,6 +115,14 @@ static void handle_link(struct role *self, const struct channel_message *m)
         close(m->fd);
 }
 
+static void tell_parent(struct role *self, enum parent_message type, struct slice body)
+{
+    struct err e = {0};
+
+    if (!channel_send(self->parent, (uint16_t)type, body, &e) || !channel_flush(self->parent, &e))
+        self->orphaned = true;
+}
+
 /* The parent has read the file: most roles can open none. */
 static void handle_reload(struct role *self, struct slice text)
 {
@@ -125,6 +133,7 @@ static void handle_reload(struct role *self, struct slice text)
         (void)settings_keep(fresh, self->started, NULL, 0);
     if (fresh == NULL || !confine(self, fresh, sandbox_covers, &e)) {
         log_error("reload-refused", "%s", e.text);
+        role_reload_refused(self, "%s", e.text);
         settings_free(fresh);
         return;
     }
@@ -132,14 +141,6 @@ static void handle_reload(struct role *self, struct slice text)
     if (self->events->reload != NULL)
         self->events->reload(self->ctx, fresh);
     settings_free(fresh);
-}
-
-static void tell_parent(struct role *self, enum parent_message type, struct slice body)
-{
-    struct err e = {0};
-
-    if (!channel_send(self->parent, (uint16_t)type, body, &e) || !channel_flush(self->parent, &e))
-        self->orphaned = true;
 }
 
 static void handle(struct role *self, const struct channel_message *m)
@@ -173,6 +174,7 @@ static void handle(struct role *self, const struct channel_message *m)
     case ROLE_SAYS_METRICS:
     case ROLE_SAYS_KILL:
     case ROLE_SAYS_PONG:
+    case ROLE_SAYS_REFUSED:
         break;
     }
     log_error("channel-bad", "message %u from the parent makes no sense", m->type);
@@ -228,6 +230,17 @@ void role_ready(struct role *self, bool ready, const char *fmt, ...)
     vsnprintf(text + 1, sizeof text - 1, fmt, ap);
     va_end(ap);
     tell_parent(self, ROLE_SAYS_READY, slice_of(text, 1 + strlen(text + 1)));
+}
+
+void role_reload_refused(struct role *self, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    tell_parent(self, ROLE_SAYS_REFUSED, slice_text(text));
 }
 
 void role_metrics(struct role *self, const char *text)

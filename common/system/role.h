@@ -67,7 +67,7 @@ struct role_events {
     void (*linked)(void *ctx, const char *kind, unsigned index, struct channel *c);
     void (*listener)(void *ctx, int fd); /* a listening, non-blocking socket; the callee's */
     void (*drain)(void *ctx);            /* finish what is begun, then leave the loop and return 0 */
-    void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call */
+    void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call; see role_reload_refused() */
     void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
 };
 
@@ -97,6 +97,9 @@ int role_parent_fd(const struct role *self);
 
 /* Tells the parent whether this role is able to work, and why not; shown in the status file. Cheap to repeat. */
 void role_ready(struct role *self, bool ready, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* From role_events.reload: what was in force stays so here, and the daemon's status must not say otherwise. Logging it is the caller's. */
+void role_reload_refused(struct role *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /*
  * Gives the parent this role's metrics: lines of the Prometheus text format without the daemon's labels ("coffre_events_total 12\n").

@@ -19,6 +19,7 @@ enum parent_message {
     ROLE_SAYS_METRICS,     /* Prometheus text */
     ROLE_SAYS_KILL,        /* text kind, u32 index */
     ROLE_SAYS_PONG,
+    ROLE_SAYS_REFUSED,     /* text: why it has not taken the last PARENT_RELOAD */
 };
 
 /* The executed role's main: returns its exit status. `file` is the configuration's name; its text comes from the parent, so that all roles have the same. */

@@ -162,10 +162,12 @@ static void on_reload(void *ctx, const struct settings *fresh)
     struct ledger *l = ctx;
     struct err e = {0};
 
-    if (load(l, fresh, &e))
+    if (load(l, fresh, &e)) {
         log_info("ledger-reloaded", "keys, recipients and limits are in force");
-    else
+    } else {
         log_error("reload-refused", "%s", e.text);
+        role_reload_refused(l->self, "%s", e.text);
+    }
 }
 
 static bool is_idle(const struct ledger *l)

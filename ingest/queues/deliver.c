@@ -155,8 +155,10 @@ static void reload(void *ctx, const struct settings *fresh)
     struct err e = {0};
 
     d->held_max = fresh->ingest.limits.unacknowledged_bytes;
-    if (!open_keys(d, fresh, &e))
+    if (!open_keys(d, fresh, &e)) {
         log_error("reload-refused", "the pack keys in force stay: %s", e.text);
+        role_reload_refused(d->role, "%s", e.text);
+    }
 }
 
 static void report(struct deliver *d)

@@ -368,6 +368,7 @@ static void reload(void *ctx, const struct settings *fresh)
     /* The open pack belongs to the writer it was begun with. */
     if (w == NULL || !packing_seal(&r->packing, true, &e)) {
         log_error("reload-refused", "the pack key in force stays: %s", e.text);
+        role_reload_refused(r->role, "%s", e.text);
         pack_writer_free(w);
         return;
     }

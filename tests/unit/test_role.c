@@ -25,6 +25,7 @@ struct duty {
     struct role *role;
     struct channel *peer;
     bool drained, poked;
+    const char *refuses; /* a file in the state folder: while it is there, no reload is taken */
 };
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
@@ -57,6 +58,16 @@ static void poke(void *ctx)
     ((struct duty *)ctx)->poked = true;
 }
 
+static void reload(void *ctx, const struct settings *fresh)
+{
+    struct duty *d = ctx;
+    char *path = mem_printf("%s/%s", fresh->state_dir, d->refuses);
+
+    if (access(path, F_OK) == 0)
+        role_reload_refused(d->role, "not\ntoday");
+    free(path);
+}
+
 static void report(struct duty *d)
 {
     role_metrics(d->role, "# a comment\nplain_total 1\nwith_labels{a=\"b\"} 2\n");
@@ -65,8 +76,8 @@ static void report(struct duty *d)
 /* Asks its peer's process number and tells it to the parent. */
 static int run_asker(struct role *self)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain, .poke = poke};
-    struct duty d = {.role = self};
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .poke = poke};
+    struct duty d = {.role = self, .refuses = "refuse"};
 
     if (getenv("TEST_ROLE_REFUSES") != NULL)
         return ROLE_EXIT_CONFIG;
@@ -310,6 +321,40 @@ static void a_role_that_refuses_stops_the_daemon(void **state)
     assert_int_equal(finish(pid), ROLE_EXIT_CONFIG);
 }
 
+static void a_reload_that_a_role_refuses_is_not_said_to_be_done(void **state)
+{
+    pid_t pid = start();
+    char *refuse = mem_printf("%s/state/refuse", folder), *dead;
+    long before;
+
+    (void)state;
+    await("state ready\n");
+    assert_null(strstr(text, "\nreload "));
+    kill(pid, SIGHUP);
+    await(" done\n");
+    close(open(refuse, O_WRONLY | O_CREAT, 0600));
+    kill(pid, SIGHUP);
+    await(" refused asker 0: not today\n");
+    for (int i = 0; i < 3000 && strstr(contents("coffre-test.prom"), "coffre_reloads_total{result=\"partial\"} 1\n") == NULL; i++)
+        poll(NULL, 0, 10);
+    assert_non_null(strstr(text, "coffre_reloads_total{result=\"partial\"} 1\n"));
+    /* Started again, it has what is in force. */
+    before = pid_of("asker");
+    dead = mem_printf("pid %ld", before);
+    kill((pid_t)before, SIGKILL);
+    for (int i = 0; i < 3000 && strstr(contents("coffre-test.status"), dead) != NULL; i++)
+        poll(NULL, 0, 10);
+    await("state ready\n");
+    assert_null(strstr(text, " refused "));
+    unlink(refuse);
+    kill(pid, SIGHUP);
+    await(" done\n");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+    free(refuse);
+    free(dead);
+}
+
 static void roles_end_when_their_parent_is_killed(void **state)
 {
     pid_t pid = start();
@@ -397,6 +442,7 @@ int main(int argc, char **argv)
         TEST(a_role_that_hangs_is_killed_and_started_again),
         TEST(a_role_that_keeps_dying_does_not_stop_the_others),
         TEST(a_role_that_refuses_stops_the_daemon),
+        TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
         TEST(roles_end_when_their_parent_is_killed),
         TEST(a_wrong_configuration_starts_nothing),
     };
