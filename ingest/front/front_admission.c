@@ -194,6 +194,14 @@ void admission_look(struct connection *c)
     cut(c, &o);
 }
 
+void admission_lapsed(struct connection *c)
+{
+    static const struct obstacle o = {SESSION_UNVERIFIED, "not-verifiable", "the identity role is away, or gives no verdict: the one from before is not believed any more",
+                                      "the certificate cannot be verified now, try again later"};
+
+    cut(c, &o);
+}
+
 void admission_time_out(struct connection *c)
 {
     const struct front *f = c->front;

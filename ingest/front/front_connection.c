@@ -282,6 +282,10 @@ void connection_tick(struct connection *c)
         give_up_opening(c);
     if (c->state != CONNECTION_SESSION)
         return;
+    if (c->depositor != 0 && c->orphaned != 0 && f->time.now - c->orphaned > FRONT_LAPSE_MS) {
+        admission_lapsed(c);
+        return;
+    }
     if ((c->watching & EV_READ) == 0)
         session_heard(c->session, f->time); /* our choice: the peer is not silent */
     if (c->waits_since != 0 && f->time.now - c->waits_since > f->stall_ms) {

@@ -18,6 +18,9 @@ static void drop(struct front *f)
     event_free(f->identity.writable);
     channel_free(f->identity.channel);
     f->identity = (struct link){0};
+    for (struct connection *c = f->connections; c != NULL; c = c->next)
+        if (c->orphaned == 0)
+            c->orphaned = f->time.now;
     front_say_ready(f);
 }
 
@@ -144,6 +147,7 @@ static bool take_verdict(struct front *f, const struct channel_message *m, struc
     c->profiles = (uint8_t)v.profiles;
     c->check = (uint8_t)v.check;
     c->judged = true;
+    c->orphaned = 0;
     admission_look(c);
     return true;
 }
@@ -202,7 +206,7 @@ static void writable(evutil_socket_t fd, short what, void *arg)
     (void)arg; /* the turn ends with a flush */
 }
 
-/* What an earlier one said stays true until this one says something else. */
+/* What an earlier one said stays true until this one says something else, for FRONT_LAPSE_MS. */
 void identity_linked(struct front *f, struct channel *c)
 {
     drop(f);

@@ -26,6 +26,7 @@ enum {
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
     FRONT_LINK_MS = 15000,           /* the same of relay, deliver and identity: longer than the parent waits between two starts */
     FRONT_SILENCE_MS = 30000,        /* without a word from identity, which says something every second */
+    FRONT_LAPSE_MS = 60000,          /* a verdict outlives the identity role that gave it, until the next one gives its own */
     FRONT_TRY_MS = 1000,             /* between two looks whether the keys role has a new certificate's key */
     FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
     FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
@@ -70,6 +71,7 @@ struct connection {
     uint8_t check;           /* of the verdict: enum identity_check */
     bool presented;          /* the present identity role has its certificates */
     bool judged;             /* there is a verdict, of this or an earlier identity role */
+    uint64_t orphaned;       /* when the identity role that gave it was lost, ms; 0: it is there */
     bool opened;             /* it was given a session, which the journal knows */
     bool cut;                /* it has lost its right */
     uint64_t written;        /* of all output */
@@ -203,6 +205,8 @@ void front_record(struct front *f, const char *event, const struct journal_field
 void admission_look(struct connection *c);
 /* No verdict in time. */
 void admission_time_out(struct connection *c);
+/* It was admitted, and there has been nobody for too long who would say that its certificate is revoked. */
+void admission_lapsed(struct connection *c);
 /* No session: told once the protocol is known. `check` is a word for programs, `reason` for log and journal, `said` goes over the wire. */
 void admission_refuse(struct connection *c, enum session_end end, const char *check, const char *reason, const char *said);
 /* Refused by the handshake itself: by its certificate (`denied`), or before there was one. */
