@@ -14,6 +14,7 @@ static const struct refusal {
     {"role-unknown", 404, "there is no such binding"},
     {"change-unknown", 404, "there is no such change"},
     {"bound-already", 409, "this is bound already"},
+    {"too-many", 409, "so many bindings are in force that no other one fits: revoke some first"},
     {"revoked-already", 409, "this binding is revoked already"},
     {"last-administrator", 409, "this is the last functional administrator: bind another one first"},
     {"own-proposal", 409, "who proposed a change cannot approve it, with whatever certificate; another person must (a refusal withdraws it)"},

@@ -340,7 +340,9 @@ CREATE OR REPLACE FUNCTION role_obstacle(c role_change) RETURNS text LANGUAGE pl
 BEGIN
     IF c.action = 'bind' THEN
         RETURN CASE WHEN EXISTS (SELECT FROM role r WHERE r.revoked_at IS NULL AND (r.profile, r.cn, r.ou, r.serial, r.san) = (c.profile, c.cn, c.ou, c.serial, c.san))
-                    THEN 'bound-already' ELSE 'done' END;
+                    THEN 'bound-already'
+                    WHEN (SELECT count(*) FROM role r WHERE r.revoked_at IS NULL) >= 100000 THEN 'too-many' -- ROSTER_ENTRIES_MAX: fronts hold no more
+                    ELSE 'done' END;
     END IF;
     IF NOT EXISTS (SELECT FROM role r WHERE r.id = c.role AND r.revoked_at IS NULL) THEN
         RETURN 'revoked-already';
@@ -377,7 +379,7 @@ $$;
 
 /*
  * Proposes to bind (what is named), or to revoke (the role of that number, or without one what is named); with quorum 1 it is done at once.
- * outcome: done, proposed; not-allowed, role-unknown, bound-already, revoked-already, last-administrator, proposed-already.
+ * outcome: done, proposed; not-allowed, role-unknown, bound-already, too-many, revoked-already, last-administrator, proposed-already.
  */
 CREATE OR REPLACE FUNCTION role_propose(what text, which bigint, of_profile text, of_cn text, of_ou text, of_serial text, of_san text, why text, people integer,
                                         who text, with_certificate text, whence text,
@@ -430,7 +432,7 @@ END $$;
 
 /*
  * Approves or refuses a proposal. Only another person than its proposer may approve it; the proposer may withdraw it. A person is a subject, and a certificate.
- * outcome: done, refused; not-allowed, change-unknown, decided-already, expired, own-proposal, proposer-revoked, bound-already, revoked-already, last-administrator.
+ * outcome: done, refused; not-allowed, change-unknown, decided-already, expired, own-proposal, proposer-revoked, bound-already, too-many, revoked-already, last-administrator.
  */
 CREATE OR REPLACE FUNCTION role_decide(which bigint, approves boolean, why text, who text, with_certificate text, whence text,
                                        OUT outcome text, OUT role_id integer)

@@ -9,6 +9,7 @@ static const struct outcome {
     const char *name, *sentence;
 } refusals[] = {
     {"role-unknown", "no such binding is in force"},
+    {"too-many", "so many bindings are in force that no other one fits: revoke some first"},
     {"revoked-already", "the binding is revoked already"},
     {"last-administrator", "this is the last functional administrator: bind another one first"},
     {"change-unknown", "there is no such change"},

@@ -328,6 +328,35 @@ def test_a_certificate_is_bound_by_an_alternative_name():
     ceremony("revoke", "--profile", "reader", "--cn", name, "--ou", "Essais", "--san", "DNS:Poste-8.regulateur.invalid")
 
 
+def test_what_cannot_be_kept_for_a_restart_is_kept_as_soon_as_it_can():
+    name, kept = short("garde"), RUN / "state/bindings/roster"
+    obstacle = kept.with_name("roster.new")
+    obstacle.mkdir()
+    try:
+        ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais")
+        wait_until(lambda: "code=roster-unwritten" in (RUN / "log/coffre-ingest.log").read_text(), SOON, "the file cannot be written")
+    finally:
+        obstacle.rmdir()
+    wait_until(lambda: name.encode() in kept.read_bytes(), SOON, "the binding is kept")
+    ceremony("revoke", "--profile", "reader", "--cn", name, "--ou", "Essais")
+    wait_until(lambda: name.encode() not in kept.read_bytes(), SOON, "the revocation is kept")
+
+
+def test_there_are_no_more_bindings_than_fronts_can_hold():
+    """Beyond it they would go on with the last ones they could read, whatever was revoked since."""
+    connection = database()
+    connection.autocommit = False # none of it ever is
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO role (profile, cn, ou) SELECT 'reader', 'foule ' || n, 'Essais' FROM generate_series(1, 100000 - (SELECT count(*) FROM role WHERE revoked_at IS NULL)) n")
+        propose = "SELECT outcome FROM role_propose(%s, NULL, 'reader', %s, 'Essais', '', '', '', 1, 'root', 'user root', 'ici')"
+        outcomes = []
+        for action, cn in (("bind", "foule"), ("revoke", "foule 1"), ("bind", "foule"), ("bind", "foule 1")):
+            cursor.execute(propose, (action, cn))
+            outcomes += cursor.fetchone()
+        assert outcomes == ["too-many", "done", "done", "too-many"], outcomes
+    connection.close()
+
+
 def as_user(two, user, *words):
     """A ceremony with a quorum of two, by somebody who came through sudo; he is believed when root says so."""
     return subprocess.run([BIN / "coffre-ceremony", *map(str, words), "--config", two.config, "--database", OWNER_DATABASE, "--yes"],
