@@ -41,7 +41,8 @@ def deposits(s, prefix="t"):
 
 
 def metric(vault, name):
-    found = re.search(rf"^{name}\{{[^}}]*\}} (\d+)$", (vault.state / "coffre-ingest.prom").read_text(), re.M)
+    file = vault.state / "coffre-ingest.prom"
+    found = re.search(rf"^{name}\{{[^}}]*\}} (\d+)$", file.read_text() if file.exists() else "", re.M)  # there from the first second on
     return int(found.group(1)) if found else None
 
 
