@@ -13,6 +13,7 @@
 #include "common/values/log.h"
 
 static void advance_drain(struct parent *parent);
+static void schedule_restart(struct process *p);
 
 /* ---- processes --------------------------------------------------------------------------- */
 
@@ -47,21 +48,24 @@ static void start(struct process *p)
     struct err e = {0};
     int fds[2];
 
+    p->started = time(NULL);
     if (!channel_pair(fds, &e)) {
         log_error("role-start", "%s", e.text);
+        schedule_restart(p);
         return;
     }
     p->pid = fork();
     if (p->pid == 0)
         exec_role(p, fds[1]);
+    if (p->pid < 0)
+        log_error("role-start", "%s: no process: %s", p->kind->name, strerror(errno));
     close(fds[1]);
     if (p->pid < 0) {
         p->pid = 0;
         close(fds[0]);
-        log_error("role-start", "%s: no process: %s", p->kind->name, strerror(errno));
+        schedule_restart(p);
         return;
     }
-    p->started = time(NULL);
     p->ready = false;
     *p->refused = '\0'; /* it begins with what is in force */
     snprintf(p->note, sizeof p->note, "starting");
