@@ -40,6 +40,7 @@ struct parent {
     struct event *signals[5], *tick, *drain_deadline;
     bool draining;
     unsigned stage; /* of the drain */
+    int64_t watched; /* monotonic ms: when its roles' silence was last looked at; 0: never */
     int exit_status;
     struct parent_reload *reload;
 };

@@ -211,10 +211,16 @@ static void watch(struct process *p, int64_t now, int64_t limit)
 void parent_watch(struct parent *parent)
 {
     int64_t now = now_ms(), limit = parent->d->silence_ms == 0 ? ROLE_SILENCE_MS : parent->d->silence_ms;
+    /* Stopped, frozen or waiting for a check, with its roles perhaps: what was asked before is no measure. */
+    bool slept = parent->watched != 0 && now - parent->watched > limit / 2;
 
+    parent->watched = now;
     for (unsigned i = 0; i < parent->count && !parent->draining; i++)
-        if (parent->processes[i].pid != 0 && parent->processes[i].kind->prompt)
+        if (parent->processes[i].pid != 0 && parent->processes[i].kind->prompt) {
+            if (slept && parent->processes[i].pinged > parent->processes[i].heard)
+                parent->processes[i].pinged = now;
             watch(&parent->processes[i], now, limit);
+        }
 }
 
 /* ---- listeners --------------------------------------------------------------------------- */
