@@ -9,7 +9,7 @@
 #include "common/system/parent_internal.h"
 #include "common/values/log.h"
 
-enum { WATCHED_MAX = 512, TEXT_MAX = 1024 };
+enum { ONCE_MAX = 4, WATCHED_MAX = 512, TEXT_MAX = 1024 };
 
 /* A file as stat(2) shows it: whatever replaces or rewrites it changes one of these. */
 struct stamp {
@@ -28,6 +28,8 @@ struct watched {
 struct parent_reload {
     struct watched files[WATCHED_MAX];
     unsigned count;
+    struct stamp once[ONCE_MAX]; /* as the daemon was started, in the order of settings_files_read_once() */
+    unsigned once_seen;
     bool changed;               /* since the last reading */
     char trouble[ERR_TEXT_MAX]; /* why the last one was refused; "": it was not */
     char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
@@ -107,6 +109,40 @@ static bool differs(struct parent_reload *r)
     return any;
 }
 
+static void stamp_once(void *ctx, const char *key, const char *path)
+{
+    struct parent_reload *r = ctx;
+
+    (void)key;
+    if (r->once_seen < ONCE_MAX)
+        r->once[r->once_seen++] = look(path);
+}
+
+/* Who may read it is no matter here. */
+static void compare_once(void *ctx, const char *key, const char *path)
+{
+    struct parent_reload *r = ctx;
+    struct stamp now = look(path);
+    const struct stamp *then = &r->once[r->once_seen++];
+    size_t used = strlen(r->restart);
+
+    now.changed = then->changed;
+    if (!same(&now, then) && used + strlen(key) + 3 < sizeof r->restart)
+        snprintf(r->restart + used, sizeof r->restart - used, "%s%s", used == 0 ? "" : ", ", key);
+}
+
+/* Keys whose values differ from those at the start, and keys of files whose contents do. */
+static void find_what_needs_a_start(struct parent *parent, struct settings *fresh)
+{
+    struct parent_reload *r = parent->reload;
+
+    (void)settings_keep(fresh, parent->started, r->restart, sizeof r->restart);
+    r->once_seen = 0;
+    settings_files_read_once(parent->started, parent->d->part, compare_once, r);
+    if (*r->restart != '\0')
+        log_warning("restart-needed", "these stay as they are until the daemon is started again: %s", r->restart);
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* An operator and a vault are for ever: whoever changes them means another deployment. */
@@ -130,8 +166,7 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
 {
     struct parent_reload *r = parent->reload;
 
-    if (settings_keep(fresh, parent->started, r->restart, sizeof r->restart))
-        log_warning("restart-needed", "these stay as they are until the daemon is started again: %s", r->restart);
+    find_what_needs_a_start(parent, fresh);
     if (parent->s != parent->started)
         settings_free(parent->s);
     parent->s = fresh;
@@ -206,6 +241,7 @@ void parent_reload_begin(struct parent *parent)
 {
     parent->reload = mem_zalloc(1, sizeof *parent->reload);
     watch_all(parent, NULL);
+    settings_files_read_once(parent->started, parent->d->part, stamp_once, parent->reload);
 }
 
 void parent_reload_end(struct parent *parent)

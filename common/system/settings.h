@@ -136,6 +136,9 @@ bool settings_keep(struct settings *fresh, const struct settings *started, char 
 /* Every file that the settings of these parts name, but for folders and what the daemons write themselves. */
 void settings_files(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *path), void *ctx);
 
+/* Those files of these parts whose contents, too, only a start changes. */
+void settings_files_read_once(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *key, const char *path), void *ctx);
+
 /* Puts file, line and key before a message that begins with a key, or with the name of a file which a key names. Always false, as err_set() is. */
 bool settings_locate(const struct settings *s, struct err *e);
 

@@ -134,3 +134,14 @@ void settings_files(const struct settings *s, unsigned parts, void (*each)(void 
             each(ctx, list->items[k]);
     }
 }
+
+/* Certificates and keys towards RabbitMQ and PostgreSQL are read at each connection, the PIN whenever the token is opened. */
+void settings_files_read_once(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *key, const char *path), void *ctx)
+{
+    static const char *const keys[] = {"ingest.dedup_key", "sealer.module", "sealer.seal_certificate", "sealer.tsa_certificate"};
+
+    for (size_t i = 0; i < settings_rows; i++)
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            if (strcmp(settings_table[i].key, keys[k]) == 0 && concerns(&settings_table[i], parts))
+                each(ctx, keys[k], *(char *const *)settings_value(s, &settings_table[i]));
+}

@@ -355,6 +355,31 @@ static void a_reload_that_a_role_refuses_is_not_said_to_be_done(void **state)
     free(dead);
 }
 
+/* The configuration names a file "d", read once. */
+static void a_file_read_once_that_changes_needs_a_start(void **state)
+{
+    char *key = mem_printf("%s/d", folder);
+    pid_t pid;
+    FILE *out;
+
+    (void)state;
+    close(open(key, O_WRONLY | O_CREAT, 0600));
+    pid = start();
+    await("state ready\n");
+    kill(pid, SIGHUP);
+    await(" done\n");
+    assert_null(strstr(text, "restart-needed"));
+    out = fopen(key, "w");
+    assert_non_null(out);
+    fputs("another", out);
+    fclose(out);
+    await("restart-needed ingest.dedup_key\n");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+    unlink(key);
+    free(key);
+}
+
 static void roles_end_when_their_parent_is_killed(void **state)
 {
     pid_t pid = start();
@@ -443,6 +468,7 @@ int main(int argc, char **argv)
         TEST(a_role_that_keeps_dying_does_not_stop_the_others),
         TEST(a_role_that_refuses_stops_the_daemon),
         TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
+        TEST(a_file_read_once_that_changes_needs_a_start),
         TEST(roles_end_when_their_parent_is_killed),
         TEST(a_wrong_configuration_starts_nothing),
     };
