@@ -91,7 +91,7 @@ int main(int argc, char **argv)
         {.name = "admin", .run = admin_run, .confine = store_confine, .drain_stage = 1},
         {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 1},
         {.name = "fetch", .run = fetch_role_run, .prompt = true, .confine = fetch_confine, .drain_stage = 1},
-        {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "query", "admin"}, .drain_stage = 4},
+        {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "admin"}, .drain_stage = 4},
     };
     static const struct daemon exporter = {
         .name = "coffre-exporter",

@@ -93,7 +93,7 @@ int main(int argc, char **argv)
         {.name = "stamp", .run = stamp_run, .confine = stamp_confine, .drain_stage = 1},
         {.name = "announce", .run = announce_run, .confine = announce_confine, .drain_stage = 1},
         {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"journal"}, .drain_stage = 1},
-        {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"work", "identity"}, .drain_stage = 4},
+        {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"identity"}, .drain_stage = 4},
     };
     static const struct daemon sealer = {
         .name = "coffre-sealer",
