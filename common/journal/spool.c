@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/values/log.h"
+
 enum { PENDING_MAX = 16 << 20 };
 
 void spool_segment_name(char name[SPOOL_NAME_MAX], uint64_t id)
@@ -93,13 +95,14 @@ bool spool_append(struct spool *s, struct slice record)
     return true;
 }
 
-/* A file's name is there after a power cut only when its folder was synchronised. */
+/* A file's name is there after a power cut only when its folder was synchronised. A number is used once: a disk that refused may have kept the file. */
 static bool begin_segment(struct spool *s, struct err *e)
 {
     char name[SPOOL_NAME_MAX];
+    uint64_t id = s->next_id++;
 
     close_fd(&s->active);
-    spool_segment_name(name, s->next_id);
+    spool_segment_name(name, id);
     s->active = openat(s->folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->active < 0 || fsync(s->folder) != 0) {
         err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
@@ -108,7 +111,7 @@ static bool begin_segment(struct spool *s, struct err *e)
         close_fd(&s->active);
         return false;
     }
-    spool_segment_add(s, s->next_id++);
+    spool_segment_add(s, id);
     return true;
 }
 
@@ -152,7 +155,10 @@ static void give_up_segment(struct spool *s)
     struct spool_segment *g = &s->segments[s->count - 1];
     char name[SPOOL_NAME_MAX];
 
-    if (ftruncate(s->active, (off_t)g->length) == 0 && g->length == 0) {
+    if (ftruncate(s->active, (off_t)g->length) != 0)
+        log_debug("journal-spool", "a segment keeps what was not confirmed: it comes again after a start");
+    /* Were an empty one kept, nothing behind it could ever be confirmed. */
+    if (g->length == 0) {
         spool_segment_name(name, g->id);
         unlinkat(s->folder, name, 0);
         s->count--;
