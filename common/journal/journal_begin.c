@@ -83,9 +83,14 @@ void journal_role_stopped(struct journal_role *j)
 {
     const struct journal_field field = JOURNAL_TEXT("version", COFFRE_VERSION);
     char *path = mem_printf("%s/life", j->folder);
+    struct err e = {0};
 
     if (!journal_role_write(j, "daemon-stopped", &field, 1))
         log_error("journal-overflow", "the stop is not recorded: the spool is full");
-    unlink(path);
+    /* In this order: a stop that is not on disk was none. */
+    if (spool_sync(j->spool, &e))
+        unlink(path);
+    else
+        log_error("journal-disk", "the stop is not recorded: %s", e.text);
     free(path);
 }
