@@ -66,7 +66,7 @@ ceremony() {
     if ! softhsm2-util --show-slots | grep -q "^ *Label: *$token *$"; then
         # PINs never on a command line: softhsm2-util reads them from a terminal.
         for pin in hsm-so-pin hsm-so-pin hsm-pin hsm-pin; do
-            cat "$secrets/$pin"
+            cat "/run/keys/pin/$pin"
         done | script -qec "softhsm2-util --init-token --free --label $token" /dev/null >/dev/null
     fi
     step keys --csr-dir "$work" --subject "/C=FR/O=Operateur $COFFRE_OPERATOR/OU=Coffre $vault"
