@@ -223,6 +223,15 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         channel_free(c);
 }
 
+/* What the parent found wrong: this role alone writes it, so that it is in the journal once. */
+static void refused(void *ctx, const char *text)
+{
+    struct identity *i = ctx;
+    const struct journal_field why = JOURNAL_TEXT("reason", text);
+
+    journal_write(i->journal, "reload-refused", &why, 1);
+}
+
 static void drain(void *ctx)
 {
     ((struct identity *)ctx)->drained = true;
@@ -379,7 +388,7 @@ static void release(struct identity *i)
 
 int identity_role_run(struct role *self, const struct identity_duty *duty)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload};
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .refused = refused};
     struct identity *i = mem_zalloc(1, sizeof *i);
     struct err e = {0};
     int status = ROLE_EXIT_CONFIG;

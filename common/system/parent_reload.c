@@ -8,6 +8,7 @@
 
 #include "common/system/parent_internal.h"
 #include "common/values/log.h"
+#include "common/values/wire.h"
 
 enum { ONCE_MAX = 4, WATCHED_MAX = 512, TEXT_MAX = 1024 };
 
@@ -198,6 +199,19 @@ void parent_reload_refused_by(struct process *p, struct slice why)
     parent_write_status(p->parent);
 }
 
+/* Who keeps a journal writes it there. */
+static void tell_refusal(struct parent *parent, const char *why)
+{
+    uint8_t bytes[ERR_TEXT_MAX + 2];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_text(&w, slice_text(why));
+    for (unsigned i = 0; i < parent->count; i++)
+        if (!parent_tell(&parent->processes[i], PARENT_REFUSED, buf_slice(&b)))
+            log_debug("role-silent", "%s does not hear that the reload was refused", parent->processes[i].kind->name);
+}
+
 void parent_reload_now(struct parent *parent)
 {
     struct parent_reload *r = parent->reload;
@@ -218,6 +232,7 @@ void parent_reload_now(struct parent *parent)
         r->refused++;
         snprintf(r->trouble, sizeof r->trouble, "%s", e.text);
         log_error("reload-refused", "what is in force stays: %s", e.text);
+        tell_refusal(parent, e.text);
         watch_all(parent, fresh);
         settings_free(fresh);
     }

@@ -143,6 +143,16 @@ static void handle_reload(struct role *self, struct slice text)
     settings_free(fresh);
 }
 
+static void handle_refused(struct role *self, struct slice body)
+{
+    struct wire_reader r = wire_read(body);
+    char *why = mem_text(wire_get_text(&r));
+
+    if (self->events->refused != NULL)
+        self->events->refused(self->ctx, why);
+    free(why);
+}
+
 static void handle(struct role *self, const struct channel_message *m)
 {
     const struct role_events *on = self->events;
@@ -161,6 +171,9 @@ static void handle(struct role *self, const struct channel_message *m)
         return;
     case PARENT_RELOAD:
         handle_reload(self, m->body);
+        return;
+    case PARENT_REFUSED:
+        handle_refused(self, m->body);
         return;
     case PARENT_POKE:
         if (on->poke != NULL)

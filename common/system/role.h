@@ -68,6 +68,7 @@ struct role_events {
     void (*listener)(void *ctx, int fd); /* a listening, non-blocking socket; the callee's */
     void (*drain)(void *ctx);            /* finish what is begun, then leave the loop and return 0 */
     void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call; see role_reload_refused() */
+    void (*refused)(void *ctx, const char *why); /* the parent has refused what was changed: what is in force stays */
     void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
 };
 

@@ -14,6 +14,7 @@ enum parent_message {
     PARENT_RELOAD,   /* the configuration file's text */
     PARENT_POKE,
     PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force */
+    PARENT_REFUSED,  /* text: why what was changed is not taken, and the configuration in force stays */
     PARENT_PING,     /* to prompt roles; ROLE_SAYS_PONG answers it */
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */
