@@ -44,7 +44,7 @@ static int begin(const struct ceremony *c)
 
     if (!ceremony_is_profile(c->profile) || seconds == 0 || c->reason == NULL || c->reason[strspn(c->reason, " ")] == '\0')
         return ceremony_say(CEREMONY_USAGE, "--profile, --for (at most 7d) and --reason are due");
-    status = ceremony_confirm(c, "For %s, revoked certificates of profile %s will be let in: revocation is not asked.", c->duration, c->profile);
+    status = ceremony_confirm(c, "For %s, certificates of profile %s are let in though nobody can say whether they are revoked; those known to be revoked are not.", c->duration, c->profile);
     if (status != CEREMONY_DONE)
         return status;
     ceremony_who(&who);
