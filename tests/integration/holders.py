@@ -95,11 +95,12 @@ class OpenWireSensor:
 SENSORS = (StompSensor, OpenWireSensor)
 
 
-def refusal(kind, who, at=None, context=None):
-    """What a sensor hears that is not let in; None: it was let in."""
+def refusal(kind, who, at=None, context=None, deposits=True):
+    """What a sensor hears that is not let in; None: it was let in, and has deposited unless it was not to."""
     try:
         with kind(who, at, context) as sensor:
-            sensor.deposit()
+            if deposits:
+                sensor.deposit()
             sensor.close()
     except (Refused, Thrown) as told:
         return str(told)
@@ -114,13 +115,13 @@ def let_in(who, at=None, kinds=SENSORS):
         wait_until(lambda: refusal(kind, who, at) is None, SOON, lambda: f"{who} is let in by {kind.__name__}: {refusal(kind, who, at)}")
 
 
-def kept_out(who, *words, at=None, kinds=SENSORS):
-    """Waits until it is refused with these words."""
+def kept_out(who, *words, at=None, kinds=SENSORS, deposits=True):
+    """Waits until it is refused with these words; until then it deposits, unless it is not to."""
     for kind in kinds:
         said = []
 
         def refused():
-            said[:] = [refusal(kind, who, at)]
+            said[:] = [refusal(kind, who, at, deposits=deposits)]
             return said[0] is not None and all(word in said[0] for word in words)
         wait_until(refused, SOON, lambda: f"{who} is refused with {words} by {kind.__name__}: {said}")
 

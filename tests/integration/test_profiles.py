@@ -120,7 +120,7 @@ def wrong(holder, ca):
     made_of = lambda **how: issue(short("faux"), subject=subject, **{"ca": ca, **how})
     revoked = made_of()
     pki("revoke", revoked, "superseded")
-    answers(revoked, 401, "certificate-revoked") if holder in HOLDERS else kept_out(revoked, "has been revoked", kinds=[StompSensor])
+    answers(revoked, 401, "certificate-revoked") if holder in HOLDERS else kept_out(revoked, "has been revoked", kinds=[StompSensor], deposits=False)
     return {
         made_of(days=1, from_=30): "certificate-expired",
         made_of(from_=-2): "certificate-not-yet-valid",
