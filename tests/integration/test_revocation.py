@@ -377,7 +377,7 @@ def test_ocsp_that_is_no_good_is_refused_in_words():
         other, echo = responder.answer(name), twin(name)
         nonced = responder.answer(echo, nonce=True)
         cases = [("absent", "status|error|HTTP", relay.error("503 No")), ("cut", "answer|closed|empty|HTTP|reply", relay.cut),
-                 ("silent", "tim", relay.silent), ("delayed", "tim", relay.delayed(8)), ("corrupted", "signature|ASN|OCSP|6960", relay.corrupted),
+                 ("silent", "within", relay.silent), ("delayed", "within", relay.delayed(8)), ("corrupted", "signature|ASN|OCSP|6960", relay.corrupted),
                  ("not OCSP", "6960|OCSP|ASN", relay.replayed(b"<html>no</html>")), ("of another certificate", "6960", relay.replayed(other)),
                  ("replayed with another's nonce", "nonce", relay.replayed(nonced)), ("enormous", "65536|large|size|bytes", relay.replayed(b"\x30" * (1 << 20)))]
         with ingest(**asks(relay.url, revocation__crls=None)) as vault:
