@@ -59,28 +59,33 @@ static bool send_end(struct process *to, const struct process *peer, int fd, str
     return ok;
 }
 
+static bool are_siblings(const struct process *p, const struct process *q)
+{
+    return q != p && (kind_links_to(p->kind, q->kind) || kind_links_to(q->kind, p->kind));
+}
+
+static void link_pair(struct process *p, struct process *q)
+{
+    struct err e = {0};
+    int fds[2];
+
+    if (!channel_pair(fds, &e)) {
+        log_error("link-failed", "%s", e.text);
+        return;
+    }
+    /* A role that cannot take its end is dying: its own restart will link again. */
+    if (!send_end(q, p, fds[0], &e) || !send_end(p, q, fds[1], &e))
+        log_warning("link-failed", "%s to %s: %s", p->kind->name, q->kind->name, e.text);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* Gives a role just started a channel to each running sibling it talks to. */
 static void link_siblings(struct process *p)
 {
-    struct parent *parent = p->parent;
-
-    for (unsigned i = 0; i < parent->count; i++) {
-        struct process *q = &parent->processes[i];
-        struct err e = {0};
-        int fds[2];
-
-        if (q == p || q->channel == NULL || !(kind_links_to(p->kind, q->kind) || kind_links_to(q->kind, p->kind)))
-            continue;
-        if (!channel_pair(fds, &e)) {
-            log_error("link-failed", "%s", e.text);
-            return;
-        }
-        /* A role that cannot take its end is dying: its own restart will link again. */
-        if (!send_end(q, p, fds[0], &e) || !send_end(p, q, fds[1], &e))
-            log_warning("link-failed", "%s to %s: %s", p->kind->name, q->kind->name, e.text);
-        close(fds[0]);
-        close(fds[1]);
-    }
+    for (unsigned i = 0; i < p->parent->count; i++)
+        if (are_siblings(p, &p->parent->processes[i]) && p->parent->processes[i].channel != NULL)
+            link_pair(p, &p->parent->processes[i]);
 }
 
 static void hand_listeners(struct process *p)
@@ -159,11 +164,20 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         index = wire_get_u32(&r);
         other = find(p->parent, kind, index);
         /* Only along a declared link: a role cannot end processes it has nothing to do with. */
-        if (other == NULL || !(kind_links_to(p->kind, other->kind) || kind_links_to(other->kind, p->kind)))
+        if (other == NULL || !are_siblings(p, other))
             return false;
         log_error("role-deadline", "%s missed its deadline towards %s: killed", other->kind->name, p->kind->name);
         if (other->pid != 0)
             kill(other->pid, SIGKILL);
+        return true;
+    case ROLE_SAYS_RELINK:
+        kind = wire_get_text(&r);
+        index = wire_get_u32(&r);
+        other = find(p->parent, kind, index);
+        if (other == NULL || !are_siblings(p, other))
+            return false;
+        if (other->channel != NULL) /* else its own restart links them */
+            link_pair(p, other);
         return true;
     case ROLE_SAYS_PONG:
         return true;

@@ -186,6 +186,7 @@ static void handle(struct role *self, const struct channel_message *m)
     case ROLE_SAYS_READY:
     case ROLE_SAYS_METRICS:
     case ROLE_SAYS_KILL:
+    case ROLE_SAYS_RELINK:
     case ROLE_SAYS_PONG:
     case ROLE_SAYS_REFUSED:
         break;
@@ -261,18 +262,27 @@ void role_metrics(struct role *self, const char *text)
     tell_parent(self, ROLE_SAYS_METRICS, slice_text(text));
 }
 
-void role_kill_sibling(struct role *self, const char *kind, unsigned index)
+static void tell_of_sibling(struct role *self, enum parent_message type, const char *kind, unsigned index)
 {
-    uint8_t bytes[64];
     struct buf b;
     struct wire_writer w;
 
-    buf_init(&b, sizeof bytes);
+    buf_init(&b, 64);
     w = wire_write(&b);
     wire_put_text(&w, slice_text(kind));
     wire_put_u32(&w, index);
-    tell_parent(self, ROLE_SAYS_KILL, buf_slice(&b));
+    tell_parent(self, type, buf_slice(&b));
     buf_free(&b);
+}
+
+void role_kill_sibling(struct role *self, const char *kind, unsigned index)
+{
+    tell_of_sibling(self, ROLE_SAYS_KILL, kind, index);
+}
+
+void role_relink(struct role *self, const char *kind, unsigned index)
+{
+    tell_of_sibling(self, ROLE_SAYS_RELINK, kind, index);
 }
 
 /* No core file, no ptrace by siblings, death with the parent, and signals left to the parent. */

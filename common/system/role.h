@@ -111,4 +111,7 @@ void role_metrics(struct role *self, const char *text);
 /* Asks the parent to kill (SIGKILL) and restart a sibling that missed its deadline. */
 void role_kill_sibling(struct role *self, const char *kind, unsigned index);
 
+/* Asks the parent for a new channel to a running sibling whose channel this role has closed; both hear of it by role_events.linked, a second later at the earliest. */
+void role_relink(struct role *self, const char *kind, unsigned index);
+
 #endif

@@ -19,6 +19,7 @@ enum parent_message {
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */
     ROLE_SAYS_KILL,        /* text kind, u32 index */
+    ROLE_SAYS_RELINK,      /* text kind, u32 index */
     ROLE_SAYS_PONG,
     ROLE_SAYS_REFUSED,     /* text: why it has not taken the last PARENT_RELOAD */
 };
