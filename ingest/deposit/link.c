@@ -20,6 +20,7 @@ enum {
     HEADERS_MAX = 64,               /* lines, from the server */
     HEADER_BYTES_MAX = 16384,
     OPENING_MS = 20000,             /* TCP, TLS and CONNECTED together */
+    SAID_MAX = 200,                 /* bytes told of each part of an ERROR */
 };
 
 uint64_t link_now_ns(void)
@@ -177,7 +178,7 @@ static bool lost_tls(struct link *l, const char *what)
     if (verdict != X509_V_OK)
         err_set(&l->why, ERR_DENIED, "the server's certificate is not accepted: %s",
                 X509_verify_cert_error_string(verdict));
-    else if (alert || missing)
+    else if ((l->refused = alert || missing))
         err_set_openssl(&l->why, ERR_DENIED, "the server refuses our certificate");
     else if (queued != 0)
         err_set_openssl(&l->why, ERR_RETRY, "TLS, %s", what);
@@ -270,17 +271,42 @@ bool link_flush(struct link *l)
     return true;
 }
 
+/* Without the line's end, and without the vault's name for itself in front. */
+static struct slice sentence_of(struct slice body)
+{
+    static const char own[] = "coffre: ";
+    size_t skip = sizeof own - 1;
+
+    if (body.len >= skip && memcmp(body.at, own, skip) == 0)
+        body = slice_of(body.at + skip, body.len - skip);
+    while (body.len > 0 && (body.at[body.len - 1] == '\n' || body.at[body.len - 1] == '\r'))
+        body.len--;
+    return body.len > SAID_MAX ? slice_of(body.at, SAID_MAX) : body;
+}
+
+bool link_take_error(struct link *l, const struct stomp_frame *f, struct err *e)
+{
+    struct slice message = stomp_get(f, STOMP_MESSAGE_TEXT), said = sentence_of(f->body);
+    int len = (int)(message.len > SAID_MAX ? SAID_MAX : message.len), said_len = (int)said.len;
+    const char *text = message.at == NULL ? "" : (const char *)message.at, *words = said.at == NULL ? "" : (const char *)said.at;
+
+    /* coffre-ingest(8), "ERROR": these headers are always the same words. A binding may still be made. */
+    l->refused = slice_is(message, "certificate refused") || slice_is(message, "certificate not bound to a depositor") ||
+                 slice_is(message, "certificate no longer bound to a depositor");
+    if (l->refused)
+        return err_set(e, slice_is(message, "certificate refused") ? ERR_DENIED : ERR_RETRY, "the vault refuses our certificate: %.*s",
+                       said_len > 0 ? said_len : len, said_len > 0 ? words : text);
+    return err_set(e, ERR_RETRY, "the vault %s the session: %.*s%s%.*s", l->state == LINK_READY ? "ends" : "refuses", len, text,
+                   said_len > 0 ? ": " : "", said_len, words);
+}
+
 static bool opened(struct link *l, const struct stomp_frame *f)
 {
-    struct slice message = stomp_get(f, f->command == STOMP_ERROR ? STOMP_MESSAGE_TEXT : STOMP_SERVER);
+    struct slice server = stomp_get(f, STOMP_SERVER);
     uint64_t sends = 0, wants = 0, own = l->target->heart_beat;
 
-    if (f->command == STOMP_ERROR) {
-        err_set(&l->why, ERR_RETRY, "the server refuses the session: %.*s %.*s",
-                (int)(message.len > 200 ? 200 : message.len), (const char *)message.at,
-                (int)(f->body.len > 200 ? 200 : f->body.len), (const char *)f->body.at);
-        return lost(l);
-    }
+    if (f->command == STOMP_ERROR)
+        return link_take_error(l, f, &l->why) || lost(l);
     if (f->command != STOMP_CONNECTED || !slice_is(stomp_get(f, STOMP_VERSION), "1.2")) {
         err_set(&l->why, ERR_DENIED, "the server does not speak STOMP 1.2");
         return lost(l);
@@ -291,8 +317,8 @@ static bool opened(struct link *l, const struct stomp_frame *f)
     }
     l->say_every = own == 0 || wants == 0 ? 0 : (own > wants ? own : wants);
     l->hear_every = own == 0 || sends == 0 ? 0 : (own > sends ? own : sends);
-    snprintf(l->server, sizeof l->server, "%.*s", (int)(message.len > 60 ? 60 : message.len),
-             message.at == NULL ? "" : (const char *)message.at);
+    snprintf(l->server, sizeof l->server, "%.*s", (int)(server.len > 60 ? 60 : server.len),
+             server.at == NULL ? "" : (const char *)server.at);
     l->parser.version = STOMP_1_2;
     l->state = LINK_READY;
     return true;

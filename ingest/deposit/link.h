@@ -35,6 +35,7 @@ struct link {
     struct stomp_parser parser;
     struct buf in, out;
     struct err why;              /* of LINK_CLOSED. ERR_DENIED: trying again cannot help */
+    bool refused;                /* … our certificate is not accepted, or not bound: by TLS, or in the vault's words */
     bool want_write;             /* TLS waits for the socket to take bytes */
     uint64_t heard, said;        /* ms on the monotonic clock: last byte read, last byte written */
     uint64_t hear_every, say_every; /* heart-beats agreed on, ms; 0: none */
@@ -64,6 +65,9 @@ short link_events(const struct link *l);
  * gave it (0 is fine: writes what waits and looks at the clock). False once closed.
  */
 bool link_turn(struct link *l, short revents, link_frame_fn *on_frame, void *context);
+
+/* What an ERROR frame says, as the error that ends the link: ERR_DENIED when it refuses our certificate, else ERR_RETRY. Always false. */
+bool link_take_error(struct link *l, const struct stomp_frame *frame, struct err *e);
 
 /* Writes what waits, as far as the socket takes it. */
 bool link_flush(struct link *l);

@@ -10,12 +10,12 @@
 enum {
     OUT_MAX = 4 << 20,
     ANSWER_BODY_MAX = 256 << 10,
-    RETRY_MS = 300,
     FIRST_TRY_MS = 10000, /* for a first attempt that has not failed yet, whatever --retry says */
     SHAKING_AT_ONCE = 32, /* idle connections opening at the same time */
     SHOW_EVERY_MS = 500,
     GATHER_WINDOW = 64,   /* from this window on, receipts are let gather a little before they are read */
     GATHER_US = 150,
+    LOSSES_TOLD = 5,
 };
 
 static bool send_wanted(const struct load *l)
@@ -25,7 +25,8 @@ static bool send_wanted(const struct load *l)
 
 static bool idle_frame(void *context, const struct stomp_frame *f, struct err *e)
 {
-    (void)context;
+    if (f->command == STOMP_ERROR)
+        return link_take_error(context, f, e);
     return err_set(e, ERR_RETRY, "an idle connection got %s", stomp_command_text(f->command));
 }
 
@@ -54,7 +55,7 @@ static bool prepare(struct load *l, const struct options *o, SSL_CTX *tls, struc
     l->idle = mem_zalloc(o->idle + 1, sizeof *l->idle);
     for (size_t i = 0; i < o->idle; i++)
         l->idle[i].state = LINK_CLOSED;
-    l->moved_at = link_now_ms();
+    l->moved_at = l->idle_wait.since = l->follow.wait.since = link_now_ms();
     l->shows = !o->quiet && !o->json && isatty(STDERR_FILENO) == 1;
     return !send_wanted(l) || load_make_frames(l, e);
 }
@@ -90,13 +91,22 @@ static void release(struct load *l)
     free(l->idle);
 }
 
+void load_lost(struct load *l, struct load_wait *wait, const struct link *link, const struct err *e)
+{
+    l->why = e->code != ERR_NONE ? *e : link->why;
+    l->refused = link->refused;
+    if (l->errors++ < LOSSES_TOLD)
+        fprintf(stderr, "coffre-deposit: %s%s\n", link == &l->follow.link ? "following: " : "", l->why.text);
+    if (wait->since == 0)
+        wait->since = link_now_ms();
+    wait->failed = true;
+}
+
 static void lane_lost(struct load_lane *lane, const struct err *why)
 {
     struct load *l = lane->load;
 
-    if (l->errors++ < 5)
-        fprintf(stderr, "coffre-deposit: %s\n", why->text);
-    l->why = *why;
+    load_lost(l, &lane->wait, &lane->link, why);
     l->lost += lane->outstanding;
     if (lane->open)
         link_close(&lane->link);
@@ -104,7 +114,7 @@ static void lane_lost(struct load_lane *lane, const struct err *why)
     lane->sent = 0;
     lane->outstanding = 0;
     memset(lane->sent_at, 0, lane->slot_count * sizeof *lane->sent_at);
-    lane->retry_at = link_now_ms() + RETRY_MS;
+    lane->retry_at = link_now_ms() + LOAD_RETRY_MS;
 }
 
 static void lane_turn(struct load_lane *lane, short revents)
@@ -121,6 +131,8 @@ static void lane_turn(struct load_lane *lane, short revents)
     }
     if (!link_turn(&lane->link, revents, load_lane_frame, lane))
         lane_lost(lane, &lane->link.why);
+    else if (lane->link.state == LINK_READY)
+        lane->wait = (struct load_wait){0};
 }
 
 static bool all_ready(const struct load *l)
@@ -201,6 +213,18 @@ static size_t outstanding(const struct load *l)
     return n;
 }
 
+/* Thousands take their time: as long as one more gets its session, there is no giving up. */
+static void idle_count(struct load *l)
+{
+    if (l->idle_ready == l->options->idle) {
+        l->idle_wait = (struct load_wait){0};
+        l->idle_most = 0;
+    } else if (l->idle_ready > l->idle_most || l->idle_wait.since == 0) {
+        l->idle_wait.since = link_now_ms();
+        l->idle_most = l->idle_ready;
+    }
+}
+
 static void idle_turn(struct load *l, const struct pollfd *fds)
 {
     size_t shaking = 0;
@@ -211,17 +235,19 @@ static void idle_turn(struct load *l, const struct pollfd *fds)
         struct err e = {0};
 
         if (link->state == LINK_CLOSED && shaking < SHAKING_AT_ONCE && link_now_ms() >= link->heard) {
-            if (!link_open(link, &l->target, &e))
-                link->heard = link_now_ms() + RETRY_MS;
-        } else if (link->state != LINK_CLOSED && !link_turn(link, fds[i].revents, idle_frame, NULL)) {
-            l->why = link->why;
-            l->errors++;
+            if (!link_open(link, &l->target, &e)) {
+                load_lost(l, &l->idle_wait, link, &e);
+                link->heard = link_now_ms() + LOAD_RETRY_MS;
+            }
+        } else if (link->state != LINK_CLOSED && !link_turn(link, fds[i].revents, idle_frame, link)) {
+            load_lost(l, &l->idle_wait, link, &e);
             link_close(link);
-            link->heard = link_now_ms() + RETRY_MS;
+            link->heard = link_now_ms() + LOAD_RETRY_MS;
         }
         shaking += link->state != LINK_CLOSED && link->state != LINK_READY;
         l->idle_ready += link->state == LINK_READY;
     }
+    idle_count(l);
 }
 
 static short poll_events(const struct link *link)
@@ -255,10 +281,8 @@ static void turn(struct load *l, struct pollfd *fds)
     for (size_t i = 0; i < lanes; i++)
         lane_turn(&l->lanes[i], fds[i].revents);
     idle_turn(l, fds + lanes);
-    if (l->options->follow != FOLLOW_NONE && !load_follow_turn(l, fds[lanes + idle].revents)) {
-        fprintf(stderr, "coffre-deposit: following: %s\n", l->why.text);
-        usleep(RETRY_MS * 1000);
-    }
+    if (l->options->follow != FOLLOW_NONE)
+        load_follow_turn(l, fds[lanes + idle].revents);
 }
 
 static void show(const struct load *l, uint64_t *shown_at)
@@ -276,6 +300,24 @@ static void show(const struct load *l, uint64_t *shown_at)
                 (unsigned long long)l->follow.archived_serial);
 }
 
+/* Has it waited for longer than --retry? */
+static bool waited(const struct load *l, const struct load_wait *w, uint64_t now)
+{
+    return w->since != 0 && now - w->since > 1000ull * l->options->retry && (w->failed || now - w->since > FIRST_TRY_MS);
+}
+
+/* Some connection has been without a session for too long: what the others do is not the load that was asked for. */
+static bool gave_up(const struct load *l, uint64_t now)
+{
+    bool over = waited(l, &l->idle_wait, now);
+
+    if (l->options->follow != FOLLOW_NONE && send_wanted(l))
+        over = over || waited(l, &l->follow.wait, now);
+    for (size_t i = 0; send_wanted(l) && l->stopped_at == 0 && i < l->options->connections; i++)
+        over = over || waited(l, &l->lanes[i].wait, now);
+    return over;
+}
+
 /* EXIT_ALL: go on. */
 static enum exit_code hopeless(struct load *l)
 {
@@ -285,17 +327,14 @@ static enum exit_code hopeless(struct load *l)
     if (l->confirmed != confirmed || (!send_wanted(l) && l->idle_ready == l->options->idle))
         l->moved_at = now;
     confirmed = l->confirmed;
-    if (l->why.code == ERR_DENIED)
-        return EXIT_CONNECTION;
-    if (l->began == 0 && now - l->moved_at > 1000ull * l->options->retry &&
-        (l->why.code != ERR_NONE || now - l->moved_at > FIRST_TRY_MS))
-        return EXIT_CONNECTION;
+    if (l->why.code == ERR_DENIED || gave_up(l, now))
+        return l->refused ? EXIT_REFUSED : EXIT_CONNECTION;
     return now - l->moved_at > 1000ull * l->options->timeout ? EXIT_LATE : EXIT_ALL;
 }
 
 static bool finished(struct load *l, bool interrupted)
 {
-    if (!send_wanted(l))
+    if (!send_wanted(l) || l->began == 0)
         return interrupted;
     if (l->stopped_at == 0 || outstanding(l) > 0)
         return false;
@@ -347,7 +386,7 @@ enum exit_code load_run(const struct options *o, SSL_CTX *tls, volatile sig_atom
             l->stopped_at = link_now_ns();
             l->confirmed_while_sending = l->confirmed;
         }
-        if (end == EXIT_CONNECTION || end == EXIT_LATE)
+        if (end == EXIT_CONNECTION || end == EXIT_LATE || end == EXIT_REFUSED)
             fprintf(stderr, "coffre-deposit: gave up: %s\n", l->why.code != ERR_NONE ? l->why.text : "nothing moves");
         if (send_wanted(l))
             load_report(l, end);

@@ -71,11 +71,11 @@ static bool on_frame(void *context, const struct stomp_frame *f, struct err *e)
 {
     struct load *l = context;
     int which = slice_is(stomp_get(f, STOMP_SUBSCRIPTION), "1") ? 1 : 0;
-    struct slice text = stomp_get(f, STOMP_MESSAGE_TEXT);
 
+    if (f->command == STOMP_ERROR)
+        return link_take_error(&l->follow.link, f, e);
     if (f->command != STOMP_MESSAGE)
-        return err_set(e, ERR_RETRY, "%s: %.*s", stomp_command_text(f->command), (int)(text.len > 200 ? 200 : text.len),
-                       text.at == NULL ? "" : (const char *)text.at);
+        return err_set(e, ERR_RETRY, "an unexpected %s frame", stomp_command_text(f->command));
     if (which == 1)
         take_archive(l, f);
     else
@@ -105,12 +105,14 @@ static bool acknowledge(struct load *l, struct err *e)
     return true;
 }
 
-bool load_follow_turn(struct load *l, short revents)
+void load_follow_turn(struct load *l, short revents)
 {
     struct load_follow *w = &l->follow;
     struct err e = {0};
     bool ok = true;
 
+    if (!w->open && link_now_ms() < w->retry_at)
+        return;
     if (!w->open) {
         ok = link_open(&w->link, &l->target, &e);
         w->open = ok;
@@ -119,18 +121,19 @@ bool load_follow_turn(struct load *l, short revents)
         ok = link_turn(&w->link, revents, on_frame, l);
         if (ok && w->link.state == LINK_READY && !w->subscribed) {
             w->subscribed = true;
+            w->wait = (struct load_wait){0};
             ok = subscribe(l, "0", "Event", &e) &&
                  (l->options->follow != FOLLOW_ARCHIVED || subscribe(l, "1", "Archive", &e));
         }
         ok = ok && acknowledge(l, &e) && link_flush(&w->link);
     }
     if (ok)
-        return true;
-    l->why = e.code != ERR_NONE ? e : w->link.why;
+        return;
+    load_lost(l, &w->wait, &w->link, &e);
     if (w->open)
         link_close(&w->link);
     w->open = false;
-    return false;
+    w->retry_at = link_now_ms() + LOAD_RETRY_MS;
 }
 
 bool load_follow_done(const struct load *l)

@@ -18,8 +18,15 @@ struct load_frame {
     size_t receipt_at, client_id_at, timestamp_at; /* where those digits are */
 };
 
+/* Since when a connection, or a group of them, waits for its session: --retry bounds that. */
+struct load_wait {
+    uint64_t since;          /* ms; 0: it has one */
+    bool failed;             /* an attempt, or the session before */
+};
+
 struct load_lane {
     struct load *load;       /* borrowed: whose it is */
+    struct load_wait wait;
     struct link link;
     bool open;
     uint64_t sent;           /* events on this session; the receipt of the n-th is n, from 1 */
@@ -32,6 +39,8 @@ struct load_lane {
 struct load_follow {
     struct link link;
     bool open, subscribed;
+    struct load_wait wait;
+    uint64_t retry_at;        /* ms */
     uint64_t ok, duplicates, invalid, others; /* answers to this run's events; others: to somebody else's */
     uint64_t lowest_serial, highest_serial; /* answered, of this run */
     uint64_t archived_serial, archived_at; /* last serial of the newest archived lot, and when (ns) its notice came */
@@ -50,7 +59,8 @@ struct load {
     struct load_frame *frames;   /* owned: LOAD_POOL of them */
     struct load_lane *lanes;     /* owned: options->connections */
     struct link *idle;           /* owned: options->idle */
-    size_t idle_ready;
+    size_t idle_ready, idle_most; /* at present; since all of them were there, or the load began */
+    struct load_wait idle_wait;   /* for one more of them */
     struct load_follow follow;
     char run_name[24];           /* first part of every ClientId */
     uint64_t began, measured_from, stop_at, stopped_at; /* ns; stop_at 0: by count */
@@ -61,10 +71,16 @@ struct load {
     unsigned errors;             /* sessions that ended */
     struct histogram latency;    /* ns, from handing the frame over to its receipt */
     struct err why;              /* of the last session that ended */
+    bool refused;                /* … because of our certificate */
     uint64_t moved_at;           /* ms */
     bool shows;                  /* progress on the terminal */
     double own_cpu_before;       /* s of processor time when the measurement began */
 };
+
+enum { LOAD_RETRY_MS = 300 }; /* between two attempts */
+
+/* A session, or the attempt at one, is over: it is told, a few times at most. `link` gives the reason unless `e` has one. */
+void load_lost(struct load *l, struct load_wait *wait, const struct link *link, const struct err *e);
 
 /* Makes the frames. */
 MUST_CHECK bool load_make_frames(struct load *l, struct err *e);
@@ -79,8 +95,8 @@ bool load_lane_fill(struct load_lane *lane, uint64_t *allowed, uint64_t now);
 /* A link_frame_fn for lanes: receipts. */
 bool load_lane_frame(void *context, const struct stomp_frame *f, struct err *e);
 
-/* The following connection: one turn. False when it broke (it is then opened again by the next turn). */
-bool load_follow_turn(struct load *l, short revents);
+/* The following connection: one turn. When it breaks it is opened again by a later one. */
+void load_follow_turn(struct load *l, short revents);
 /* Has everything confirmed been answered, and archived if that was asked for? */
 bool load_follow_done(const struct load *l);
 void load_follow_free(struct load *l);

@@ -96,7 +96,7 @@ void load_free_frames(struct load *l)
 
 void load_lane_init(struct load_lane *lane, struct load *l)
 {
-    *lane = (struct load_lane){.load = l, .slot_count = 1};
+    *lane = (struct load_lane){.load = l, .slot_count = 1, .wait = {.since = link_now_ms()}};
     while (lane->slot_count < LOAD_SLOTS_PER_WINDOW * l->options->window)
         lane->slot_count *= 2;
     lane->sent_at = mem_zalloc(lane->slot_count, sizeof *lane->sent_at);
@@ -187,11 +187,11 @@ static bool take_receipt(struct load_lane *lane, struct slice id, struct err *e)
 
 bool load_lane_frame(void *context, const struct stomp_frame *f, struct err *e)
 {
-    struct slice text = stomp_get(f, STOMP_MESSAGE_TEXT);
+    struct load_lane *lane = context;
 
     if (f->command == STOMP_RECEIPT)
-        return take_receipt(context, stomp_get(f, STOMP_RECEIPT_ID), e);
-    return err_set(e, ERR_RETRY, "%s: %.*s %.*s", stomp_command_text(f->command), (int)(text.len > 200 ? 200 : text.len),
-                   text.at == NULL ? "" : (const char *)text.at, (int)(f->body.len > 200 ? 200 : f->body.len),
-                   f->body.at == NULL ? "" : (const char *)f->body.at);
+        return take_receipt(lane, stomp_get(f, STOMP_RECEIPT_ID), e);
+    if (f->command == STOMP_ERROR)
+        return link_take_error(&lane->link, f, e);
+    return err_set(e, ERR_RETRY, "an unexpected %s frame", stomp_command_text(f->command));
 }

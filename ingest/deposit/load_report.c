@@ -31,8 +31,10 @@ static struct figures compute(const struct load *l)
 {
     const struct load_follow *w = &l->follow;
     uint64_t measured = l->confirmed_while_sending - l->confirmed_before;
-    struct figures f = {.seconds = (double)(l->stopped_at - l->measured_from) / 1e9};
+    struct figures f = {0};
 
+    if (l->began != 0 && l->stopped_at > l->measured_from)
+        f.seconds = (double)(l->stopped_at - l->measured_from) / 1e9;
     if (f.seconds > 0)
         f.confirmed_rate = (double)measured / f.seconds;
     if (l->confirmed > l->confirmed_before)
@@ -51,13 +53,20 @@ static struct figures compute(const struct load *l)
     return f;
 }
 
+/* Milliseconds until a receipt; null when there was none. */
+static json_t *latency(const struct load *l, double ms)
+{
+    return l->latency.count == 0 ? json_null() : json_real(ms);
+}
+
 static void print_json(const struct load *l, const struct figures *f, enum exit_code end)
 {
     const struct load_follow *w = &l->follow;
-    json_t *o = json_pack("{s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "seconds", f->seconds,
+    json_t *o = json_pack("{s:f, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:f, s:i, s:i}", "seconds", f->seconds,
                           "sent", (json_int_t)l->sent, "confirmed", (json_int_t)l->confirmed, "lost",
-                          (json_int_t)l->lost, "confirmedPerSecond", f->confirmed_rate, "p50ms", f->p50, "p90ms", f->p90,
-                          "p99ms", f->p99, "p999ms", f->p999, "maxms", f->max, "ownCpuMicroseconds", f->own_cpu_us,
+                          (json_int_t)l->lost, "confirmedPerSecond", f->confirmed_rate, "p50ms", latency(l, f->p50), "p90ms",
+                          latency(l, f->p90), "p99ms", latency(l, f->p99), "p999ms", latency(l, f->p999), "maxms", latency(l, f->max),
+                          "ownCpuMicroseconds", f->own_cpu_us,
                           "errors", (int)l->errors, "exit", (int)end);
     char *text;
 
@@ -83,10 +92,13 @@ static void print_table(const struct load *l, const struct figures *f)
     const struct load_follow *w = &l->follow;
 
     printf("%-22s %" PRIu64 " of %" PRIu64 " sent, in %.2f s measured\n", "confirmed", l->confirmed, l->sent, f->seconds);
-    printf("%-22s %.0f/s\n", "rate", f->confirmed_rate);
-    printf("%-22s p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", "receipt after", f->p50, f->p90, f->p99,
-           f->p999, f->max);
-    printf("%-22s %.2f us/event\n", "own processor time", f->own_cpu_us);
+    if (f->seconds > 0)
+        printf("%-22s %.0f/s\n", "rate", f->confirmed_rate);
+    if (l->latency.count > 0)
+        printf("%-22s p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", "receipt after", f->p50, f->p90, f->p99,
+               f->p999, f->max);
+    if (l->confirmed > l->confirmed_before)
+        printf("%-22s %.2f us/event\n", "own processor time", f->own_cpu_us);
     if (l->options->follow != FOLLOW_NONE)
         printf("%-22s %" PRIu64 " ok, %" PRIu64 " duplicate, %" PRIu64 " invalid %s\n", "answers", w->ok, w->duplicates,
                w->invalid, w->reason);

@@ -54,7 +54,7 @@ static const char usage[] =
     "  --header NAME:VALUE     added to every SEND; may be repeated\n"
     "\n"
     "Exit: 0 all deposited (and answered as far as followed), 1 some invalid or unreadable, 2 usage,\n"
-    "3 connection or TLS, 4 nothing moved for --timeout, 130 interrupted.\n";
+    "3 no connection, 4 nothing moved for --timeout, 5 certificate refused, 130 interrupted.\n";
 
 enum option_code {
     OPT_HOST = 1, OPT_PORT, OPT_CERTIFICATE, OPT_KEY, OPT_CA, OPT_VAULT, OPT_OPERATOR, OPT_VIRTUAL_HOST, OPT_HEART_BEAT,

@@ -12,8 +12,9 @@ enum exit_code {
     EXIT_ALL = 0,         /* all deposited, and answered as far as followed */
     EXIT_SOME = 1,        /* some events are invalid, or inputs could not be read */
     EXIT_USAGE = 2,
-    EXIT_CONNECTION = 3,  /* no session, or TLS refused */
+    EXIT_CONNECTION = 3,  /* no session */
     EXIT_LATE = 4,        /* --timeout passed without progress */
+    EXIT_REFUSED = 5,     /* the vault refuses our certificate */
     EXIT_INTERRUPTED = 130,
 };
 

@@ -60,6 +60,7 @@ static void session_lost(struct run *r, const struct err *why)
     link_close(&r->link);
     r->linked = r->subscribed = false;
     r->why = *why;
+    r->refused = r->link.refused;
     r->attempts++;
     r->refusals += had_session;
     if (had_session)
@@ -134,13 +135,14 @@ static bool finished(const struct run *r, bool interrupted)
 /* Is it time to give up? EXIT_ALL: no. */
 static enum exit_code hopeless(const struct run *r)
 {
+    enum exit_code without = r->refused ? EXIT_REFUSED : EXIT_CONNECTION;
     uint64_t now = link_now_ms();
 
     if (r->why.code == ERR_DENIED || r->why.code == ERR_FATAL || r->refusals >= REFUSALS_MAX)
-        return EXIT_CONNECTION;
+        return without;
     if (r->down_since != 0 && now - r->down_since > 1000ull * r->options->retry &&
         (r->attempts > 0 || now - r->down_since > FIRST_TRY_MS))
-        return EXIT_CONNECTION;
+        return without;
     if (r->down_since == 0 && !r->waits_for_input && now - r->moved_at > 1000ull * r->options->timeout)
         return EXIT_LATE;
     return EXIT_ALL;
@@ -177,7 +179,7 @@ static enum exit_code loop(struct run *r, volatile sig_atomic_t *interrupted)
 static void explain(const struct run *r, enum exit_code end, char *why, size_t size)
 {
     why[0] = '\0';
-    if (end == EXIT_CONNECTION)
+    if (end == EXIT_CONNECTION || end == EXIT_REFUSED)
         snprintf(why, size, "gave up: %s", r->why.code != ERR_NONE ? r->why.text : "no answer");
     else if (end == EXIT_LATE)
         snprintf(why, size, "gave up: nothing moved for %u s (%zu without receipt, %zu without answer, %zu not archived)",

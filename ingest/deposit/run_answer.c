@@ -201,7 +201,6 @@ static bool take_message(struct run *r, const struct stomp_frame *f, struct err 
 bool run_take_frame(void *context, const struct stomp_frame *f, struct err *e)
 {
     struct run *r = context;
-    struct slice text = stomp_get(f, STOMP_MESSAGE_TEXT);
 
     if (f->command == STOMP_RECEIPT)
         return take_receipt(r, stomp_get(f, STOMP_RECEIPT_ID), e);
@@ -209,9 +208,7 @@ bool run_take_frame(void *context, const struct stomp_frame *f, struct err *e)
         return take_message(r, f, e);
     if (f->command != STOMP_ERROR)
         return err_set(e, ERR_RETRY, "an unexpected %s frame", stomp_command_text(f->command));
-    return err_set(e, ERR_RETRY, "the vault ends the session: %.*s %.*s", (int)(text.len > 200 ? 200 : text.len),
-                   text.at == NULL ? "" : (const char *)text.at, (int)(f->body.len > 200 ? 200 : f->body.len),
-                   f->body.at == NULL ? "" : (const char *)f->body.at);
+    return link_take_error(&r->link, f, e);
 }
 
 bool run_acknowledge(struct run *r, struct err *e)

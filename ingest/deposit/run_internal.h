@@ -43,6 +43,7 @@ struct run {
     unsigned attempts;      /* since the last session */
     unsigned refusals;      /* sessions in a row that ended without any receipt */
     struct err why;         /* the last reason a session ended or did not begin */
+    bool refused;           /* … which is our certificate */
 };
 
 /* Sends as much as window and buffers allow. Only with a session. */

@@ -7,6 +7,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import *
+from holders import SOON, bind, ingest, let_in, pki, sensor, short, unbind, StompSensor
 
 
 def count():
@@ -26,10 +27,13 @@ def results(done):
     return document["summary"], document["results"]
 
 
-def started(*words):
+def started(*words, sensor="sensor-1", at=None):
     """coffre-deposit in the background."""
-    return subprocess.Popen([BIN / "coffre-deposit", *map(str, identity("sensor-1")), "--port", str(port("STOMP")), *map(str, words)],
+    return subprocess.Popen([BIN / "coffre-deposit", *map(str, identity(sensor)), "--port", str(at or port("STOMP")), *map(str, words)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+LOAD = ["--operator", OPERATOR, "--duration", "3600", "--rate", "50", "--json"]
 
 
 def many(n):
@@ -93,7 +97,7 @@ def test_exit_codes_of_usage_and_connection():
     assert deposit("/nonexistent", check=False).returncode == 2
     for who in ("foreign", "stranger"):
         done = deposit("--retry", "2", samples, sensor=who, check=False)
-        assert done.returncode == 3 and "gave up" in done.stderr, (who, done.returncode, done.stderr)
+        assert done.returncode == 5 and "gave up: " in done.stderr and "refuses our certificate" in done.stderr, (who, done.returncode, done.stderr)
     assert deposit("--retry", "0", samples, at=1, check=False).returncode == 3
     # One try is one try: it succeeds when the vault is there, and says why not otherwise.
     with folder_with(one=many(1)) as folder:
@@ -140,6 +144,79 @@ def test_generated_load_is_answered_and_archived():
     assert figures["confirmed"] == 5000 and figures["answers"]["ok"] == 5000 and figures["lost"] == 0, figures
     assert figures["sealed"]["lastSerial"] >= before + 5000
     assert count() == before + 5000
+
+
+def figures_of(child):
+    out, errors = child.communicate(timeout=200)
+    return json.loads(out), errors
+
+
+def test_a_load_gives_up_when_the_vault_stops_in_the_middle():
+    for connections, more in ((1, []), (2, ["--follow", "ok"])):
+        with ingest() as vault:
+            before = count()
+            child = started(*LOAD, "--retry", "2", "--connections", connections, *more, at=vault.port)
+            wait_until(lambda: count() > before + 20, SOON, "the first events are numbered")
+            vault.stop()
+            figures, errors = figures_of(child)
+        assert child.returncode == 3 and figures["exit"] == 3, (figures, errors)
+        assert errors.splitlines()[-1].startswith("coffre-deposit: gave up: ") and "Connection refused" in errors, errors
+        assert figures["confirmed"] > 20 and figures["confirmedPerSecond"] > 0 and figures["p50ms"] > 0, figures
+        assert 0 < figures["seconds"] < 3600, figures
+
+
+def test_a_load_without_any_session_shows_no_figures():
+    done = deposit(*LOAD, "--retry", "1", at=1, check=False)
+    figures = json.loads(done.stdout)
+    assert done.returncode == 3 and figures["seconds"] == figures["confirmedPerSecond"] == figures["sent"] == 0, figures
+    assert all(figures[name] is None for name in ("p50ms", "p999ms", "maxms")), figures
+    done = deposit(*LOAD[:-1], "--retry", "1", at=1, check=False)
+    assert "rate" not in done.stdout and "receipt after" not in done.stdout and re.search(r"(?m)^confirmed +0 of 0 sent, in 0.00 s", done.stdout), done.stdout
+
+
+def test_a_load_that_waits_for_its_first_session_is_interrupted_at_once():
+    child = started(*LOAD, "--retry", "600", at=1)
+    assert "Connection refused" in child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    figures, errors = figures_of(child)
+    assert child.returncode == 130 and figures["seconds"] == 0, (figures, errors)
+
+
+def test_a_certificate_revoked_in_the_middle_ends_everything_in_words():
+    """Loads, idle connections and files alike: exit 5 at once, whatever --retry says."""
+    whole = many(20000)
+    with folder_with(grand=whole) as folder:
+        for words in ([*LOAD, "--retry", "600"], ["--idle", "3", "--retry", "600"], ["--retry", "600", "--window", "1", f"{folder}/grand.xml"]):
+            name = sensor()
+            let_in(name, kinds=[StompSensor])
+            child = started(*words, sensor=name)
+            if "--idle" in words:
+                assert "3 connections are idle" in child.stdout.readline()
+            else:
+                wait_until(lambda: value("SELECT count(*) FROM event JOIN role ON depositor = id WHERE cn = %s", name) > 5, SOON, "the first events are numbered")
+            pki("revoke", name, "keyCompromise")
+            _, errors = child.communicate(timeout=200)
+            assert child.returncode == 5, (words, child.returncode, errors)
+            assert "gave up: the vault refuses our certificate: the certificate has been revoked" in errors, (words, errors)
+            done = deposit("--retry", "600", f"{folder}/grand.xml", sensor=name, check=False)
+            assert done.returncode == 5 and "the certificate has been revoked" in done.stderr, done.stderr
+
+
+def test_a_certificate_unbound_in_the_middle_is_tried_again_until_it_is_bound():
+    name = sensor()
+    let_in(name, kinds=[StompSensor])
+    before = count()
+    child = started(*LOAD[:2], "--generate", "400", "--rate", "50", "--json", "--retry", "600", sensor=name)
+    wait_until(lambda: count() > before + 20, SOON, "the first events are numbered")
+    unbind(name)
+    assert "the vault refuses our certificate: the certificate is no longer bound" in child.stderr.readline()
+    assert "not bound to a depositor" in child.stderr.readline()
+    bind(name)
+    figures, errors = figures_of(child)
+    assert child.returncode in (0, 1) and figures["confirmed"] + figures["lost"] == 400, (figures, errors)
+    unbind(name)
+    done = deposit(*LOAD, "--retry", "2", sensor=name, check=False)
+    assert done.returncode == 5 and "not bound to a depositor" in done.stderr.splitlines()[-1], done.stderr
 
 
 run(globals())
