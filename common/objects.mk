@@ -1,6 +1,6 @@
 COMMON_OBJS = \
 	common/values/err.o common/values/buf.o common/values/wire.o common/values/log.o \
-	common/system/settings.o common/system/settings_table.o common/system/settings_print.o common/system/settings_change.o common/system/channel.o common/system/role.o common/system/parent.o common/system/parent_links.o common/system/parent_reload.o common/system/parent_status.o \
+	common/system/settings.o common/system/settings_table.o common/system/settings_rules.o common/system/settings_print.o common/system/settings_change.o common/system/channel.o common/system/role.o common/system/parent.o common/system/parent_links.o common/system/parent_reload.o common/system/parent_status.o \
 	common/system/daemon.o
 # PKCS#11
 COMMON_OBJS += common/system/hsm.o common/system/hsm_generate.o

@@ -1,4 +1,4 @@
-/* Reading the configuration: see settings.h. The table of keys is settings_table.c. */
+/* Reading the configuration: see settings.h. The table of keys is settings_table.c, the rules beyond it are settings_rules.c. */
 #include "common/system/settings_internal.h"
 
 #include <ctype.h>
@@ -11,7 +11,6 @@
 
 #include "common/values/buf.h"
 
-
 enum { KEY_MAX = 128, DEPTH_MAX = 8 };
 
 struct reading {
@@ -20,7 +19,6 @@ struct reading {
     unsigned parts; /* of the daemon it is read for */
     char *folder;
     bool seen[SETTINGS_ROWS_MAX];
-    size_t lines[SETTINGS_ROWS_MAX]; /* where each key was given last; 0: nowhere */
     struct err *e;
 };
 
@@ -43,7 +41,7 @@ static bool parse_unit(const char *text, uint64_t *v, const char *const *units, 
     return false;
 }
 
-static bool parse_integer(enum settings_type type, const char *text, uint64_t *v)
+bool settings_parse_integer(enum settings_type type, const char *text, uint64_t *v)
 {
     static const char *const none[] = {"", NULL}, *const times[] = {"ms", "s", "m", "h", "d", NULL},
                       *const sizes[] = {"", "B", "KiB", "MiB", "GiB", NULL};
@@ -80,7 +78,7 @@ static bool set_integer(struct reading *r, const struct settings_row *row, const
                                         [SIZE] = "a size such as 64KiB, 8MiB, 1GiB"};
     uint64_t v;
 
-    if (!parse_integer(row->type, text, &v))
+    if (!settings_parse_integer(row->type, text, &v))
         return at_line(r, line, "%s: \"%s\" is not %s", row->key, text, kinds[row->type]);
     if (v < row->min || v > row->max)
         return at_line(r, line, "%s: %s is out of bounds (%llu to %llu)", row->key, text,
@@ -134,7 +132,7 @@ static bool set_scalar(struct reading *r, const char *key, bool in_list, const c
         if ((row->required & r->parts) != 0 && *text == '\0')
             return at_line(r, line, "%s: is empty", key);
         r->seen[i] = true;
-        r->lines[i] = line;
+        r->s->lines[i] = line;
         return set_value(r, row, text, line);
     }
     return at_line(r, line, "unknown key %s", key);
@@ -178,7 +176,7 @@ static bool begin_list(struct reading *r, const char *key, size_t line)
         if (r->seen[i])
             return at_line(r, line, "%s: given twice", key);
         r->seen[i] = true;
-        r->lines[i] = line;
+        r->s->lines[i] = line;
     }
     return true;
 }
@@ -252,7 +250,7 @@ static bool set_fallbacks(struct reading *r)
 
         if (r->seen[i] && settings_is_list(row) && ((struct settings_list *)settings_field(r->s, row))->count == 0 &&
             ((row->required & r->parts) != 0 || row->fallback != NULL))
-            return at_line(r, r->lines[i], "%s: nothing is in this list", row->key);
+            return at_line(r, r->s->lines[i], "%s: nothing is in this list", row->key);
         if (r->seen[i])
             continue;
         if (row->fallback != NULL) {
@@ -265,133 +263,6 @@ static bool set_fallbacks(struct reading *r)
         }
     }
     return true;
-}
-
-/* A rule broken by the value of `key`: says where it was given, or that it is the default. */
-static bool broken(struct reading *r, const char *key, const char *rule)
-{
-    for (size_t i = 0; i < settings_rows; i++)
-        if (strcmp(settings_table[i].key, key) == 0 && r->lines[i] != 0)
-            return at_line(r, r->lines[i], "%s: %s", key, rule);
-    return err_set(r->e, ERR_INPUT, "%s: %s (by default): %s", r->path, key, rule);
-}
-
-static bool is_port(const char *text)
-{
-    size_t len = strspn(text, "0123456789");
-    unsigned long port = len > 0 && len < 6 && text[len] == '\0' ? strtoul(text, NULL, 10) : 0;
-
-    return port > 0 && port < 65536;
-}
-
-static bool check_listen(struct reading *r, const char *key, unsigned part, const struct settings_list *list)
-{
-    if ((r->parts & part) == 0)
-        return true;
-    for (unsigned i = 0; i < list->count; i++) {
-        const char *colon = strrchr(list->items[i], ':');
-
-        if (colon == NULL || !is_port(colon + 1))
-            return broken(r, key, "an entry is not address:port, with a port from 1 to 65535");
-    }
-    return true;
-}
-
-/* Words separated by spaces, each one of `known` (NULL-terminated), at least one. */
-static bool are_words(const char *text, const char *const *known)
-{
-    size_t len;
-    bool any = false;
-
-    for (text += strspn(text, " "); *text != '\0'; text += len, text += strspn(text, " ")) {
-        const char *const *k = known;
-
-        len = strcspn(text, " ");
-        while (*k != NULL && (strlen(*k) != len || strncmp(*k, text, len) != 0))
-            k++;
-        if (*k == NULL)
-            return false;
-        any = true;
-    }
-    return any;
-}
-
-static bool is_url(const char *text)
-{
-    return (strncmp(text, "http://", 7) == 0 && text[7] != '\0') || (strncmp(text, "https://", 8) == 0 && text[8] != '\0');
-}
-
-static bool are_distances(const char *text)
-{
-    unsigned count = 0;
-
-    while (*(text += strspn(text, " ")) != '\0') {
-        char one[32];
-        size_t len = strcspn(text, " ");
-        uint64_t ms;
-
-        if (len >= sizeof one || ++count > 8)
-            return false;
-        snprintf(one, sizeof one, "%.*s", (int)len, text);
-        if (!parse_integer(DURATION, one, &ms) || ms == 0)
-            return false;
-        text += len;
-    }
-    return count > 0;
-}
-
-static bool check_profile(struct reading *r, const char *name, const struct settings_profile *p)
-{
-    static const char *const digests[] = {"sha256", "sha384", "sha512", NULL}, *const rules[] = {"none", "crl", "ocsp", "either", "both", NULL};
-    char key[KEY_MAX];
-
-    snprintf(key, sizeof key, "profiles.%s.digests", name);
-    if (!are_words(p->digests, digests))
-        return broken(r, key, "not a list of sha256, sha384, sha512");
-    snprintf(key, sizeof key, "profiles.%s.revocation", name);
-    if (strchr(p->revocation, ' ') != NULL || !are_words(p->revocation, rules))
-        return broken(r, key, "none of none, crl, ocsp, either, both");
-    snprintf(key, sizeof key, "profiles.%s.ocsp", name);
-    return *p->ocsp == '\0' || is_url(p->ocsp) || broken(r, key, "not an http: or https: URL");
-}
-
-/* What profiles ask of certificates, as far as words go; files and networks are judged by whoever reads them. */
-static bool check_identity(struct reading *r)
-{
-    static const char *const names[] = {"depositor", "reader", "technical", "functional"}, *const nonces[] = {"off", "optional", "required", NULL};
-    const struct settings *s = r->s;
-
-    for (unsigned i = 0; i < 4; i++)
-        if (!check_profile(r, names[i], &s->profiles[i + 1]))
-            return false;
-    if (strchr(s->revocation.ocsp_nonce, ' ') != NULL || !are_words(s->revocation.ocsp_nonce, nonces))
-        return broken(r, "revocation.ocsp_nonce", "none of off, optional, required");
-    for (unsigned i = 0; i < s->revocation.fetch.count; i++)
-        if (!is_url(s->revocation.fetch.items[i]))
-            return broken(r, "revocation.fetch", "an entry is not an http: or https: URL");
-    return are_distances(s->expiry.warn) || broken(r, "expiry.warn", "not one to eight durations, such as 60d 30d 7d 1d");
-}
-
-/* Rules that one row cannot express. */
-static bool check_whole(struct reading *r)
-{
-    const struct settings *s = r->s;
-    enum log_level level;
-
-    if (*s->vault.operator_id != '\0' &&
-        (strlen(s->vault.operator_id) != 4 || strspn(s->vault.operator_id, "0123456789") != 4))
-        return broken(r, "vault.operator", "not four digits");
-    if (!log_level_parse(s->log_level, &level))
-        return broken(r, "log.level", "none of error, warning, info, debug");
-    if (strcmp(s->sealer.algorithm, "rsa-sha256") != 0 && strcmp(s->sealer.algorithm, "rsa-pss-sha256") != 0)
-        return broken(r, "sealer.algorithm", "neither rsa-sha256 nor rsa-pss-sha256");
-    if (strcmp(s->sealer.clock_source, "kernel") != 0 && strcmp(s->sealer.clock_source, "local-trusted") != 0)
-        return broken(r, "sealer.clock.source", "neither kernel nor local-trusted");
-    if (s->ingest.limits.transaction_bytes < s->ingest.limits.body_bytes)
-        return broken(r, "ingest.limits.transaction_bytes", "less than ingest.limits.body_bytes");
-    if (s->ingest.limits.pending_bytes < s->ingest.limits.transaction_bytes)
-        return broken(r, "ingest.limits.pending_bytes", "less than ingest.limits.transaction_bytes");
-    return check_identity(r) && check_listen(r, "ingest.listen", SETTINGS_INGEST, &s->ingest.listen) && check_listen(r, "exporter.listen", SETTINGS_EXPORTER, &s->exporter.listen);
 }
 
 bool settings_read_text(const char *path, struct buf *text, struct err *e)
@@ -422,9 +293,8 @@ struct settings *settings_read(const char *file, struct slice text, unsigned par
 
     r.folder = dirname(copy);
     r.s->file = mem_strdup(file);
-    ok = read_document(&r, text) && set_fallbacks(&r) && check_whole(&r);
     r.s->lines = mem_zalloc(SETTINGS_ROWS_MAX, sizeof *r.s->lines);
-    memcpy(r.s->lines, r.lines, sizeof r.lines);
+    ok = read_document(&r, text) && set_fallbacks(&r) && settings_check_rules(r.s, parts, e);
     free(copy);
     if (ok)
         return r.s;

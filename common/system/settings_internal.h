@@ -38,6 +38,12 @@ static inline const void *settings_value(const struct settings *s, const struct 
     return (const char *)s + row->offset;
 }
 
+/* A number, duration (ms) or size (bytes) as written in the file; false: it is none. */
+bool settings_parse_integer(enum settings_type type, const char *text, uint64_t *v);
+
+/* Rules that one row cannot express, those of one daemon's keys for that daemon only. `e` names file, line and key. */
+MUST_CHECK bool settings_check_rules(const struct settings *s, unsigned parts, struct err *e);
+
 /* Whether a reload changes it: what is false here is what it was when the daemon started. */
 bool settings_is_live(const struct settings_row *row);
 
