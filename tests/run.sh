@@ -1,9 +1,12 @@
 #!/bin/bash
-# The whole proof, in one go: see `make test`. Each stage prints "ok - ..." and "not ok - ..." lines; they are counted, and the last
-# line of all is "N passed, N failed". A stage that fails without saying of what counts as one failure.
+# The whole proof, in one go: see `make test`. Each job prints "ok - ..." and "not ok - ..." lines; they are counted, and the last
+# line of all is "N passed, N failed". A job that fails without saying of what counts as one failure.
 #
-# What a stage is: unit tests (cmocka, sanitizers), fuzz targets (a short run each), manual pages, command lines; then, with an instance
-# of its own on its own ports, every executable file test_* in tests/integration, tests/interop, tests/verify and tests/crash.
+# What a job is: unit tests (cmocka, sanitizers), fuzz targets (a short run each: `make fuzz` takes longer), manual pages, command lines; and every executable
+# file test_* in tests/interop, tests/verify, tests/integration and tests/crash. These mostly wait, so they go to LANES vaults (3) side by side, each with servers,
+# ports and a folder of its own, the longest first by tests/durations; what needs no vault is built and run meanwhile, out of their way. A job's output is shown when it ends.
+#   ONLY="unit fuzz integration roles crash"   some of it: kinds, folders, or files without test_ and .py
+#   LANES=1                                    all files in one vault, one after the other
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,74 +15,89 @@ export PORT_STOMP=${PORT_STOMP:-16163} PORT_HTTPS=${PORT_HTTPS:-18443} PORT_AMQP
     PORT_DIST=${PORT_DIST:-15672} LOT_AGE=${LOT_AGE:-2s}
 export COFFRE_BUILD=${COFFRE_BUILD:?the release build, given by make} COFFRE_ASAN=${COFFRE_ASAN:?the sanitizers\' build, given by make}
 export BUILD=$COFFRE_BUILD
-fuzz_seconds=${FUZZ_SECONDS:-8}
+fuzz_seconds=${FUZZ_SECONDS:-4}
 only=${ONLY:-}
+lanes=${LANES:-3}
+hang=1200 # seconds for one file, only there to end a broken run
 
-passed=0
-failed=0
-failures=()
 results=$(mktemp -d)
-trap 'rm -rf "$results"' EXIT
+plan=()  # jobs that must have ended when all is over
+files=() # of tests that need a vault
 
-# stage NAME COMMAND...: runs it, shows it, counts its lines.
-stage() {
-    local name=$1 status out=$results/stage good bad
-    shift
-    case " $only " in "  " | *" ${name%% *} "*) ;; *) return ;; esac
-    printf '\n== %s\n' "$name"
-    "$@" 2>&1 | tee "$out"
-    status=${PIPESTATUS[0]}
-    good=$(grep -c '^ok ' "$out")
-    bad=$(grep -c '^not ok ' "$out")
-    while read -r line; do failures+=("$name: $line"); done < <(grep '^not ok ' "$out")
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
-        bad=1
-        failures+=("$name: exit status $status")
-    elif [ "$status" -eq 0 ] && [ "$good" -eq 0 ] && [ "$bad" -eq 0 ]; then
-        bad=1
-        failures+=("$name: no test said anything")
-    fi
-    passed=$((passed + good))
-    failed=$((failed + bad))
+# ---- jobs ------------------------------------------------------------------------------------------
+
+# wanted NAME: is this job asked for (ONLY)?
+wanted() {
+    local word
+    [ -n "$only" ] || return 0
+    for word in $only; do
+        case "$1 " in "$word "* | *" $word "* | *" $word.py "* | *" $word.sh "*) return 0 ;; esac
+    done
+    return 1
 }
 
-# verdict TEXT COMMAND...: one line for one check; the command's output only when it failed.
-verdict() {
-    local text=$1 said
+# job NAME COMMAND...: runs it, keeps what it said, and shows it whole. Its status.
+job() {
+    local name=$1 began=$SECONDS status out
     shift
-    if said=$("$@" 2>&1); then
+    out=$results/${name// /:}
+    "$@" >"$out.said" 2>&1 </dev/null
+    status=$?
+    printf '%s %s %s\n' "$status" $((SECONDS - began)) "$lane" >"$out.end"
+    flock "$results/lock" sh -c 'printf "\n== %s (%s s%s)\n" "$1" "$2" "$3"; cat "$4"' sh "$name" $((SECONDS - began)) "${lane:+, vault $lane}" "$out.said"
+    return $status
+}
+
+# verdict TEXT COMMAND...: one line for one check; the command's output only when it failed. Its status.
+verdict() {
+    local text=$1 said status
+    shift
+    said=$("$@" 2>&1)
+    status=$?
+    if [ $status -eq 0 ]; then
         echo "ok - $text"
     else
         echo "not ok - $text"
         printf '%s\n' "$said" | tail -n 40 | sed 's/^/    /'
     fi
+    return $status
+}
+
+# ---- what needs no vault ----------------------------------------------------------------------------
+
+# A make of its own: what the one above was told is in the variables already. Targets are named as that one names them.
+build() {
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make --no-print-directory -j"$(nproc)" "$@"
 }
 
 unit() {
-    local test
+    local test status
+    verdict "unit tests compile, with sanitizers" build MODE=asan BUILD="$(dirname "$1")" "$@" || return
     for test in "$@"; do
         # cmocka's TAP says nothing when a sanitizer ends the process: the status does.
         CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 timeout 300 "$test" \
             | sed -E "s/^(ok|not ok) [0-9]+ - /\1 - ${test##*/}: /"
-        [ "${PIPESTATUS[0]}" -eq 0 ] || echo "not ok - ${test##*/} ended with a failure"
+        status=${PIPESTATUS[0]}
+        [ "$status" -eq 0 ] || echo "not ok - ${test##*/} ended with status $status"
     done
 }
 
 fuzz() {
-    local target name
+    local target name corpus=$results/corpus
+    verdict "fuzz targets compile" build BUILD="$(dirname "$(dirname "$1")")" "$@" || return
     for target in "$@"; do
         name=${target##*/fuzz_}
-        mkdir -p "$results/corpus"
-        [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$results/corpus/"
+        mkdir -p "$corpus"
+        [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$corpus/"
         # What the fuzzer finds new goes to a copy of the corpus, not into the sources.
-        verdict "fuzz $name, $fuzz_seconds s" timeout $((fuzz_seconds + 60)) "$target" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
-            -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$results/corpus"
-        rm -rf "$results/corpus"
+        verdict "fuzz $name, $fuzz_seconds s" timeout $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+            -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$corpus"
+        rm -rf "$corpus"
     done
 }
 
 manuals() {
-    local page
+    local page name
     for page in $(find common ingest sealer exporter -name '*.[1578]'); do
         verdict "manual page $page" mandoc -Tlint -W warning "$page"
     done
@@ -103,40 +121,148 @@ configuration_manual() {
     [ -n "$known" ] && diff <(echo "$known") <(echo "$written")
 }
 
+# Without a vault: jobs named in "$@", behind whatever the vaults want of the processors.
+aside() {
+    local name
+    lane=
+    renice -n 10 "$BASHPID" >/dev/null
+    for name in "$@"; do
+        # shellcheck disable=SC2086
+        case $name in
+        unit) job unit unit $UNIT_PROGRAMS ;;
+        fuzz) job fuzz fuzz $FUZZ_PROGRAMS ;;
+        *) job "$name" "$name" ;;
+        esac
+    done
+}
+
+# ---- what needs one -----------------------------------------------------------------------------------
+
+# The vault of lane K: its folder and ports.
+vault() {
+    local k=$1 name
+    [ "$k" -gt 1 ] || return 0
+    RUN_DIR=$RUN_DIR-$k
+    for name in PORT_STOMP PORT_HTTPS PORT_AMQPS PORT_EPMD PORT_DIST; do
+        printf -v "$name" %s $((${!name} + 20 * (k - 1)))
+    done
+}
+
+# Every run begins with a vault's birth.
 bring_up() {
     deploy/instance.sh down >/dev/null 2>&1
-    # Every run begins with a vault's birth.
     rm -rf "$(readlink -m "$RUN_DIR")" "$RUN_DIR"
-    verdict "an instance of its own is born in $RUN_DIR" deploy/instance.sh up
-    verdict "a second up finds everything running" deploy/instance.sh up
+    verdict "an instance of its own is born in $RUN_DIR" deploy/instance.sh up && verdict "a second up finds everything running" deploy/instance.sh up
 }
+
+name_of() { # tests/integration/test_roles.py: "integration roles.py"
+    local folder=${1#tests/}
+    echo "${folder%%/*} ${1##*/test_}"
+}
+
+# in_vault K FILE...: one after the other, each a job. Without a vault none of them runs, which counts.
+in_vault() {
+    local file
+    lane=$1
+    shift
+    vault "$lane"
+    job "instance $lane" bring_up || return
+    for file in "$@"; do
+        job "$(name_of "$file")" timeout -k 30 $hang "$file"
+    done
+    job "down $lane" verdict "everything stops" deploy/instance.sh down
+}
+
+# Which lane each of "$files" goes to, the longest first to the one with least to do: lines "LANE FILE", in the order of the files. The same files come to the same vaults, in the same order.
+share_out() {
+    local place=0 file
+    for file in "${files[@]}"; do
+        place=$((place + 1))
+        echo "$(awk -v name="$(name_of "$file")" '{ seconds = $1; sub(/^[0-9]+ /, ""); if ($0 == name) found = seconds } END { print found == "" ? 20 : found }' tests/durations) $place $file"
+    done | sort -k1,1nr -k2,2n | awk -v lanes="$lanes" '{
+            best = 1; for (k = 2; k <= lanes; k++) if (load[k] + 0 < load[best] + 0) best = k
+            load[best] += $1; print $2, best, $3 }' | sort -n | cut -d' ' -f2-
+}
+
+# ---- all of it ------------------------------------------------------------------------------------------
+
+# Whatever ended it, nothing stays behind.
+finish() {
+    local k pid
+    trap '' INT TERM
+    for pid in $(jobs -p); do kill -TERM -- "-$pid" 2>/dev/null; done
+    wait
+    if [ ${#files[@]} -gt 0 ]; then
+        for k in $(seq "$lanes"); do (vault "$k"; deploy/instance.sh down >/dev/null 2>&1); done
+    fi
+    rm -rf "$results"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+aside=()
+for name in unit fuzz manuals; do
+    ! wanted $name || { plan+=("$name"); aside+=("$name"); }
+done
+for folder in interop verify integration crash; do
+    for file in tests/$folder/test_*; do
+        [ -x "$file" ] && [ -f "$file" ] && wanted "$(name_of "$file")" || continue
+        files+=("$file")
+        plan+=("$(name_of "$file")")
+    done
+done
+[ "$lanes" -le ${#files[@]} ] || lanes=${#files[@]}
+
+set -m # each lane a process group, to be ended with all that it started
+[ "$lanes" -eq 0 ] || shared=$(share_out)
+for k in $(seq "$lanes"); do
+    mapfile -t mine < <(sed -n "s/^$k //p" <<<"$shared")
+    plan+=("instance $k" "down $k")
+    in_vault "$k" "${mine[@]}" &
+done
+[ ${#aside[@]} -eq 0 ] || aside "${aside[@]}" &
+wait
+
+# ---- the account ------------------------------------------------------------------------------------------
+
+passed=0
+failed=0
+failures=()
+slow=()
+for name in "${plan[@]}"; do
+    out=$results/${name// /:}
+    if ! read -r status seconds lane 2>/dev/null <"$out.end"; then
+        failed=$((failed + 1))
+        failures+=("$name: did not run")
+        continue
+    fi
+    slow+=("$seconds $name")
+    good=$(grep -c '^ok ' "$out.said")
+    bad=$(grep -c '^not ok ' "$out.said")
+    where=$name${lane:+ (vault $lane)}
+    while read -r line; do failures+=("$where: $line"); done < <(grep '^not ok ' "$out.said")
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+        failures+=("$where: exit status $status")
+    elif [ "$status" -eq 0 ] && [ "$good" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+        failures+=("$where: no test said anything")
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+done
 
 [ -d ../shared/anj/samples ] || absent="../shared/anj (the regulator's samples)"
 [ -d ../shared/reference ] || absent="${absent:+$absent, }../shared/reference"
 [ -d ../shared/openwire-captures ] || absent="${absent:+$absent, }../shared/openwire-captures"
 
-# shellcheck disable=SC2086
-{
-    stage unit unit $UNIT_PROGRAMS
-    stage fuzz fuzz $FUZZ_PROGRAMS
-    stage manuals manuals
-}
-up=
-for folder in interop verify integration crash; do
-    for file in tests/$folder/test_*; do
-        [ -x "$file" ] && [ -f "$file" ] || continue
-        if [ -z "$up" ]; then
-            up=yes
-            trap 'deploy/instance.sh down; rm -rf "$results"' EXIT
-            stage instance bring_up
-        fi
-        stage "$folder ${file##*/test_}" "$file"
-    done
-done
-[ -z "$up" ] || { trap 'rm -rf "$results"' EXIT; stage down verdict "everything stops" deploy/instance.sh down; }
-
-echo
+printf '\nin %s s; the slowest, in seconds:\n' $SECONDS
+printf '%s\n' "${slow[@]}" | sort -nr | tee "$COFFRE_BUILD/test-durations" | head -n 12 | sed 's/^/    /'
 [ -z "${absent:-}" ] || echo "absent, so not tested: $absent"
+if [ "$failed" -gt 0 ] && [ "$lanes" -gt 1 ]; then
+    # To do the same again: which files share a vault.
+    for k in $(seq "$lanes"); do echo "vault $k: $(sed -n "s|^$k tests/||p" <<<"$shared" | tr '\n' ' ')"; done
+fi
 for line in "${failures[@]}"; do
     echo "FAILED $line"
 done

@@ -1,10 +1,10 @@
 # Tests. The release programs run in the instance under test; unit tests and fuzz targets carry sanitizers.
 ASAN_BUILD = build/asan
 
+# What the vaults need is built first; what is tried without one while they run (tests/run.sh).
 .PHONY: test test-programs fuzz-programs
-test: packages  ## the whole proof: unit, fuzz, manuals, stock tools, damage, integration, crash; an instance of its own, other ports
-	$(Q)$(MAKE) --no-print-directory build test-programs fuzz-programs
-	$(Q)$(MAKE) --no-print-directory MODE=asan BUILD=$(ASAN_BUILD) $(UNIT_TESTS:%=$(ASAN_BUILD)/%)
+test: packages  ## the whole proof: unit, fuzz, manuals, stock tools, damage, integration, crash; instances of its own, other ports
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc)) build test-programs
 	$(Q)COFFRE_BUILD='$(abspath $(BUILD))' COFFRE_ASAN='$(abspath $(ASAN_BUILD))' PROGRAMS='$(PROGRAMS)' \
 		UNIT_PROGRAMS='$(UNIT_TESTS:%=$(ASAN_BUILD)/%)' FUZZ_PROGRAMS='$(FUZZERS:%=$(FUZZ_BUILD)/%)' tests/run.sh
 

@@ -7,6 +7,7 @@ Exceptions of Java are raised as JavaError. A call that does not come back in ti
 """
 import atexit
 import concurrent.futures
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -59,14 +60,17 @@ def compiled():
     folder = pathlib.Path(build) / "interop-jms" if build else pathlib.Path(tempfile.mkdtemp(prefix="coffre-jms-"))
     if not build:
         atexit.register(shutil.rmtree, folder, True)
-    if not (folder / mark).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        done = subprocess.run(["javac", "-Xlint:all,-processing,-path", "-Werror", "-proc:none", "-encoding", "UTF-8", "-d", folder,
-                               "-cp", ":".join(class_path()), *sources], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise AssertionError(f"javac: {done.stdout}{done.stderr}")
-        (folder / mark).touch()
+    # Tests of other vaults, side by side, compile the same.
+    with open(folder.with_suffix(".lock") if build else folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / mark).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            done = subprocess.run(["javac", "-Xlint:all,-processing,-path", "-Werror", "-proc:none", "-encoding", "UTF-8", "-d", folder,
+                                   "-cp", ":".join(class_path()), *sources], capture_output=True, text=True)
+            if done.returncode != 0:
+                raise AssertionError(f"javac: {done.stdout}{done.stderr}")
+            (folder / mark).touch()
     return folder
 
 
