@@ -22,7 +22,7 @@ test_gather_OBJS = tests/unit/test_gather.o ingest/queues/gather.o
 test_gather_LIBS = -lcmocka
 # ledger
 UNIT_TESTS += test_event
-EVENT_OBJS = ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/digest.o
+EVENT_OBJS = ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/event_schema.o ingest/ledger/schema.o ingest/ledger/digest.o
 test_event_OBJS = tests/unit/test_event.o $(EVENT_OBJS)
 test_event_LIBS = -lcmocka
 # values
@@ -84,7 +84,7 @@ test_hsm_LIBS = -lcmocka
 UNIT_TESTS += test_role test_database_values
 $(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_seal
-test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/sibling.o sealer/health.o $(SEALER_RULES_OBJS)
+test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/signer_change.o sealer/pin_guard.o sealer/confine.o sealer/sibling.o sealer/health.o $(SEALER_RULES_OBJS)
 test_seal_LIBS = -lcmocka
 # the exporter
 UNIT_TESTS += test_http test_api test_segment test_extract
@@ -94,12 +94,12 @@ test_extract_LIBS = -lcmocka
 HTTP_OBJS = exporter/http.o exporter/http_cond.o exporter/http_reply.o
 test_http_OBJS = tests/unit/test_http.o $(HTTP_OBJS)
 test_http_LIBS = -lcmocka
-test_api_OBJS = tests/unit/test_api.o exporter/api.o exporter/ask.o $(HTTP_OBJS)
+test_api_OBJS = tests/unit/test_api.o exporter/api.o exporter/api_content.o exporter/ask.o $(HTTP_OBJS)
 test_api_LIBS = -lcmocka
 test_segment_OBJS = tests/unit/test_segment.o exporter/segment.o exporter/segment_piece.o
 test_segment_LIBS = -lcmocka
 FUZZERS += fuzz_http
-fuzz_http_OBJS = tests/fuzz/fuzz_http.o exporter/api.o $(HTTP_OBJS)
+fuzz_http_OBJS = tests/fuzz/fuzz_http.o exporter/api.o exporter/api_content.o $(HTTP_OBJS)
 # formats, as coffre-verify reads them
 FUZZERS += fuzz_container fuzz_zip fuzz_lot fuzz_sums
 $(foreach t,container zip lot sums,$(eval fuzz_$(t)_OBJS = tests/fuzz/fuzz_$(t).o))
@@ -151,6 +151,8 @@ coffre-test-handshakes_OBJS = tests/bench/handshakes.o
 # what a role that was taken over could do
 TEST_PROGRAMS += coffre-test-inject
 coffre-test-inject_OBJS = tests/sandbox/inject.o
+TEST_PROGRAMS += coffre-test-filters
+coffre-test-filters_OBJS = tests/sandbox/filters.o
 # certificates: allow-lists, CRLs, OCSP, what expires
 UNIT_TESTS += test_allow test_expiry test_pkix
 $(foreach t,allow expiry pkix,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
@@ -181,5 +183,7 @@ fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o
 FUZZERS += fuzz_chain
 fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
+UNIT_TESTS += test_redirect test_known
+$(foreach t,redirect known,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
 UNIT_TESTS += test_identity_people test_identity_ocsp
 $(foreach t,identity_people identity_ocsp,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka -lcurl))

@@ -21,6 +21,7 @@ enum revocation_answer {
 struct revocation_finding {
     enum revocation_answer answer;
     int64_t revoked_at; /* ms since 1970; 0: not revoked or not said */
+    int64_t this_update; /* ms: of the OCSP answer that says so; 0: it is a list */
     int64_t until;      /* ms: this answer holds until then (nextUpdate and `max_stale`); 0: unknown */
     char text[256];     /* what was found where: "serial 0A1B: revoked 2026-01-31T12:00:00Z, keyCompromise (crl/operator.crl)" */
 };

@@ -2,30 +2,13 @@
  * Role `fetch`: HTTP towards CRL and OCSP servers, for `identity`, which may open no socket. Decides nothing and believes nothing: what it brings back is judged by whoever
  * asked. URLs come from the configuration, and from certificates that chain to a configured authority. No content is ever logged.
  */
-#include "common/identity/identity.h"
+#include "common/identity/fetch_job.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-
-#include <curl/curl.h>
 
 #include "common/values/log.h"
 
-enum { FETCH_AT_ONCE = 16, FETCH_WAITING_MAX = 10000, FETCH_REDIRECTS_MAX = 3, FETCH_WAIT_MS = 1000 };
-
-/* One request: waiting, or with `easy` running. */
-struct fetch_job {
-    struct fetch_job *next;
-    uint32_t request;
-    char *url, *type; /* owned */
-    struct buf question, answer;
-    uint64_t most, timeout;
-    int64_t begun;    /* ms, monotonic: when it was asked for; waiting counts */
-    CURL *easy;
-    struct curl_slist *headers;
-    bool too_large;
-    char error[CURL_ERROR_SIZE];
-};
+enum { FETCH_AT_ONCE = 16, FETCH_WAITING_MAX = 10000, FETCH_WAIT_MS = 1000 };
 
 struct fetch {
     struct role *role;
@@ -44,17 +27,6 @@ static int64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void free_job(struct fetch_job *j)
-{
-    curl_easy_cleanup(j->easy);
-    curl_slist_free_all(j->headers);
-    buf_free(&j->question);
-    buf_free(&j->answer);
-    free(j->url);
-    free(j->type);
-    free(j);
 }
 
 /* ---- identity ---- */
@@ -83,104 +55,17 @@ static void answer(struct fetch *f, uint32_t request, unsigned status, const cha
         lose_identity(f, e.text);
 }
 
-static void finish(struct fetch *f, struct fetch_job *j, CURLcode result)
+static void give_up(struct fetch *f, struct fetch_job *j, const char *why)
 {
-    char reason[CURL_ERROR_SIZE + 64];
-    long status = 0;
-
-    curl_easy_getinfo(j->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (j->too_large || result == CURLE_FILESIZE_EXCEEDED)
-        snprintf(reason, sizeof reason, "more than %llu bytes", (unsigned long long)j->most);
-    else if (result == CURLE_OPERATION_TIMEDOUT)
-        snprintf(reason, sizeof reason, "no whole answer within %llu ms", (unsigned long long)j->timeout);
-    else if (result != CURLE_OK)
-        snprintf(reason, sizeof reason, "%s", j->error[0] != '\0' ? j->error : curl_easy_strerror(result));
-    else if (status < 100 || status > 599)
-        snprintf(reason, sizeof reason, "HTTP status %ld", status);
-    else {
-        snprintf(reason, sizeof reason, "HTTP status %ld", status);
-        answer(f, j->request, (unsigned)status, reason, buf_slice(&j->answer));
-        return;
-    }
-    log_info("fetch-failed", "%s: %s", j->url, reason);
-    answer(f, j->request, 0, reason, slice_of(NULL, 0));
+    log_info("fetch-failed", "%s: %s", j->url, why);
+    answer(f, j->request, 0, why, slice_of(NULL, 0));
 }
 
 /* ---- libcurl ---- */
 
-/* Size and count as libcurl gives them; anything but all of it ends the transfer. */
-static size_t received(char *bytes, size_t one, size_t count, void *arg)
-{
-    struct fetch_job *j = arg;
-    size_t len = one * count;
-
-    if (buf_add(&j->answer, bytes, len, NULL))
-        return len;
-    j->too_large = true;
-    return 0;
-}
-
-/* An announced length too large ends it before the first byte. */
-static bool set_limits(struct fetch_job *j, int64_t now)
-{
-    int64_t left = j->begun + (int64_t)j->timeout - now;
-
-    return left > 0 && curl_easy_setopt(j->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)j->most) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_TIMEOUT_MS, (long)left) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)left) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_WRITEFUNCTION, received) == CURLE_OK && curl_easy_setopt(j->easy, CURLOPT_WRITEDATA, j) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_ERRORBUFFER, j->error) == CURLE_OK;
-}
-
-/* Two schemes, here and after a redirect; nothing from the environment (proxies) or home directories (.netrc). */
-static bool set_where(struct fetch_job *j)
-{
-    return curl_easy_setopt(j->easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_FOLLOWLOCATION, 1L) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS_MAX) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_PROXY, "") == CURLE_OK && curl_easy_setopt(j->easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_URL, j->url) == CURLE_OK;
-}
-
-/* https: verified with the system's authorities (libcurl's default file), never less. */
-static bool set_manner(struct fetch_job *j)
-{
-    return curl_easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK && curl_easy_setopt(j->easy, CURLOPT_USERAGENT, "coffre") == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK && curl_easy_setopt(j->easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_PRIVATE, j) == CURLE_OK;
-}
-
-static bool set_question(struct fetch_job *j)
-{
-    char *type;
-
-    if (*j->type == '\0')
-        return curl_easy_setopt(j->easy, CURLOPT_HTTPGET, 1L) == CURLE_OK;
-    type = mem_printf("Content-Type: %s", j->type);
-    j->headers = curl_slist_append(curl_slist_append(NULL, "Expect:"), type);
-    free(type);
-    return j->headers != NULL && curl_easy_setopt(j->easy, CURLOPT_POST, 1L) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)j->question.len) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_POSTFIELDS, j->question.len == 0 ? "" : (const char *)buf_slice(&j->question).at) == CURLE_OK &&
-           curl_easy_setopt(j->easy, CURLOPT_HTTPHEADER, j->headers) == CURLE_OK;
-}
-
 static bool begin(struct fetch *f, struct fetch_job *j, const char **why)
 {
-    int64_t now = now_ms();
-
-    *why = "it waited too long behind others";
-    if (now - j->begun >= (int64_t)j->timeout)
-        return false;
-    *why = "libcurl refuses the request";
-    j->easy = curl_easy_init();
-    if (j->easy == NULL || !set_limits(j, now) || !set_where(j) || !set_manner(j) || !set_question(j))
-        return false;
-    return curl_multi_add_handle(f->multi, j->easy) == CURLM_OK;
+    return fetch_job_begin(j, now_ms(), why) && curl_multi_add_handle(f->multi, j->easy) == CURLM_OK;
 }
 
 /* Begins what waits, as far as allowed. */
@@ -195,9 +80,8 @@ static void begin_some(struct fetch *f)
         if (f->waiting == NULL)
             f->last = &f->waiting;
         if (!begin(f, j, &why)) {
-            log_info("fetch-failed", "%s: %s", j->url, why);
-            answer(f, j->request, 0, why, slice_of(NULL, 0));
-            free_job(j);
+            give_up(f, j, why);
+            fetch_job_free(j);
             continue;
         }
         j->next = f->running;
@@ -215,7 +99,27 @@ static void remove_running(struct fetch *f, struct fetch_job *j)
     *at = j->next;
     f->running_count--;
     curl_multi_remove_handle(f->multi, j->easy);
-    free_job(j);
+    fetch_job_free(j);
+}
+
+/* Done with, or off to where it was sent. */
+static void finish(struct fetch *f, struct fetch_job *j, CURLcode result)
+{
+    char reason[FETCH_WHY_MAX];
+    const char *why = reason;
+    unsigned status;
+    enum fetch_end end = fetch_job_end(j, result, &status, reason);
+
+    if (end == FETCH_ON) {
+        curl_multi_remove_handle(f->multi, j->easy);
+        if (begin(f, j, &why))
+            return;
+    }
+    if (end == FETCH_ANSWERED)
+        answer(f, j->request, status, reason, buf_slice(&j->answer));
+    else
+        give_up(f, j, why);
+    remove_running(f, j);
 }
 
 static void finish_some(struct fetch *f)
@@ -228,12 +132,8 @@ static void finish_some(struct fetch *f)
 
         if (m->msg != CURLMSG_DONE)
             continue;
-        if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &at) == CURLE_OK && at != NULL) {
-            struct fetch_job *j = (struct fetch_job *)(void *)at;
-
-            finish(f, j, m->data.result);
-            remove_running(f, j);
-        }
+        if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &at) == CURLE_OK && at != NULL)
+            finish(f, (struct fetch_job *)(void *)at, m->data.result);
     }
 }
 
@@ -252,15 +152,11 @@ static bool take_request(struct fetch *f, const struct channel_message *m, struc
         answer(f, asked.request, 0, "too many requests wait", slice_of(NULL, 0));
         return true;
     }
-    j = mem_zalloc(1, sizeof *j);
-    *j = (struct fetch_job){.request = asked.request, .url = mem_text(asked.url), .type = mem_text(asked.type), .most = asked.most,
-                            .timeout = asked.timeout, .begun = now_ms()};
-    buf_init(&j->question, asked.body.len);
-    buf_init(&j->answer, asked.most);
+    j = fetch_job_new(&asked, now_ms());
     *f->last = j;
     f->last = &j->next;
     f->waiting_count++;
-    return buf_add_slice(&j->question, asked.body, e);
+    return true;
 }
 
 static void serve_identity(struct fetch *f)
@@ -289,7 +185,7 @@ static void forget_all(struct fetch *f)
         remove_running(f, f->running);
     for (struct fetch_job *j = f->waiting; j != NULL; j = next) {
         next = j->next;
-        free_job(j);
+        fetch_job_free(j);
     }
     f->waiting = NULL;
     f->last = &f->waiting;

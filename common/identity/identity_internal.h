@@ -42,6 +42,7 @@ struct identity_shown {
 
 struct identity {
     struct role *role;
+    const char *name;                   /* the daemon's */
     const struct identity_duty *duty;
     struct settings *settings;          /* in force; owned */
     struct identity_policies *policies; /* in force; owned */
@@ -100,6 +101,9 @@ bool identity_lists_revoke(const struct identity_lists *l, X509 *certificate, X5
 bool identity_lists_health(const struct identity_lists *l, char *note, size_t size);
 void identity_lists_metrics(const struct identity_lists *l, struct buf *out);
 
+/* A file of ours below <state_dir>/crl, whole or not at all: daemons may share it, each writes under a name of its own until it is whole. */
+MUST_CHECK bool identity_keep(const struct identity *i, const char *path, struct slice body, struct err *e);
+
 /* ---- identity_ocsp.c ---- */
 struct identity_ocsp_view {
     struct revocation_finding found; /* REVOCATION_UNKNOWN: nothing valid, `text` says why */
@@ -107,6 +111,7 @@ struct identity_ocsp_view {
     bool ended;                      /* there was an answer, and its time is over: no reason to wait any longer for those who live on it */
 };
 struct identity_ocsp *identity_ocsp_new(struct identity *i);
+void identity_ocsp_begin(struct identity_ocsp *o); /* once, when there are settings */
 void identity_ocsp_free(struct identity_ocsp *o);
 /* The cached answer about `certificate`, asked for now if it is not there or old. `responder`: URL, "": the certificate's own. Borrowed until identity_ocsp_leave(): kept fresh until then. */
 struct identity_answer *identity_ocsp_use(struct identity_ocsp *o, X509 *certificate, X509 *issuer, const char *responder);

@@ -391,9 +391,10 @@ int identity_role_run(struct role *self, const struct identity_duty *duty)
     static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .refused = refused};
     struct identity *i = mem_zalloc(1, sizeof *i);
     struct err e = {0};
-    int status = ROLE_EXIT_CONFIG;
+    int status;
 
     i->role = self;
+    i->name = role_daemon_name(self);
     i->duty = duty;
     i->journal = journal_open(self);
     i->ask = identity_ask_new(i);
@@ -405,9 +406,10 @@ int identity_role_run(struct role *self, const struct identity_duty *duty)
     if (duty->offered != 0)
         make_folder(role_settings(self));
     if (!tls_prepare(&e) || !load(i, role_settings(self), &e))
-        log_error("config-bad", "%s", e.text);
+        status = role_unfit(self, &e);
     else {
         role_on(self, &events, i);
+        identity_ocsp_begin(i->ocsp);
         put_in_force(i);
         status = serve(i);
     }

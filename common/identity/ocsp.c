@@ -195,8 +195,8 @@ static OCSP_SINGLERESP *find_answer(OCSP_BASICRESP *basic, const struct question
 }
 
 /* 3.2, 5 and 6; 4.2.2.1. Without nextUpdate an answer is as old as it may get when it was produced `reuse` ago: else any old one would do for ever. */
-static bool check_dates(OCSP_BASICRESP *basic, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, const struct question *q, int64_t *until,
-                        struct err *e)
+static bool check_dates(OCSP_BASICRESP *basic, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, const struct question *q,
+                        struct revocation_finding *f, struct err *e)
 {
     int64_t produced, this_update, next_update = 0;
     char text[PKIX_TIME_TEXT];
@@ -211,7 +211,8 @@ static bool check_dates(OCSP_BASICRESP *basic, const ASN1_GENERALIZEDTIME *from,
         return err_set(e, ERR_INPUT, "the OCSP response has expired: nextUpdate was %s (RFC 6960 4.2.2.1)", pkix_time_text(text, next_update));
     if (to == NULL && this_update + PKIX_SKEW_MS + q->reuse + q->max_stale < q->now)
         return err_set(e, ERR_INPUT, "the OCSP response is not recent and says no nextUpdate: it is of %s (RFC 6960 3.2, 5)", pkix_time_text(text, this_update));
-    *until = to != NULL ? next_update + q->max_stale : q->now + q->reuse;
+    f->this_update = this_update;
+    f->until = to != NULL ? next_update + q->max_stale : q->now + q->reuse;
     return true;
 }
 
@@ -222,7 +223,7 @@ static bool say(OCSP_BASICRESP *basic, OCSP_SINGLERESP *single, const struct que
     char serial[PKIX_SERIAL_TEXT], date[PKIX_TIME_TEXT];
 
     (void)pkix_serial_text(serial, q->certificate);
-    if (!check_dates(basic, from, to, q, &f->until, e))
+    if (!check_dates(basic, from, to, q, f, e))
         return false;
     switch (status) {
     case V_OCSP_CERTSTATUS_GOOD:

@@ -25,7 +25,7 @@ bool ocsp_url(X509 *certificate, char url[OCSP_URL_MAX]);
 /*
  * Judges a response: status successful, signed by the issuer itself or by a responder whose certificate the issuer itself signed with id-kp-OCSPSigning in its extended key usage and in date (RFC 6960 4.2.2.2),
  * with a digest not weaker than SHA-256, about this certificate, thisUpdate not in the future (5 minutes are let pass), nextUpdate not past beyond `max_stale` ms,
- * the nonce as `rule` wants. True: `found` holds the answer, with `until` (nextUpdate and `max_stale`, or without nextUpdate `now` and `reuse` ms).
+ * the nonce as `rule` wants. True: `found` holds the answer, with thisUpdate and `until` (nextUpdate and `max_stale`, or without nextUpdate `now` and `reuse` ms).
  * False (ERR_INPUT): the response is worth nothing; `e` says why, citing the clause.
  */
 MUST_CHECK bool ocsp_judge(struct slice response, X509 *certificate, X509 *issuer, const uint8_t *nonce, enum ocsp_nonce rule, int64_t now, int64_t max_stale, int64_t reuse,

@@ -12,8 +12,8 @@
 
 #define URL "http://ocsp.example/"
 
-static char path[64];
-static struct issued ca, leaf, responder;
+static char path[64], state_dir[64];
+static struct issued ca, leaf, responder, unchecked; /* `unchecked`: a responder whose issuer says that nobody need ask about it */
 static struct identity *identity;
 static struct channel *fetch;
 static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR};
@@ -35,10 +35,20 @@ static struct settings *settings_of(const char *text)
     return s;
 }
 
+/* As a role that begins. */
+static void begin_cache(void)
+{
+    identity->ocsp = identity_ocsp_new(identity);
+    identity_ocsp_begin(identity->ocsp);
+}
+
 static int begin(void **state)
 {
+    char text[256], folder[80];
     const struct certificate_wanted ten = {.cn = "ten", .serial = 10};
     const struct certificate_wanted twenty = {.cn = "responder", .serial = 20, .extensions = {{NID_ext_key_usage, "OCSPSigning"}}};
+    const struct certificate_wanted thirty = {.cn = "unchecked", .serial = 30,
+                                              .extensions = {{NID_ext_key_usage, "OCSPSigning"}, {NID_id_pkix_OCSP_noCheck, "NULL"}}};
     int fds[2];
     struct err e = {0};
 
@@ -47,12 +57,19 @@ static int begin(void **state)
     ca = revocation_authority("Operator", certificates_ec("P-256"));
     leaf = revocation_certificate(certificates_ec("P-256"), &ten, &ca);
     responder = revocation_certificate(certificates_ec("P-256"), &twenty, &ca);
+    unchecked = revocation_certificate(certificates_ec("P-256"), &thirty, &ca);
+    snprintf(state_dir, sizeof state_dir, "/tmp/coffre-identity-state-XXXXXX");
+    assert_non_null(mkdtemp(state_dir));
+    snprintf(folder, sizeof folder, "%s/crl", state_dir);
+    assert_int_equal(mkdir(folder, 0700), 0);
     identity = mem_zalloc(1, sizeof *identity);
     identity->duty = &duty;
-    identity->settings = settings_of("revocation:\n  ocsp_nonce: off\n  ocsp_reuse: 1s\n");
+    identity->name = "coffre-test";
+    snprintf(text, sizeof text, "state_dir: %s\nrevocation:\n  ocsp_nonce: off\n  ocsp_reuse: 1s\n", state_dir);
+    identity->settings = settings_of(text);
     identity->lists = identity_lists_new(identity);
     identity->ask = identity_ask_new(identity);
-    identity->ocsp = identity_ocsp_new(identity);
+    begin_cache();
     assert_true(channel_pair(fds, &e));
     identity_ask_link(identity->ask, channel_open(fds[0], 1 << 20, 1 << 20));
     fetch = channel_open(fds[1], 1 << 20, 1 << 20);
@@ -61,7 +78,8 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    struct issued *all[] = {&ca, &leaf, &responder};
+    struct issued *all[] = {&ca, &leaf, &responder, &unchecked};
+    char at[128];
 
     (void)state;
     identity_ocsp_free(identity->ocsp);
@@ -72,13 +90,19 @@ static int end(void **state)
     free(identity);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         certificates_free(all[i]);
+    snprintf(at, sizeof at, "%s/crl/revoked-coffre-test", state_dir);
+    unlink(at);
+    snprintf(at, sizeof at, "%s/crl", state_dir);
+    assert_int_equal(rmdir(at), 0);
+    assert_int_equal(rmdir(state_dir), 0);
     return 0;
 }
 
-/* Waits until the responder is asked, and answers with this status. */
-static void answer(int status, const struct issued *by)
+/* Waits until the responder is asked, and answers with this status; as of `from`, until `until` (ms; 0: now; not said). */
+static void answer_of(int status, const struct issued *by, int64_t from, int64_t until)
 {
-    const struct answer_wanted w = {.status = status, .revoked_at = status == V_OCSP_CERTSTATUS_REVOKED ? revocation_now() : 0};
+    const struct answer_wanted w = {.status = status, .revoked_at = status == V_OCSP_CERTSTATUS_REVOKED ? revocation_now() : 0, .this_update = from,
+                                    .next_update = until};
     OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
     struct identity_fetch asked;
     struct channel_message m;
@@ -106,6 +130,11 @@ static void answer(int status, const struct issued *by)
     }
 }
 
+static void answer(int status, const struct issued *by)
+{
+    answer_of(status, by, 0, 0);
+}
+
 static enum revocation_answer found(const struct identity_answer *a)
 {
     struct identity_ocsp_view v;
@@ -130,13 +159,16 @@ static void test_unknown_ends_good(void **state)
 static void test_unknown_takes_no_revocation_back(void **state)
 {
     struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "revoked");
+    int64_t now = revocation_now();
 
     (void)state;
-    answer(V_OCSP_CERTSTATUS_REVOKED, &ca);
+    answer_of(V_OCSP_CERTSTATUS_REVOKED, &ca, now - 2000, 0);
     assert_int_equal(found(a), REVOCATION_REVOKED);
-    answer(V_OCSP_CERTSTATUS_UNKNOWN, &ca);
+    answer_of(V_OCSP_CERTSTATUS_UNKNOWN, &ca, now - 1000, 0);
     assert_int_equal(found(a), REVOCATION_REVOKED);
     assert_non_null(identity_ocsp_revokes(a));
+    answer(V_OCSP_CERTSTATUS_GOOD, &ca);
+    assert_int_equal(found(a), REVOCATION_GOOD);
     identity_ocsp_leave(identity->ocsp, a);
 }
 
@@ -176,6 +208,69 @@ static void test_responder_revoked(void **state)
     identity_ocsp_leave(identity->ocsp, a);
 }
 
+static void test_responder_not_to_be_checked(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "unchecked");
+
+    (void)state;
+    list_serial(30, revocation_now());
+    answer(V_OCSP_CERTSTATUS_GOOD, &unchecked); /* id-pkix-ocsp-nocheck: its issuer answers for it */
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+/* A "good" from before the revocation is played again: it is valid until its nextUpdate, and has no nonce. A newer one lifts a hold. */
+static void test_older_answer_replaces_nothing(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "replayed");
+    int64_t now = revocation_now();
+
+    (void)state;
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now - HOUR_MS, now + HOUR_MS);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    answer_of(V_OCSP_CERTSTATUS_REVOKED, &ca, now - MINUTE_MS, now + MINUTE_MS);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now - HOUR_MS, now + HOUR_MS);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now - MINUTE_MS, now + HOUR_MS);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now - MINUTE_MS + 1000, now + HOUR_MS);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    answer_of(V_OCSP_CERTSTATUS_UNKNOWN, &ca, now - HOUR_MS, now + HOUR_MS);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+/* Nor over the end of the answer, that of the role, or at another responder. */
+static void test_revocation_survives_restart(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "restart");
+    int64_t now = revocation_now();
+
+    (void)state;
+    answer_of(V_OCSP_CERTSTATUS_REVOKED, &ca, now - 1000, now + 8000);
+    assert_int_equal(found(a), REVOCATION_REVOKED);
+    identity_ocsp_tick(identity->ocsp);
+    identity_ocsp_free(identity->ocsp);
+    begin_cache();
+    while (identity_wall() <= now + 8000)
+        usleep(10000);
+    a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "another");
+    assert_int_equal(found(a), REVOCATION_UNKNOWN); /* its time is over; no reason to let it in under an override */
+    assert_non_null(identity_ocsp_revokes(a));
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now - HOUR_MS, now + HOUR_MS);
+    assert_non_null(identity_ocsp_revokes(a));
+    answer(V_OCSP_CERTSTATUS_GOOD, &ca);
+    assert_int_equal(found(a), REVOCATION_GOOD);
+    identity_ocsp_tick(identity->ocsp);
+    identity_ocsp_free(identity->ocsp);
+    begin_cache();
+    a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "restart");
+    assert_null(identity_ocsp_revokes(a));
+    answer(V_OCSP_CERTSTATUS_GOOD, &ca);
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
 static void test_ended_list_still_revokes(void **state)
 {
     struct revocation_finding f;
@@ -196,6 +291,9 @@ int main(void)
         cmocka_unit_test(test_unknown_ends_good),
         cmocka_unit_test(test_unknown_takes_no_revocation_back),
         cmocka_unit_test(test_responder_revoked),
+        cmocka_unit_test(test_responder_not_to_be_checked),
+        cmocka_unit_test(test_older_answer_replaces_nothing),
+        cmocka_unit_test(test_revocation_survives_restart),
         cmocka_unit_test(test_ended_list_still_revokes),
     };
 

@@ -54,6 +54,7 @@ static int begin(void **state)
              "operator:\n  ca: %s\nregulator:\n  ca: %s\nprofiles:\n  depositor:\n    revocation: none\n  reader:\n    revocation: none\n    allow: [198.51.100.0/24]\n", path, path);
     identity = mem_zalloc(1, sizeof *identity);
     identity->duty = &duty;
+    identity->name = "coffre-test";
     identity->settings = settings_of(text);
     identity->policies = identity_policies_load(identity->settings, duty.offered, &e);
     if (identity->policies == NULL)
