@@ -121,17 +121,18 @@ configuration_manual() {
     [ -n "$known" ] && diff <(echo "$known") <(echo "$written")
 }
 
-# Without a vault: jobs named in "$@", behind whatever the vaults want of the processors.
+# Without a vault: kinds and files, behind whatever the vaults want of the processors.
 aside() {
-    local name
+    local what
     lane=
     renice -n 10 "$BASHPID" >/dev/null
-    for name in "$@"; do
+    for what in "$@"; do
         # shellcheck disable=SC2086
-        case $name in
+        case $what in
         unit) job unit unit $UNIT_PROGRAMS ;;
         fuzz) job fuzz fuzz $FUZZ_PROGRAMS ;;
-        *) job "$name" "$name" ;;
+        manuals) job manuals manuals ;;
+        *) job "$(name_of "$what")" timeout -k 30 $hang "$what" ;;
         esac
     done
 }
@@ -203,6 +204,9 @@ trap 'exit 130' INT TERM
 aside=()
 for name in unit fuzz manuals; do
     ! wanted $name || { plan+=("$name"); aside+=("$name"); }
+done
+for file in tests/sandbox/test_*; do
+    ! wanted "$(name_of "$file")" || { plan+=("$(name_of "$file")"); aside+=("$file"); }
 done
 for folder in interop verify integration crash; do
     for file in tests/$folder/test_*; do

@@ -1,17 +1,17 @@
-"""Runs seccomp filters as the kernel would: whether a system call would be allowed, without making it. Filters are those of a running process."""
+"""Runs seccomp filters as the kernel would: whether a system call would be allowed, without making it. Filters are those of a running process, or of one on another machine."""
 import errno
 import functools
 import struct
 import subprocess
 
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
-X86_64 = 0xC000003E
+X86_64, AARCH64 = 0xC000003E, 0xC00000B7
 
 
 def load(inject, pid):
     """Every filter of a process, each a list of (code, jt, jf, k)."""
     lines = subprocess.run([inject, str(pid), "--filters"], capture_output=True, text=True, check=True).stdout.split()
-    return [list(struct.iter_unpack("<HBBI", bytes.fromhex(line))) for line in lines]
+    return [unpack(bytes.fromhex(line)) for line in lines]
 
 
 def run(program, data):
@@ -51,20 +51,50 @@ def run(program, data):
             raise NotImplementedError(hex(code))
 
 
+def unpack(code):
+    """A filter's bytes as a list of (code, jt, jf, k)."""
+    return list(struct.iter_unpack("<HBBI", code))
+
+
+@functools.cache
+def library():
+    """The library that made the filters."""
+    import ctypes
+    lib = ctypes.CDLL("libseccomp.so.2")
+    lib.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+    return lib
+
+
+@functools.cache
+def number_on(architecture, call):
+    """The system call's number on such a machine; below zero: it has none."""
+    return library().seccomp_syscall_resolve_name_arch(architecture, call.encode())
+
+
+@functools.cache
+def calls_of(architecture):
+    """{name: number} of all system calls of such a machine."""
+    import ctypes
+    found = {}
+    for number in range(600):
+        name = library().seccomp_syscall_resolve_num_arch(architecture, number)
+        if name:
+            found[ctypes.string_at(name).decode()] = number
+    return found
+
+
 @functools.cache
 def number_of(call):
-    """The system call's number on this machine, from the library that made the filters."""
-    import ctypes
-    library = ctypes.CDLL("libseccomp.so.2")
-    number = library.seccomp_syscall_resolve_name(call.encode())
+    """The system call's number on this machine."""
+    number = library().seccomp_syscall_resolve_name(call.encode())
     assert number >= 0, call
     return number
 
 
-def verdict(filters, call, *arguments, architecture=X86_64):
-    """"killed", "allowed" or "refused NAME": the strictest of all filters."""
+def verdict(filters, call, *arguments, architecture=X86_64, number=None):
+    """"killed", "allowed" or "refused NAME": the strictest of all filters. `number`: the call's, when it is not this machine's."""
     words = [value & (1 << 64) - 1 for value in arguments] + [0] * (6 - len(arguments))
-    data = struct.pack("<IIQ6Q", number_of(call), architecture, 0, *words)
+    data = struct.pack("<IIQ6Q", number_of(call) if number is None else number, architecture, 0, *words)
     actions = [run(program, data) for program in filters]
     if any(action & 0xFFFF0000 == KILL for action in actions):
         return "killed"
