@@ -162,6 +162,7 @@ SSL_CTX *tls_server_make(const struct tls_server_parts *p, struct err *e)
         goto failed;
     }
     SSL_CTX_set_verify_depth(c, (int)(p->depth > TLS_CHAIN_MAX ? TLS_CHAIN_MAX : p->depth));
+    SSL_CTX_set_max_cert_list(c, TLS_CHAIN_BYTES); /* else 100 KiB, of anybody */
     SSL_CTX_set_verify(c, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        required ? tls_verify_required : tls_verify_reported);
     return c;

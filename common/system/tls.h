@@ -124,7 +124,11 @@ MUST_CHECK bool tls_peer_subject(const struct tls_stream *s, struct tls_subject 
 /* The same from a certificate. */
 MUST_CHECK bool tls_subject_of(X509 *certificate, struct tls_subject *subject, struct err *e);
 
-enum { TLS_CHAIN_MAX = 10 /* certificates */, TLS_CERTIFICATE_MAX = 16 * 1024 /* bytes of one */ };
+enum {
+    TLS_CHAIN_MAX = 10,              /* certificates */
+    TLS_CERTIFICATE_MAX = 16 * 1024, /* bytes of one */
+    TLS_CHAIN_BYTES = 32 * 1024,     /* of all that a client presents: more ends the handshake before any is looked at */
+};
 
 /* Certificates as the peer sent them. */
 struct tls_chain {

@@ -98,6 +98,18 @@ int tls_fd(const struct tls_stream *s)
     return s->fd;
 }
 
+static bool is_reason(int reason)
+{
+    return ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == reason;
+}
+
+/* Certificates are all that a stranger can make too large for a server and still be somebody: nothing else of a handshake is his to fill. */
+static void note_excess(struct tls_stream *s)
+{
+    if (SSL_is_server(s->ssl) != 0 && s->verify_error == X509_V_OK && is_reason(SSL_R_EXCESSIVE_MESSAGE_SIZE))
+        s->verify_error = X509_V_ERR_CERT_CHAIN_TOO_LONG;
+}
+
 /* What OpenSSL's result means; `n` is what the call returned (not positive). */
 static enum tls_result failed(struct tls_stream *s, int n, const char *doing, struct err *e)
 {
@@ -122,13 +134,16 @@ static enum tls_result failed(struct tls_stream *s, int n, const char *doing, st
         return TLS_ERROR;
     default:
         s->dead = true;
-        if (s->verify_error != X509_V_OK)
+        note_excess(s);
+        if (is_reason(SSL_R_EXCESSIVE_MESSAGE_SIZE) && SSL_is_server(s->ssl) != 0)
+            err_set(e, ERR_DENIED, "TLS %s: more than %d bytes of certificates were presented", doing, TLS_CHAIN_BYTES);
+        else if (s->verify_error != X509_V_OK)
             err_set(e, ERR_DENIED, "TLS %s: certificate refused (depth %d): %s", doing, s->verify_depth,
                     X509_verify_cert_error_string(s->verify_error));
         else if (SSL_get_verify_result(s->ssl) != X509_V_OK)
             err_set(e, ERR_DENIED, "TLS %s: certificate refused: %s", doing,
                     X509_verify_cert_error_string(SSL_get_verify_result(s->ssl)));
-        else if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        else if (is_reason(SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE))
             err_set(e, ERR_DENIED, "TLS %s: no certificate was presented", doing);
         err_set_openssl(e, ERR_RETRY, "TLS %s", doing);
         return TLS_ERROR;

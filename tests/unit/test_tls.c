@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 
 #include "common/system/remote_key.h"
@@ -287,6 +288,46 @@ static void wrong_certificates_are_refused_with_the_reason(void **state)
     w.usage = "keyEncipherment";
     make_client(certificates_rsa(2048), w, &authority);
     refused("purpose");
+}
+
+/* "client" with so many bytes of its authority's certificate, again and again, behind its own. */
+static void make_long_client(size_t bytes)
+{
+    int one = i2d_X509(authority.certificate, NULL);
+    FILE *out;
+
+    assert_true(one > 0);
+    make_client(certificates_ec("P-256"), good, &authority);
+    out = fopen(in_folder("client.pem"), "ae");
+    assert_non_null(out);
+    for (size_t n = 0; n < bytes; n += (size_t)one)
+        assert_int_equal(PEM_write_X509(out, authority.certificate), 1);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* In both modes and versions, by the handshake itself: nobody has 100 KiB of certificates parsed here. */
+static void too_many_bytes_of_certificates_are_refused(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct setup s = {.client = "client", .version = versions[i % 2], .mode = i < 2 ? TLS_CLIENT_REQUIRED : TLS_CLIENT_REPORTED};
+        struct pair p;
+
+        make_long_client(TLS_CHAIN_BYTES);
+        p = connect_pair(&s);
+        assert_int_equal(p.server_result, TLS_ERROR);
+        assert_int_equal(p.server_err.code, ERR_DENIED);
+        assert_non_null(strstr(p.server_err.text, "more than 32768 bytes of certificates"));
+        assert_int_equal(tls_peer_fault(p.server), X509_V_ERR_CERT_CHAIN_TOO_LONG);
+        assert_int_not_equal(p.client_result, TLS_OK);
+        close_pair(&p);
+        make_long_client(TLS_CHAIN_BYTES / 2);
+        p = connect_pair(&s);
+        assert_int_equal(p.server_result, TLS_OK);
+        close_pair(&p);
+    }
 }
 
 static void no_certificate_is_refused(void **state)
@@ -696,6 +737,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_certificate_gets_in),
         cmocka_unit_test(wrong_certificates_are_refused_with_the_reason),
+        cmocka_unit_test(too_many_bytes_of_certificates_are_refused),
         cmocka_unit_test(no_certificate_is_refused),
         cmocka_unit_test(weak_keys_are_refused),
         cmocka_unit_test(subjects_that_can_be_read_two_ways_are_refused),
