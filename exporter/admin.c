@@ -163,16 +163,16 @@ static void close_database(struct admin *a, const char *why)
             *c = ' ';
 }
 
-/* False when the daemon must not run with this database. */
-static bool open_database(struct admin *a)
+/* False: this database is another vault's, or not one to work with. */
+static bool open_database(struct admin *a, struct err *why)
 {
     const struct settings *s = role_settings(a->role);
     struct database_options o = {s, s->exporter.postgresql, "coffre_admin", STATEMENT_MS};
     struct err e = {0};
 
     a->db = database_open(&o, &e);
-    if (a->db == NULL && e.code == ERR_INPUT) {
-        log_error("vault-other", "%s", e.text);
+    if (a->db == NULL && (e.code == ERR_INPUT || e.code == ERR_FOREIGN)) {
+        *why = e;
         return false;
     }
     if (a->db == NULL) {
@@ -185,14 +185,14 @@ static bool open_database(struct admin *a)
 }
 
 /* Once a second. */
-static bool tick(struct admin *a)
+static bool tick(struct admin *a, struct err *why)
 {
     struct err e = {0};
     char text[256];
 
     if (a->db != NULL && !database_alive(a->db))
         close_database(a, "the connection to PostgreSQL is lost");
-    if (a->db == NULL && !open_database(a))
+    if (a->db == NULL && !open_database(a, why))
         return false;
     if (a->db != NULL)
         admin_journal(a);
@@ -235,8 +235,8 @@ static int serve(struct admin *a)
 
     while (role_poll(a->role, 0) && !a->draining) {
         if (now_ms() >= next_tick) {
-            if (!tick(a))
-                return ROLE_EXIT_CONFIG;
+            if (!tick(a, &e))
+                return role_unfit(a->role, &e);
             next_tick = now_ms() + TICK_MS;
         }
         take_messages(a);

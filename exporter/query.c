@@ -211,16 +211,16 @@ static void close_database(struct query *q, const char *why)
             *c = ' ';
 }
 
-/* False when the daemon must not run with this database. */
-static bool open_database(struct query *q)
+/* False: this database is another vault's, or not one to work with. */
+static bool open_database(struct query *q, struct err *why)
 {
     const struct settings *s = role_settings(q->role);
     struct database_options o = {s, s->exporter.postgresql, "coffre_exporter", STATEMENT_MS};
     struct err e = {0};
 
     q->db = database_open(&o, &e);
-    if (q->db == NULL && e.code == ERR_INPUT) {
-        log_error("vault-other", "%s", e.text);
+    if (q->db == NULL && (e.code == ERR_INPUT || e.code == ERR_FOREIGN)) {
+        *why = e;
         return false;
     }
     /* What writes says so itself: everything else cannot (the role's rights say the same). */
@@ -292,11 +292,11 @@ static void report(struct query *q)
 }
 
 /* Once a second. */
-static bool tick(struct query *q)
+static bool tick(struct query *q, struct err *e)
 {
     if (q->db != NULL && !database_alive(q->db))
         close_database(q, "the connection to PostgreSQL is lost");
-    if (q->db == NULL && !open_database(q))
+    if (q->db == NULL && !open_database(q, e))
         return false;
     tell_front(q);
     tell_identity(q);
@@ -382,8 +382,8 @@ int query_run(struct role *role)
         bool busy;
 
         if (now_ms() >= next_tick) {
-            if (!tick(&q)) {
-                status = ROLE_EXIT_CONFIG;
+            if (!tick(&q, &e)) {
+                status = role_unfit(role, &e);
                 break;
             }
             next_tick = now_ms() + QUERY_RETRY_MS;

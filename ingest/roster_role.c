@@ -149,24 +149,21 @@ static struct roster *load(struct rosters *r, struct buf *overrides, struct err 
     return fresh;
 }
 
-/* False: this is another vault's database, the daemon must not run so. */
-static bool refresh(struct rosters *r)
+/* False: this database is another vault's, or not one to work with. */
+static bool refresh(struct rosters *r, struct err *e)
 {
-    struct err e = {0};
     struct buf overrides;
     struct roster *fresh;
     bool changed = false;
 
     buf_init(&overrides, OVERRIDES_BODY_MAX);
-    fresh = load(r, &overrides, &e);
+    fresh = load(r, &overrides, e);
     if (fresh == NULL) {
         buf_free(&overrides);
-        if (e.code == ERR_INPUT) {
-            log_error("database-foreign", "%s", e.text);
+        if (e->code == ERR_FOREIGN || e->code == ERR_INPUT)
             return false;
-        }
         if (!r->stale || r->current == NULL)
-            log_warning("roster-stale", "the last known role bindings stay: %s", e.text);
+            log_warning("roster-stale", "the last known role bindings stay: %s", e->text);
         r->stale = true;
         if (r->knows_overrides) { /* their ends come without the store too */
             copy_overrides(r, &overrides);
@@ -265,14 +262,16 @@ static void report(struct rosters *r)
 static int serve(struct rosters *r)
 {
     uint64_t due = 0;
+    struct err e = {0};
 
     while (role_poll(r->role, 0)) {
         if (r->drained)
             return 0;
         if (now_ms() >= due) {
             due = now_ms() + POLL_MS;
-            if (!refresh(r))
-                return ROLE_EXIT_CONFIG;
+            if (!refresh(r, &e))
+                return role_unfit(r->role, &e);
+            err_clear(&e);
             report(r);
         }
         wait_until(r, due);

@@ -265,9 +265,8 @@ static void loop(struct announce *a)
         bool more = false, ok = true;
 
         if (monotonic_ms() >= a->retry_at && !(ok = turn(a, &more, &e))) {
-            if (a->db == NULL && e.code == ERR_INPUT) {
-                log_error("store-refused", "%s", e.text);
-                a->exit_status = ROLE_EXIT_CONFIG;
+            if (a->db == NULL && (e.code == ERR_INPUT || e.code == ERR_FOREIGN)) {
+                a->exit_status = role_unfit(a->self, &e);
                 return;
             }
             failed(a, &e);

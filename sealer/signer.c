@@ -288,8 +288,7 @@ int signer_run(struct role *self, const struct signer_duty *duty)
     if (signer_chain_load(duty->certificate_path, &s.certificate, s.chain, &s.chain_count, &e)) {
         loop(&s, duty);
     } else {
-        log_error("certificate-bad", "%s", e.text);
-        status = ROLE_EXIT_CONFIG;
+        status = role_unfit(self, &e);
     }
     channel_free(s.work);
     close_key(&s);

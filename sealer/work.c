@@ -108,11 +108,6 @@ static void leave_store(struct work *w, const struct err *why)
         log_warning("not-active", "this sealer is not the active one any more: %s", why->text);
     store_close(&w->sealing.store);
     role_ready(w->sealing.self, false, "%s", why->text);
-    if (why->code == ERR_INPUT) {
-        log_error("store-refused", "%s", why->text);
-        w->exit_status = ROLE_EXIT_CONFIG;
-        w->leave = true;
-    }
 }
 
 static void store_failed(struct work *w, const struct err *why)
@@ -271,8 +266,10 @@ static void report(struct work *w)
 
 static bool turn(struct work *w, struct err *e)
 {
-    if (w->sealing.store.db == NULL && !store_open(&w->sealing.store, w->sealing.settings, e))
+    if (w->sealing.store.db == NULL && !store_open(&w->sealing.store, w->sealing.settings, e)) {
+        w->leave = e->code == ERR_INPUT || e->code == ERR_FOREIGN;
         return false;
+    }
     if (!active(w) && !w->draining && !stand_by(w, e))
         return false;
     return !active(w) || act(w, e);
@@ -328,8 +325,14 @@ static void loop(struct work *w)
         struct err e = {0};
 
         watch_siblings(w);
-        if (!turn(w, &e))
-            store_failed(w, &e);
+        if (!turn(w, &e)) {
+            if (w->leave)
+                w->exit_status = role_unfit(w->sealing.self, &e);
+            else
+                store_failed(w, &e);
+        }
+        if (w->leave)
+            return;
         report(w);
         if (drained(w))
             return;
@@ -345,10 +348,8 @@ int work_run(struct role *self)
 
     w = (struct work){.sealing = {.self = self, .settings = role_settings(self), .seal = {.kind = "seal"}, .stamp = {.kind = "stamp"}}};
     set_limits(&w, w.sealing.settings);
-    if (!xades_init(&e) || !sealing_configure(&w.sealing, w.sealing.settings, &e)) {
-        log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
-    }
+    if (!xades_init(&e) || !sealing_configure(&w.sealing, w.sealing.settings, &e))
+        return role_unfit(self, &e);
     role_on(self, &events, &w);
     loop(&w);
     sealing_free(&w.sealing);

@@ -11,10 +11,18 @@
 
 enum { HEADER_SIZE = 8, FLAG_FD = 1, READ_CHUNK = 256 * 1024, FDS_MAX = 8 };
 
+struct leaving {
+    int fd;
+    uint64_t at; /* where its message begins, in bytes that the kernel will have taken */
+};
+
 struct channel {
     int fd;
     size_t max_message;
     struct buf in, out;
+    uint64_t taken;   /* bytes that the kernel has taken so far */
+    struct leaving *leaving; /* owned: descriptors that wait for their message's turn, oldest first */
+    unsigned leaving_count;
     size_t begun;     /* where in `out` the frame being made in place begins */
     size_t consumed;  /* bytes of `in` that belong to the message last handed out */
     int fds[FDS_MAX]; /* received and not yet handed out, oldest first */
@@ -43,6 +51,9 @@ void channel_free(struct channel *c)
         return;
     for (unsigned i = 0; i < c->fd_count; i++)
         close(c->fds[i]);
+    for (unsigned i = 0; i < c->leaving_count; i++)
+        close(c->leaving[i].fd);
+    free(c->leaving);
     close(c->fd);
     buf_free(&c->in);
     buf_free(&c->out);
@@ -52,6 +63,11 @@ void channel_free(struct channel *c)
 int channel_fd(const struct channel *c)
 {
     return c->fd;
+}
+
+void channel_limit(struct channel *c, size_t max_message)
+{
+    c->max_message = max_message;
 }
 
 size_t channel_queued(const struct channel *c)
@@ -118,21 +134,60 @@ bool channel_send(struct channel *c, uint16_t type, struct slice body, struct er
     return channel_send2(c, type, body, slice_of(NULL, 0), e);
 }
 
+/* The first message that waits has a descriptor: both together. */
+static ssize_t send_with_descriptor(struct channel *c, size_t len)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {c->out.data + c->out.start, len};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    ssize_t n;
+
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(h), &c->leaving[0].fd, sizeof(int));
+    n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+    if (n <= 0)
+        return n;
+    /* However few bytes were taken, it went with the first of them. */
+    close(c->leaving[0].fd);
+    c->leaving_count--;
+    memmove(c->leaving, c->leaving + 1, c->leaving_count * sizeof *c->leaving);
+    return n;
+}
+
+/* As much as can leave in one call: up to the next message with a descriptor, or that one. */
+static ssize_t send_some(struct channel *c)
+{
+    struct slice s = buf_slice(&c->out);
+    bool first = c->leaving_count != 0 && c->leaving[0].at == c->taken;
+    unsigned next = first ? 1 : 0;
+
+    if (next < c->leaving_count && c->leaving[next].at - c->taken < s.len)
+        s.len = (size_t)(c->leaving[next].at - c->taken);
+    return first ? send_with_descriptor(c, s.len) : send(c->fd, s.at, s.len, MSG_NOSIGNAL);
+}
+
 bool channel_flush(struct channel *c, struct err *e)
 {
     while (c->out.len != 0) {
-        struct slice s = buf_slice(&c->out);
-        ssize_t n = send(c->fd, s.at, s.len, MSG_NOSIGNAL);
+        ssize_t n = send_some(c);
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        /* The last: too many descriptors of this user are under way in the whole system. */
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETOOMANYREFS))
             return true;
         if (n < 0) {
             c->closed = true;
             return err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
         }
         buf_consume(&c->out, (size_t)n);
+        c->taken += (uint64_t)n;
     }
     return true;
 }
@@ -146,45 +201,23 @@ static bool wait_for(int fd, short events, int timeout_ms)
 
 bool channel_send_fd(struct channel *c, uint16_t type, struct slice body, int fd, struct err *e)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    uint8_t *frame;
-    struct iovec part;
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-                       .msg_controllen = sizeof control.bytes};
-    struct cmsghdr *h;
-    bool sent = false;
-    ssize_t n;
+    uint64_t at = c->taken + c->out.len;
+    int copy;
 
-    while (c->out.len != 0) {
-        if (!channel_flush(c, e))
-            return false;
-        if (c->out.len != 0)
-            wait_for(c->fd, POLLOUT, 1000);
+    if (c->leaving_count == CHANNEL_FDS_MAX)
+        return err_set(e, ERR_RETRY, "channel: the peer is slow, %u descriptors wait", c->leaving_count);
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return err_set_errno(e, ERR_RETRY, "channel: no copy of a descriptor");
+    if (!channel_send(c, type, body, e)) {
+        close(copy);
+        return false;
     }
-    if (body.len > 4096)
-        return err_set(e, ERR_INPUT, "channel: %zu bytes with a descriptor, at most 4096", body.len);
-    frame = mem_alloc(HEADER_SIZE + body.len);
-    put_header(frame, type, body.len, FLAG_FD);
-    if (body.len != 0)
-        memcpy(frame + HEADER_SIZE, body.at, body.len);
-    part = (struct iovec){frame, HEADER_SIZE + body.len};
-    h = CMSG_FIRSTHDR(&m);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(h), &fd, sizeof fd);
-    while ((n = sendmsg(c->fd, &m, MSG_NOSIGNAL)) < 0 && (errno == EAGAIN || errno == EINTR))
-        wait_for(c->fd, POLLOUT, 1000);
-    if (n < 0)
-        err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
-    /* A short write of so small a frame leaves the rest to be queued in order. */
-    else
-        sent = (size_t)n == part.iov_len || buf_add(&c->out, frame + n, part.iov_len - (size_t)n, e);
-    free(frame);
-    return sent;
+    c->out.data[c->out.start + (size_t)(at - c->taken) + 6] = FLAG_FD;
+    if (c->leaving == NULL)
+        c->leaving = mem_zalloc(CHANNEL_FDS_MAX, sizeof *c->leaving);
+    c->leaving[c->leaving_count++] = (struct leaving){copy, at};
+    return channel_flush(c, e);
 }
 
 static void keep_descriptors(struct channel *c, struct msghdr *m)

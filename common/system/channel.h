@@ -2,7 +2,7 @@
  * Framed messages between two processes of one daemon, over a UNIX stream socket pair.
  * Bytes from a sibling are not trusted: every length is checked against a maximum fixed at
  * opening, an unknown flag or an oversize message ends the channel. Nothing here blocks
- * except channel_wait().
+ * except channel_wait(). Descriptors travel in order with the messages around them.
  *
  * Frame: u32 body length, u16 type, u8 flags (1: a descriptor travels with it), u8 zero, body.
  */
@@ -19,6 +19,8 @@ struct channel_message {
     int fd;            /* descriptor that came along, owned by the receiver; -1: none */
 };
 
+enum { CHANNEL_FDS_MAX = 256 /* descriptors that wait for one peer */ };
+
 enum channel_result { CHANNEL_MESSAGE, CHANNEL_EMPTY, CHANNEL_CLOSED };
 
 /*
@@ -29,6 +31,8 @@ struct channel *channel_open(int fd, size_t max_message, size_t max_queued);
 void channel_free(struct channel *c);
 
 int channel_fd(const struct channel *c);
+/* From now on messages received may have at most `max_message` bytes: for a sibling that never has more to say than that. */
+void channel_limit(struct channel *c, size_t max_message);
 /* Bytes queued and not yet taken by the kernel: poll for writing while not 0. */
 size_t channel_queued(const struct channel *c);
 /* Room left for queued bytes: what a well-behaved producer looks at before it makes more. */
@@ -47,7 +51,10 @@ MUST_CHECK bool channel_send2(struct channel *c, uint16_t type, struct slice hea
  */
 struct buf *channel_begin(struct channel *c, size_t most, struct err *e);
 void channel_end(struct channel *c, uint16_t type);
-/* Sends a descriptor at once (flushes first, may wait for the peer); the caller still owns `fd`. */
+/*
+ * As channel_send, with a descriptor, of which a copy waits with the message: the caller still owns `fd`. Flushes what the peer takes.
+ * ERR_RETRY when CHANNEL_FDS_MAX of them wait already, or there is none left for the copy.
+ */
 MUST_CHECK bool channel_send_fd(struct channel *c, uint16_t type, struct slice body, int fd, struct err *e);
 
 /* Writes what the kernel takes. False and ERR_FATAL when the peer is gone. */

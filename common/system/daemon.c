@@ -1,6 +1,8 @@
 /* Options of every daemon, then its parent or one of its roles: see role.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -56,6 +58,8 @@ static int print_status(const struct daemon *d, const struct settings *s)
     return ready ? 0 : 1;
 }
 
+enum { CHECK_MS = 20000 };
+
 enum { OPT_CHECK = 256, OPT_PRINT, OPT_STATUS, OPT_VERSION };
 
 static const struct option options[] = {
@@ -64,6 +68,20 @@ static const struct option options[] = {
     {"version", no_argument, NULL, OPT_VERSION},  {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+/* What the check says, in time: a file may be on a disk that does not answer, or be no file. */
+static bool hear(int from, pid_t pid, struct err *found)
+{
+    struct pollfd p = {.fd = from, .events = POLLIN};
+    int left = CHECK_MS;
+
+    while (poll(&p, 1, left) < 0 && errno == EINTR)
+        left = left > 1000 ? left - 1000 : 0;
+    if (p.revents != 0)
+        return read(from, found, sizeof *found) == sizeof *found;
+    kill(pid, SIGKILL);
+    return err_set(found, ERR_RETRY, "checking the configuration: a file it names cannot be read to its end in %d s", CHECK_MS / 1000);
+}
 
 bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct err *e)
 {
@@ -87,7 +105,7 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
         _exit(write(ends[1], &found, sizeof found) == sizeof found && ok ? 0 : 1);
     }
     close(ends[1]);
-    if (pid < 0 || read(ends[0], &found, sizeof found) != sizeof found)
+    if (pid < 0 || !hear(ends[0], pid, &found))
         err_set(&found, ERR_FATAL, "checking the configuration: the process that does it has ended early");
     close(ends[0]);
     if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)

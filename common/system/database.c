@@ -148,7 +148,7 @@ static bool check_vault(struct database *d, const struct settings *s, struct err
     if (PQntuples(r) != 1)
         err_set(e, ERR_INPUT, "the database has no vault: coffre-ceremony has not been held");
     else if (!slice_is(database_get_slice(r, 0, 0), s->vault.operator_id) || database_get_i64(r, 0, 1) != (int64_t)s->vault.number)
-        err_set(e, ERR_INPUT, "the database is vault %.*s/%lld, the configuration says %s/%llu",
+        err_set(e, ERR_FOREIGN, "the database is vault %.*s/%lld, the configuration says %s/%llu",
                 SLICE_ARGS(database_get_slice(r, 0, 0)), (long long)database_get_i64(r, 0, 1), s->vault.operator_id,
                 (unsigned long long)s->vault.number);
     else if (database_get_i64(r, 0, 2) != FORMAT)

@@ -23,8 +23,8 @@ struct database_options {
 
 /*
  * Connects to coffre_<operator>_<vault> (at most 5 s) and compares its row `vault` with the configuration.
- * ERR_INPUT: this database is another vault's or of another format, or its server does not flush what it commits: the caller
- * returns ROLE_EXIT_CONFIG. synchronous_commit is never off in the session.
+ * ERR_FOREIGN: this database is another vault's; ERR_INPUT: it has no vault, or one of another format, or its server does not flush what it commits: the caller
+ * ends with role_unfit(). synchronous_commit is never off in the session.
  */
 struct database *database_open(const struct database_options *o, struct err *e);
 void database_close(struct database *d);

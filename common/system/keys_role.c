@@ -331,8 +331,8 @@ int keys_role_run(struct role *self, const char *(*path)(const struct settings *
     secret_open_heap();
     k.file = mem_strdup(path(role_settings(self)));
     if (!look(&k, &e)) {
-        log_error("key-unreadable", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
+        free(k.file);
+        return role_unfit(self, &e);
     }
     k.base = event_base_new();
     if (k.base == NULL)

@@ -49,6 +49,8 @@ static void start(struct process *p)
     int fds[2];
 
     p->started = time(NULL);
+    p->life++;
+    p->owes_reload = p->owes_drain = false;
     if (!channel_pair(fds, &e)) {
         log_error("role-start", "%s", e.text);
         schedule_restart(p);
@@ -68,7 +70,8 @@ static void start(struct process *p)
     }
     p->ready = false;
     *p->refused = '\0'; /* it begins with what is in force */
-    snprintf(p->note, sizeof p->note, "starting");
+    if (*p->unfit == '\0')
+        snprintf(p->note, sizeof p->note, "starting");
     p->channel = channel_open(fds[0], ROLE_MESSAGE_MAX, 1 << 20);
     p->readable = event_new(p->parent->base, fds[0], EV_READ | EV_PERSIST, role_readable, p);
     event_add(p->readable, NULL);
@@ -98,6 +101,24 @@ static void schedule_restart(struct process *p)
     evtimer_add(p->restart, &delay);
 }
 
+void parent_retry_unfit(struct parent *parent)
+{
+    static const struct timeval now = {0, 0};
+
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].pid == 0 && *parent->processes[i].unfit != '\0') {
+            parent->processes[i].backoff_ms = RESTART_MIN_MS / 2;
+            evtimer_add(parent->processes[i].restart, &now);
+        }
+}
+
+static void ask_to_drain(struct parent *parent, unsigned stage)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].kind->drain_stage == stage)
+            parent->processes[i].owes_drain = !parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
+}
+
 static void begin_drain(struct parent *parent)
 {
     uint64_t ms = parent->d->drain_ms == NULL ? 10000 : parent->d->drain_ms(parent->s);
@@ -109,9 +130,7 @@ static void begin_drain(struct parent *parent)
     parent->stage = 0;
     log_info("draining", "finishing what is begun, at most %llu ms", (unsigned long long)ms);
     evtimer_add(parent->drain_deadline, &limit);
-    for (unsigned i = 0; i < parent->count; i++)
-        if (parent->processes[i].kind->drain_stage == 0)
-            (void)parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
+    ask_to_drain(parent, 0);
     parent_write_status(parent);
     advance_drain(parent);
 }
@@ -138,8 +157,13 @@ static void ended(struct process *p, int status)
         advance_drain(parent);
         return;
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == ROLE_EXIT_CONFIG) {
-        log_error("role-refuses", "%s refuses to run: the daemon stops", p->kind->name);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == ROLE_EXIT_UNFIT && parent_unfit_ended(p)) {
+        schedule_restart(p);
+        parent_write_status(parent);
+        return;
+    }
+    if (WIFEXITED(status) && (WEXITSTATUS(status) == ROLE_EXIT_CONFIG || WEXITSTATUS(status) == ROLE_EXIT_UNFIT)) {
+        log_error("role-refuses", "%s refuses to run, the daemon stops: %s", p->kind->name, p->unfit);
         parent->exit_status = ROLE_EXIT_CONFIG;
         begin_drain(parent);
         return;
@@ -151,7 +175,8 @@ static void ended(struct process *p, int status)
         log_error("role-ended", "%s %u was ended by signal %d: starting again", p->kind->name, p->index, WTERMSIG(status));
     else
         log_error("role-ended", "%s %u ended with status %d: starting again", p->kind->name, p->index, WEXITSTATUS(status));
-    snprintf(p->note, sizeof p->note, "starting again");
+    if (*p->unfit == '\0')
+        snprintf(p->note, sizeof p->note, "starting again");
     schedule_restart(p);
     parent_write_status(parent);
 }
@@ -197,10 +222,7 @@ static void advance_drain(struct parent *parent)
             event_base_loopbreak(parent->base);
             return;
         }
-        parent->stage++;
-        for (unsigned i = 0; i < parent->count; i++)
-            if (parent->processes[i].kind->drain_stage == parent->stage)
-                (void)parent_tell(&parent->processes[i], PARENT_DRAIN, slice_of(NULL, 0));
+        ask_to_drain(parent, ++parent->stage);
     }
 }
 
@@ -235,7 +257,7 @@ static void reload_asked(evutil_socket_t signo, short what, void *arg)
 {
     (void)signo;
     (void)what;
-    parent_reload_now(arg);
+    parent_reload_ask(arg);
 }
 
 static void poke_asked(evutil_socket_t signo, short what, void *arg)
@@ -255,6 +277,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     (void)what;
     parent_flush(arg);
     parent_watch(arg);
+    parent_relink_tick(arg);
     parent_reload_tick(arg);
     parent_write_metrics(arg);
 }
@@ -299,6 +322,7 @@ static void release(struct parent *parent)
     for (unsigned i = 0; i < parent->listener_count; i++)
         close(parent->listeners[i]);
     parent_reload_end(parent);
+    parent_relink_free(parent);
     buf_free(&parent->started_text);
     buf_free(&parent->text);
     event_base_free(parent->base);
@@ -313,6 +337,8 @@ int parent_main(const struct daemon *d, struct settings *s, struct slice text)
 
     setrlimit(RLIMIT_CORE, &none);
     parent = (struct parent){.d = d, .s = s, .started = s};
+    if (gethostname(parent.node, sizeof parent.node - 1) != 0 || *parent.node == '\0')
+        snprintf(parent.node, sizeof parent.node, "unnamed");
     buf_init(&parent.started_text, SETTINGS_TEXT_MAX);
     buf_init(&parent.text, SETTINGS_TEXT_MAX);
     if (!buf_add_slice(&parent.started_text, text, &e) || !buf_add_slice(&parent.text, text, &e))

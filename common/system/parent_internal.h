@@ -20,10 +20,15 @@ struct process {
     struct parent *parent;
     unsigned backoff_ms;
     time_t started;
+    unsigned life; /* how often it was started */
     bool ready;
+    bool begun;    /* it has worked in this run of the daemon: what it finds wrong from now on does not end the daemon */
+    bool owes_reload, owes_drain; /* it has not been told: it does not read what is sent */
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[ROLE_NOTE_MAX];
     char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
+    char unfit[ROLE_NOTE_MAX];   /* why it cannot begin, until it has; "": it can */
+    int64_t unfit_logged;        /* monotonic ms */
     char *metrics; /* owned */
 };
 
@@ -31,6 +36,7 @@ struct parent {
     const struct daemon *d;
     struct settings *s;             /* in force; owned when not the next */
     const struct settings *started; /* as the daemon was started */
+    char node[256];                 /* the host's name, then */
     struct buf started_text, text; /* of those two */
     struct event_base *base;
     struct process processes[PROCESSES_MAX];
@@ -43,31 +49,59 @@ struct parent {
     int64_t watched; /* monotonic ms: when its roles' silence was last looked at; 0: never */
     int exit_status;
     struct parent_reload *reload;
+    struct parent_relink *relinks; /* owned */
 };
+
+/* ---- parent.c ---- */
+/* Starts roles that cannot begin again at once: what was wrong may be right now. */
+void parent_retry_unfit(struct parent *parent);
 
 /* ---- parent_links.c ---- */
 /* Sends a message without or with a body; a role that is not there misses it. False: one that is there does. */
 bool parent_tell(struct process *p, enum parent_message type, struct slice body);
 /* What a role says of itself, as one line. */
 void parent_keep_line(char out[ROLE_NOTE_MAX], struct slice text);
+/* Monotonic, ms. */
+int64_t parent_now(void);
 /* What roles that were busy have not taken yet. */
 void parent_flush(struct parent *parent);
 /* Handles what a role has said; it is killed when that makes no sense. */
 void parent_read_role(struct process *p);
 /* Gives a role just started its settings, the listening sockets, and a channel to each running sibling it talks to. */
 void parent_introduce(struct process *p);
+/* Makes a channel between two running roles; one that cannot be made is tried again. */
+void parent_link(struct process *p, struct process *q);
 /* Asks prompt roles for a sign of life, and ends those that gave none for too long. */
 void parent_watch(struct parent *parent);
 MUST_CHECK bool parent_open_listeners(struct parent *parent, struct err *e);
+
+/* ---- parent_relink.c ---- */
+/* A channel between two that run, later: see role_relink(). */
+void parent_relink_ask(struct process *p, struct process *q);
+/* Once a second: makes those whose time has come. */
+void parent_relink_tick(struct parent *parent);
+void parent_relink_free(struct parent *parent);
+
+/* ---- parent_unfit.c ---- */
+/* A role's last word: why it cannot begin. */
+void parent_unfit_said(struct process *p, struct slice why);
+/* It has ended as unfit. True: it is tried again; false: the daemon must not run so. */
+bool parent_unfit_ended(struct process *p);
+/* A role has said whether it is ready: it has begun. */
+void parent_unfit_over(struct process *p);
+/* Tells a role just started which others cannot begin. */
+void parent_unfit_introduce(struct process *p);
 
 /* ---- parent_reload.c ---- */
 /* Watches the configuration and the files it names from now on. */
 void parent_reload_begin(struct parent *parent);
 void parent_reload_end(struct parent *parent);
-/* SIGHUP: reads, checks, and tells the roles; refused, everything stays as it is, and it is said. */
-void parent_reload_now(struct parent *parent);
-/* Once a second: does the same after a change that has been quiet for a second. */
+/* SIGHUP: reads, checks, and tells the roles; refused, everything stays as it is, and it is said. At once, but for many signals that come together. */
+void parent_reload_ask(struct parent *parent);
+/* Once a second: does the same after a change that has been quiet for a second, or that has not come to rest for ten. */
 void parent_reload_tick(struct parent *parent);
+/* Tells a role what is in force, now or when it listens again. */
+void parent_reload_tell(struct process *p);
 /* A role has not taken what was read: the status says so. */
 void parent_reload_refused_by(struct process *p, struct slice why);
 /* For the status and metrics files. */

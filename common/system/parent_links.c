@@ -11,7 +11,7 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
-static int64_t now_ms(void)
+int64_t parent_now(void)
 {
     struct timespec t;
 
@@ -31,9 +31,18 @@ bool parent_tell(struct process *p, enum parent_message type, struct slice body)
 
 void parent_flush(struct parent *parent)
 {
-    for (unsigned i = 0; i < parent->count; i++)
-        if (parent->processes[i].channel != NULL && channel_queued(parent->processes[i].channel) != 0 && !channel_flush(parent->processes[i].channel, NULL))
-            log_debug("role-silent", "%s is gone", parent->processes[i].kind->name);
+    for (unsigned i = 0; i < parent->count; i++) {
+        struct process *p = &parent->processes[i];
+
+        if (p->channel == NULL)
+            continue;
+        if (!channel_flush(p->channel, NULL))
+            log_debug("role-silent", "%s is gone", p->kind->name);
+        else if (channel_queued(p->channel) == 0 && p->owes_drain)
+            p->owes_drain = !parent_tell(p, PARENT_DRAIN, slice_of(NULL, 0));
+        else if (channel_queued(p->channel) == 0 && p->owes_reload)
+            parent_reload_tell(p);
+    }
 }
 
 static bool kind_links_to(const struct role_kind *a, const struct role_kind *b)
@@ -64,18 +73,22 @@ static bool are_siblings(const struct process *p, const struct process *q)
     return q != p && (kind_links_to(p->kind, q->kind) || kind_links_to(q->kind, p->kind));
 }
 
-static void link_pair(struct process *p, struct process *q)
+void parent_link(struct process *p, struct process *q)
 {
     struct err e = {0};
     int fds[2];
 
     if (!channel_pair(fds, &e)) {
-        log_error("link-failed", "%s", e.text);
+        log_error("link-failed", "%s to %s, tried again: %s", p->kind->name, q->kind->name, e.text);
+        parent_relink_ask(p, q);
         return;
     }
-    /* A role that cannot take its end is dying: its own restart will link again. */
-    if (!send_end(q, p, fds[0], &e) || !send_end(p, q, fds[1], &e))
-        log_warning("link-failed", "%s to %s: %s", p->kind->name, q->kind->name, e.text);
+    if (!send_end(q, p, fds[0], &e) || !send_end(p, q, fds[1], &e)) {
+        log_warning("link-failed", "%s to %s, tried again: %s", p->kind->name, q->kind->name, e.text);
+        /* One that is dying is linked again by its own restart. */
+        if (e.code == ERR_RETRY)
+            parent_relink_ask(p, q);
+    }
     close(fds[0]);
     close(fds[1]);
 }
@@ -85,7 +98,7 @@ static void link_siblings(struct process *p)
 {
     for (unsigned i = 0; i < p->parent->count; i++)
         if (are_siblings(p, &p->parent->processes[i]) && p->parent->processes[i].channel != NULL)
-            link_pair(p, &p->parent->processes[i]);
+            parent_link(p, &p->parent->processes[i]);
 }
 
 static void hand_listeners(struct process *p)
@@ -105,21 +118,23 @@ static void hand_settings(struct process *p)
     struct buf b;
     struct wire_writer w;
 
-    buf_init(&b, 2 * SETTINGS_TEXT_MAX + 16);
+    buf_init(&b, 2 * SETTINGS_TEXT_MAX + sizeof parent->node + 16);
     w = wire_write(&b);
     wire_put_bytes(&w, buf_slice(&parent->started_text));
     wire_put_bytes(&w, buf_slice(&parent->text));
+    wire_put_text(&w, slice_text(parent->node));
     (void)parent_tell(p, PARENT_SETTINGS, buf_slice(&b));
     buf_free(&b);
 }
 
 void parent_introduce(struct process *p)
 {
-    p->heard = now_ms(); /* its start is not silence */
+    p->heard = parent_now(); /* its start is not silence */
     p->pinged = 0;
     hand_settings(p);
     hand_listeners(p);
     link_siblings(p);
+    parent_unfit_introduce(p);
 }
 
 /* ---- what roles say --------------------------------------------------------------------- */
@@ -151,6 +166,7 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         close(m->fd);
     switch (m->type) {
     case ROLE_SAYS_READY:
+        parent_unfit_over(p);
         p->ready = wire_get_u8(&r) == 1;
         parent_keep_line(p->note, r.rest);
         parent_write_status(p->parent);
@@ -177,9 +193,12 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         if (other == NULL || !are_siblings(p, other))
             return false;
         if (other->channel != NULL) /* else its own restart links them */
-            link_pair(p, other);
+            parent_relink_ask(p, other);
         return true;
     case ROLE_SAYS_PONG:
+        return true;
+    case ROLE_SAYS_UNFIT:
+        parent_unfit_said(p, m->body);
         return true;
     case ROLE_SAYS_REFUSED:
         parent_reload_refused_by(p, m->body);
@@ -196,7 +215,7 @@ void parent_read_role(struct process *p)
     enum channel_result r = CHANNEL_EMPTY;
 
     while (p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE) {
-        p->heard = now_ms();
+        p->heard = parent_now();
         if (!handle_message(p, &m)) {
             log_error("channel-bad", "message %u from %s makes no sense: killed", m.type, p->kind->name);
             kill(p->pid, SIGKILL);
@@ -224,7 +243,7 @@ static void watch(struct process *p, int64_t now, int64_t limit)
 
 void parent_watch(struct parent *parent)
 {
-    int64_t now = now_ms(), limit = parent->d->silence_ms == 0 ? ROLE_SILENCE_MS : parent->d->silence_ms;
+    int64_t now = parent_now(), limit = parent->d->silence_ms == 0 ? ROLE_SILENCE_MS : parent->d->silence_ms;
     /* Stopped, frozen or waiting for a check, with its roles perhaps: what was asked before is no measure. */
     bool slept = parent->watched != 0 && now - parent->watched > limit / 2;
 

@@ -10,7 +10,13 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
-enum { ONCE_MAX = 4, WATCHED_MAX = 512, TEXT_MAX = 1024 };
+enum {
+    ONCE_MAX = 4,
+    WATCHED_MAX = 512,
+    TEXT_MAX = 1024,
+    RESTLESS_MS = 10000, /* a file that goes on changing is taken, or refused, as it is then */
+    SPACING_MS = 500,    /* between two readings: each keeps the parent and all roles busy */
+};
 
 /* A file as stat(2) shows it: whatever replaces or rewrites it changes one of these. */
 struct stamp {
@@ -32,6 +38,9 @@ struct parent_reload {
     struct stamp once[ONCE_MAX]; /* as the daemon was started, in the order of settings_files_read_once() */
     unsigned once_seen;
     bool changed;               /* since the last reading */
+    int64_t changing;           /* since when, monotonic ms */
+    int64_t ended;              /* when the last reading was over */
+    struct event *asked;        /* a signal that came too soon after another */
     char trouble[ERR_TEXT_MAX]; /* why the last one was refused; "": it was not */
     char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
     time_t at;                  /* of the last reading; 0: none */
@@ -41,12 +50,13 @@ struct parent_reload {
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
-/* Folders say nothing: what is in them is other people's business. */
+/* Folders say nothing: what is in them is other people's business, unless their path ends in "/". */
 static struct stamp look(const char *path)
 {
+    size_t len = strlen(path);
     struct stat st;
 
-    if (stat(path, &st) != 0 || S_ISDIR(st.st_mode))
+    if (stat(path, &st) != 0 || (S_ISDIR(st.st_mode) && (len == 0 || path[len - 1] != '/')))
         return (struct stamp){0};
     return (struct stamp){true, st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
 }
@@ -163,6 +173,9 @@ static struct settings *read_again(const struct parent *parent, struct buf *text
     return settings_read_text(parent->started->file, text, e) ? settings_read(parent->started->file, buf_slice(text), parent->d->part, e) : NULL;
 }
 
+/* What stands in the status of a role that has not been told. */
+static const char deaf[] = "it does not listen, and is told when it does";
+
 static void take(struct parent *parent, struct settings *fresh, struct buf *text)
 {
     struct parent_reload *r = parent->reload;
@@ -180,11 +193,22 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     log_set_level(settings_log_level(fresh));
     log_info("reloaded", "configuration and files are read again");
     for (unsigned i = 0; i < parent->count; i++) {
-        struct process *p = &parent->processes[i];
+        *parent->processes[i].refused = '\0';
+        parent_reload_tell(&parent->processes[i]);
+    }
+}
 
+/* One that does not listen has one message to take in the end, however often the files have changed. */
+void parent_reload_tell(struct process *p)
+{
+    bool owed = p->owes_reload;
+
+    p->owes_reload = p->channel != NULL && (channel_queued(p->channel) != 0 || !parent_tell(p, PARENT_RELOAD, buf_slice(&p->parent->text)));
+    if (p->owes_reload && *p->refused == '\0') {
+        parent_reload_refused_by(p, slice_text(deaf));
+    } else if (owed && !p->owes_reload && strcmp(p->refused, deaf) == 0) {
         *p->refused = '\0';
-        if (!parent_tell(p, PARENT_RELOAD, buf_slice(&parent->text)))
-            parent_reload_refused_by(p, slice_text("it does not listen"));
+        parent_write_status(p->parent);
     }
 }
 
@@ -212,15 +236,13 @@ static void tell_refusal(struct parent *parent, const char *why)
             log_debug("role-silent", "%s does not hear that the reload was refused", parent->processes[i].kind->name);
 }
 
-void parent_reload_now(struct parent *parent)
+static void read_now(struct parent *parent)
 {
     struct parent_reload *r = parent->reload;
     struct settings *fresh;
     struct err e = {0};
     struct buf text;
 
-    if (parent->draining)
-        return;
     buf_init(&text, SETTINGS_TEXT_MAX);
     fresh = read_again(parent, &text, &e);
     r->changed = false;
@@ -237,17 +259,42 @@ void parent_reload_now(struct parent *parent)
         settings_free(fresh);
     }
     buf_free(&text);
+    parent_retry_unfit(parent);
     parent_write_status(parent);
+    r->ended = parent_now();
+}
+
+static void asked(evutil_socket_t fd, short what, void *arg)
+{
+    struct parent *parent = arg;
+
+    (void)fd;
+    (void)what;
+    if (!parent->draining)
+        read_now(parent);
+}
+
+void parent_reload_ask(struct parent *parent)
+{
+    struct parent_reload *r = parent->reload;
+    int64_t ms = r->ended == 0 ? 0 : r->ended + SPACING_MS - parent_now();
+    struct timeval later = {0, (suseconds_t)(ms < 0 ? 0 : ms) * 1000};
+
+    if (!parent->draining && evtimer_pending(r->asked, NULL) == 0)
+        evtimer_add(r->asked, &later);
 }
 
 void parent_reload_tick(struct parent *parent)
 {
     struct parent_reload *r = parent->reload;
+    bool moving = differs(r);
 
-    if (differs(r))
-        r->changed = true; /* and whoever changes it may not be through */
-    else if (r->changed)
-        parent_reload_now(parent);
+    if (moving && !r->changed)
+        r->changing = parent_now();
+    r->changed = r->changed || moving;
+    /* Whoever changes it may not be through. */
+    if (r->changed && !parent->draining && (!moving || parent_now() - r->changing >= RESTLESS_MS))
+        read_now(parent);
 }
 
 /* ---- life and figures ------------------------------------------------------------------------ */
@@ -255,6 +302,7 @@ void parent_reload_tick(struct parent *parent)
 void parent_reload_begin(struct parent *parent)
 {
     parent->reload = mem_zalloc(1, sizeof *parent->reload);
+    parent->reload->asked = evtimer_new(parent->base, asked, parent);
     watch_all(parent, NULL);
     settings_files_read_once(parent->started, parent->d->part, stamp_once, parent->reload);
 }
@@ -262,6 +310,7 @@ void parent_reload_begin(struct parent *parent)
 void parent_reload_end(struct parent *parent)
 {
     forget(parent->reload);
+    event_free(parent->reload->asked);
     free(parent->reload);
     if (parent->s != parent->started)
         settings_free(parent->s);

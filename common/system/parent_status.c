@@ -43,7 +43,7 @@ void parent_write_status(struct parent *parent)
         const struct process *p = &parent->processes[i];
 
         ok = ok && buf_printf(&b, NULL, "role %s %u pid %ld %s %s\n", p->kind->name, p->index, (long)p->pid,
-                              p->pid == 0 ? "down" : p->ready ? "ready" : "not-ready", p->note);
+                              p->pid == 0 && *p->unfit == '\0' ? "down" : p->ready ? "ready" : "not-ready", p->note);
     }
     ok = ok && parent_reload_status(parent, &b);
     if (!ok || !write_whole(parent->s->state_dir, parent->d->name, "status", buf_slice(&b)))

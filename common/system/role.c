@@ -93,7 +93,7 @@ void role_on(struct role *self, const struct role_events *events, void *ctx)
     if (confine(self, self->settings, sandbox_enter, &e))
         return;
     log_error("sandbox-failed", "%s", e.text);
-    _exit(ROLE_EXIT_CONFIG);
+    _exit(role_unfit(self, &e));
 }
 
 static void handle_link(struct role *self, const struct channel_message *m)
@@ -153,6 +153,19 @@ static void handle_refused(struct role *self, struct slice body)
     free(why);
 }
 
+static void handle_unfit(struct role *self, struct slice body)
+{
+    struct wire_reader r = wire_read(body);
+    char *kind = mem_text(wire_get_text(&r));
+    unsigned index = wire_get_u32(&r);
+    char *why = mem_text(wire_get_text(&r));
+
+    if (self->events->unfit != NULL)
+        self->events->unfit(self->ctx, kind, index, *why == '\0' ? NULL : why);
+    free(kind);
+    free(why);
+}
+
 static void handle(struct role *self, const struct channel_message *m)
 {
     const struct role_events *on = self->events;
@@ -175,6 +188,9 @@ static void handle(struct role *self, const struct channel_message *m)
     case PARENT_REFUSED:
         handle_refused(self, m->body);
         return;
+    case PARENT_UNFIT:
+        handle_unfit(self, m->body);
+        return;
     case PARENT_POKE:
         if (on->poke != NULL)
             on->poke(self->ctx);
@@ -188,6 +204,7 @@ static void handle(struct role *self, const struct channel_message *m)
     case ROLE_SAYS_KILL:
     case ROLE_SAYS_RELINK:
     case ROLE_SAYS_PONG:
+    case ROLE_SAYS_UNFIT:
     case ROLE_SAYS_REFUSED:
         break;
     }
@@ -244,6 +261,12 @@ void role_ready(struct role *self, bool ready, const char *fmt, ...)
     vsnprintf(text + 1, sizeof text - 1, fmt, ap);
     va_end(ap);
     tell_parent(self, ROLE_SAYS_READY, slice_of(text, 1 + strlen(text + 1)));
+}
+
+int role_unfit(struct role *self, const struct err *why)
+{
+    tell_parent(self, ROLE_SAYS_UNFIT, slice_text(why->text));
+    return why->code == ERR_FOREIGN ? ROLE_EXIT_CONFIG : ROLE_EXIT_UNFIT;
 }
 
 void role_reload_refused(struct role *self, const char *fmt, ...)
@@ -306,15 +329,17 @@ static bool take_settings(struct role *self, const char *file, struct err *e)
 {
     struct channel_message m;
     struct wire_reader r;
-    struct slice started, text;
+    struct slice started, text, node;
 
     if (channel_wait(self->parent, &m, SETTINGS_WAIT_MS, e) != CHANNEL_MESSAGE || m.type != PARENT_SETTINGS || m.fd >= 0)
         return err_set(e, ERR_FATAL, "the parent says nothing about the configuration");
     r = wire_read(m.body);
     started = wire_get_bytes(&r);
     text = wire_get_bytes(&r);
+    node = wire_get_text(&r);
     if (!wire_end(&r, "settings", e))
         return false;
+    snprintf(self->node, sizeof self->node, "%.*s", SLICE_ARGS(node));
     self->started = settings_read(file, started, self->daemon->part, e);
     self->settings = settings_read(file, text, self->daemon->part, e);
     if (self->started == NULL || self->settings == NULL)
@@ -339,14 +364,12 @@ int role_main(const struct daemon *d, const char *kind, unsigned index, const ch
         if (strcmp(d->kinds[i].name, kind) == 0)
             self.kind = &d->kinds[i];
     if (self.kind == NULL)
-        return ROLE_EXIT_CONFIG;
+        return 1;
     self.parent = channel_open(ROLE_PARENT_FD, ROLE_MESSAGE_MAX, ROLE_QUEUE_MAX);
     if (!take_settings(&self, file, &e)) {
         log_error("config-bad", "%s", e.text);
         return 1;
     }
-    if (gethostname(self.node, sizeof self.node - 1) != 0 || *self.node == '\0')
-        snprintf(self.node, sizeof self.node, "unnamed");
     log_open(d->name, self.kind->name, settings_log_level(self.settings));
     self.events = &none;
     status = self.kind->run(&self);

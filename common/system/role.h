@@ -23,8 +23,16 @@ enum {
 
 enum { ROLE_SILENCE_MS = 60000 };
 
-/* How a role ends, beside 0: the parent restarts it on anything else. */
-enum { ROLE_EXIT_CONFIG = 78 /* the daemon must not run so: the parent stops and exits with this too */ };
+/*
+ * How a role ends. 0 is for a drain; on anything but what follows the parent starts it again.
+ * The rule: what a role finds wrong (a file, what it is configured with, its database) it says by role_unfit(), whose value it returns. While the daemon starts, that is, until
+ * this role has once said whether it is ready, the daemon is refused: the parent stops and exits with 78. Afterwards the role is tried again until it is right, the others go on, and log, status and
+ * journal say what is wrong. A database of another operator or vault (ERR_FOREIGN) ends the daemon whenever it is found (design 1).
+ */
+enum {
+    ROLE_EXIT_UNFIT = 77,  /* as role_unfit() has said; never returned without it */
+    ROLE_EXIT_CONFIG = 78, /* the daemon must not run so: the parent stops and exits with this too */
+};
 
 struct role; /* what a running role knows of its surroundings */
 
@@ -70,12 +78,13 @@ struct role_events {
     void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call; see role_reload_refused() */
     void (*refused)(void *ctx, const char *why); /* the parent has refused what was changed: what is in force stays */
     void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
+    void (*unfit)(void *ctx, const char *kind, unsigned index, const char *why); /* a role of this daemon cannot begin; NULL: it has begun again. For who keeps the journal */
 };
 
 const struct settings *role_settings(const struct role *self);
 const char *role_kind_name(const struct role *self);
 const char *role_daemon_name(const struct role *self);
-/* The host's name, as it was when the role began. */
+/* The host's name, as it was when the daemon was started: the same for all its roles. */
 const char *role_node_name(const struct role *self);
 unsigned role_index(const struct role *self);
 
@@ -99,6 +108,9 @@ int role_parent_fd(const struct role *self);
 /* Tells the parent whether this role is able to work, and why not; shown in the status file. Cheap to repeat. */
 void role_ready(struct role *self, bool ready, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* This role cannot work with what it has found: see ROLE_EXIT_UNFIT. Says so to the parent, which logs it; the value is the role's exit status. */
+MUST_CHECK int role_unfit(struct role *self, const struct err *why);
+
 /* From role_events.reload: what was in force stays so here, and the daemon's status must not say otherwise. Logging it is the caller's. */
 void role_reload_refused(struct role *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -111,7 +123,10 @@ void role_metrics(struct role *self, const char *text);
 /* Asks the parent to kill (SIGKILL) and restart a sibling that missed its deadline. */
 void role_kill_sibling(struct role *self, const char *kind, unsigned index);
 
-/* Asks the parent for a new channel to a running sibling whose channel this role has closed; both hear of it by role_events.linked, a second later at the earliest. */
+/*
+ * Asks the parent for a new channel to a running sibling whose channel this role has closed. Both hear of it by role_events.linked: after a second, after two, four, up to a minute when
+ * it is asked for again and again; asked for while one is under way, nothing more happens; nor while the daemon drains. When either is started again, they are linked by that.
+ */
 void role_relink(struct role *self, const char *kind, unsigned index);
 
 #endif

@@ -13,14 +13,16 @@ enum parent_message {
     PARENT_DRAIN,
     PARENT_RELOAD,   /* the configuration file's text */
     PARENT_POKE,
-    PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force */
+    PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force, text the node's name */
     PARENT_REFUSED,  /* text: why what was changed is not taken, and the configuration in force stays */
     PARENT_PING,     /* to prompt roles; ROLE_SAYS_PONG answers it */
+    PARENT_UNFIT,    /* text kind, u32 index, text why: a role that cannot begin; empty: it has begun again */
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */
     ROLE_SAYS_KILL,        /* text kind, u32 index */
     ROLE_SAYS_RELINK,      /* text kind, u32 index */
     ROLE_SAYS_PONG,
+    ROLE_SAYS_UNFIT,       /* text: why it cannot begin; its last word */
     ROLE_SAYS_REFUSED,     /* text: why it has not taken the last PARENT_RELOAD */
 };
 

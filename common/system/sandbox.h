@@ -13,7 +13,8 @@ enum sandbox_permits {
     SANDBOX_CONNECT = 2, /* socket and connect, IPv4, IPv6 and UNIX, with the resolver's needs; implies SANDBOX_FILES */
     SANDBOX_FILES = 4,   /* open below the paths named; without it no file can be opened at all */
     SANDBOX_THREADS = 8, /* clone for threads, never for processes */
-    SANDBOX_MODULE = 16, /* a PKCS#11 library lives here: files, sockets to its HSM, threads, shared memory; never execve, listen or ptrace */
+    SANDBOX_MODULE = 16, /* a PKCS#11 library lives here: files (below the paths named, or any when none is), threads, shared memory; never execve, listen or ptrace */
+    SANDBOX_NETWORK = 32, /* with SANDBOX_MODULE: sockets to its HSM; without, a socket is refused (not killed for: libraries log to syslog) */
 };
 
 enum { SANDBOX_PATHS_MAX = 64, SANDBOX_PORTS_MAX = 8 };
@@ -32,6 +33,8 @@ void sandbox_read(struct sandbox *s, const char *path);
 void sandbox_read_list(struct sandbox *s, const struct settings_list *paths);
 void sandbox_write(struct sandbox *s, const char *folder);
 void sandbox_write_below(struct sandbox *s, const char *folder, const char *name); /* folder/name */
+void sandbox_write_beside(struct sandbox *s, const char *path); /* the folder that it is in */
+void sandbox_use(struct sandbox *s, const char *path); /* a folder: to write to; a file: to read */
 void sandbox_connect(struct sandbox *s, uint64_t port);
 
 /* What a client of RabbitMQ needs, and one of PostgreSQL with `extra` added to the connection string (both read certificates at each connection). */

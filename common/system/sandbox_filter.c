@@ -167,6 +167,12 @@ static bool add_sockets(scmp_filter_ctx f)
            add_rule(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(keyctl), 0, NULL) && allow_all(f, connect_calls, COUNT(connect_calls));
 }
 
+/* Libraries write to syslog() when something is wrong, and do not mind when they cannot. */
+static bool refuse_sockets(scmp_filter_ctx f)
+{
+    return add_rule(f, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 0, NULL) && add_rule(f, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(connect), 0, NULL);
+}
+
 /* Attributes of a descriptor at hand, of no path: what the C library makes of fstat(). */
 static bool add_fstat(scmp_filter_ctx f)
 {
@@ -185,11 +191,11 @@ static bool add_locks(scmp_filter_ctx f)
 
 static bool add_role(scmp_filter_ctx f, unsigned permits, bool writes)
 {
-    bool module = (permits & SANDBOX_MODULE) != 0, connects = module || (permits & SANDBOX_CONNECT) != 0,
-         files = connects || writes || (permits & SANDBOX_FILES) != 0;
+    bool module = (permits & SANDBOX_MODULE) != 0, connects = (permits & (SANDBOX_CONNECT | SANDBOX_NETWORK)) != 0,
+         files = connects || module || writes || (permits & SANDBOX_FILES) != 0;
 
     return allow_all(f, base_calls, COUNT(base_calls)) && add_memory(f, permits) && add_process(f, permits) && add_descriptors(f) &&
-           ((permits & SANDBOX_ACCEPT) == 0 || allow_all(f, accept_calls, COUNT(accept_calls))) && (!connects || add_sockets(f)) &&
+           ((permits & SANDBOX_ACCEPT) == 0 || allow_all(f, accept_calls, COUNT(accept_calls))) && (!connects || add_sockets(f)) && (!module || connects || refuse_sockets(f)) &&
            (files ? allow_all(f, file_calls, COUNT(file_calls)) : add_fstat(f)) && (!(module || writes) || allow_all(f, write_calls, COUNT(write_calls))) &&
            (!module || (allow_all(f, module_calls, COUNT(module_calls)) && add_locks(f)));
 }

@@ -138,14 +138,14 @@ static struct ruleset wanted(const struct sandbox *s)
                         .net = BIND_TCP | CONNECT_TCP,
                         .scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL};
 
-    if ((s->permits & SANDBOX_CONNECT) != 0 && s->ports[0] == 0)
+    if ((s->permits & (SANDBOX_CONNECT | SANDBOX_NETWORK)) != 0 && s->ports[0] == 0)
         r.net = BIND_TCP;
-    /* Where its library keeps its files is its own affair: who may what is up to their owners. It runs nothing, makes no device, takes no connection. */
-    if ((s->permits & SANDBOX_MODULE) != 0) {
+    /* Where its library keeps its files nobody has said: who may what is up to their owners. It runs nothing, makes no device, takes no connection. */
+    if ((s->permits & SANDBOX_MODULE) != 0 && s->read[0] == NULL && s->write[0] == NULL)
         r.fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK;
-        r.net = BIND_TCP;
+    /* Some talk to a service of their maker's by an abstract socket. */
+    if ((s->permits & SANDBOX_NETWORK) != 0)
         r.scoped = SCOPE_SIGNAL;
-    }
     return r;
 }
 

@@ -89,6 +89,24 @@ void sandbox_write_below(struct sandbox *s, const char *folder, const char *name
     sandbox_write(s, own(s, mem_printf("%s/%s", folder, name)));
 }
 
+void sandbox_write_beside(struct sandbox *s, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash != NULL)
+        sandbox_write(s, own(s, slash == path ? mem_strdup("/") : mem_text(slice_of(path, (size_t)(slash - path)))));
+}
+
+void sandbox_use(struct sandbox *s, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        sandbox_write(s, path);
+    else
+        sandbox_read(s, path);
+}
+
 void sandbox_free(struct sandbox *s)
 {
     for (unsigned i = 0; i < SANDBOX_PATHS_MAX; i++)

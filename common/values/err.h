@@ -20,6 +20,7 @@ enum err_code {
     ERR_DENIED,   /* not allowed for this identity */
     ERR_DOUBT,    /* clock, chain or key cannot be trusted: stop sealing */
     ERR_FENCED,   /* another instance took over: stop at once, write nothing */
+    ERR_FOREIGN,  /* it belongs to another operator or vault: the daemon must not run */
     ERR_FATAL,    /* this process cannot go on */
 };
 

@@ -400,6 +400,8 @@ static int run(struct ledger *l)
             return l->orphaned ? 1 : 0;
         if (ledger_now() - began > BACKOFF_MAX_MS)
             backoff = BACKOFF_MIN_MS;
+        if (l->misconfigured)
+            return role_unfit(l->self, &e);
         if (e.code == ERR_FENCED)
             log_error("ledger-fenced", "%s", e.text);
         else
@@ -407,8 +409,6 @@ static int run(struct ledger *l)
         role_ready(l->self, false, "%s", e.text);
         if (e.code == ERR_FATAL)
             return 1;
-        if (l->misconfigured)
-            return ROLE_EXIT_CONFIG;
         if (!rest(l, e.code == ERR_FENCED ? FENCED_PAUSE_MS : backoff))
             return 0;
         backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
@@ -428,10 +428,10 @@ int ledger_run(struct role *self)
     role_on(self, &events, l);
     if (start(l, &e))
         status = run(l);
+    else if (e.code == ERR_INPUT)
+        status = role_unfit(self, &e);
     else
         log_error("ledger-start", "%s", e.text);
-    if (e.code == ERR_INPUT)
-        status = ROLE_EXIT_CONFIG;
     finish(l);
     free(l);
     return status;

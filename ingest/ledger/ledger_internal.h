@@ -140,7 +140,7 @@ struct ledger {
     struct ledger_key key;
     bool draining;
     bool orphaned;
-    bool misconfigured; /* the database is another vault's */
+    bool misconfigured; /* the database is another vault's, or not one to work with */
     /* For a session. */
     struct broker *consumer, *publisher;
     struct database *write, *look;

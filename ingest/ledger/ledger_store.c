@@ -23,7 +23,7 @@ bool ledger_store_open(struct ledger *l, struct err *e)
     bool ok;
 
     l->write = open_one(l, e);
-    l->misconfigured = l->write == NULL && e->code == ERR_INPUT;
+    l->misconfigured = l->write == NULL && (e->code == ERR_INPUT || e->code == ERR_FOREIGN);
     l->look = l->write == NULL ? NULL : open_one(l, e);
     if (l->look == NULL)
         return false;

@@ -253,10 +253,8 @@ int deliver_run(struct role *role)
     d.role = role;
     d.backoff_ms = RECONNECT_MIN_MS;
     d.held_max = role_settings(role)->ingest.limits.unacknowledged_bytes;
-    if (!open_keys(&d, role_settings(role), &e)) {
-        log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
-    }
+    if (!open_keys(&d, role_settings(role), &e))
+        return role_unfit(role, &e);
     d.exchange = settings_queue(role_settings(role), "Event", "Out");
     d.unseen = mem_zalloc(UNSEEN_SIZE, sizeof *d.unseen);
     buf_init_secret(&d.plain, PLAIN_MAX);

@@ -460,10 +460,8 @@ int relay_run(struct role *role)
 
     secret_open_heap();
     r.writer = open_writer(s, &e);
-    if (r.writer == NULL) {
-        log_error("config-bad", "%s", e.text);
-        return ROLE_EXIT_CONFIG;
-    }
+    if (r.writer == NULL)
+        return role_unfit(role, &e);
     packing_init(&r.packing, r.writer, (size_t)s->ingest.pack_bytes, (size_t)s->ingest.limits.pending_bytes,
                  (unsigned)s->ingest.pack_window);
     r.window = r.packing.window;

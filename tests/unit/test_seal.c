@@ -61,10 +61,11 @@ static void hand_settings(struct channel *to)
     assert_non_null(in);
     read = slice_of(text, fread(text, 1, sizeof text, in));
     fclose(in);
-    buf_init(&b, 2 * sizeof text + 16);
+    buf_init(&b, 2 * sizeof text + 64);
     w = wire_write(&b);
     wire_put_bytes(&w, read);
     wire_put_bytes(&w, read);
+    wire_put_text(&w, SLICE_LITERAL("node"));
     assert_true(channel_send(to, PARENT_SETTINGS, buf_slice(&b), NULL));
     buf_free(&b);
 }
