@@ -20,5 +20,9 @@ run: packages  ## up, show an event's whole life, stay until Ctrl-C
 	$(Q)$(MAKE) --no-print-directory build && $(INSTANCE) run
 
 .PHONY: test-compose
-test-compose: packages  ## the stack of docker-compose.yml on a Docker engine: deposit, extract, verify, scale ingest to two (as root)
-	$(Q)$(MAKE) --no-print-directory build && BUILD='$(BUILD)' tests/compose/test-compose.sh
+test-compose: packages  ## the stack of docker-compose.yml on a Docker engine: deposit, extract, verify, scale, revoke, break out (as root)
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/coffre-test-inject && BUILD='$(BUILD)' tests/compose/test-compose.sh
+
+.PHONY: test-systemd
+test-systemd:  ## the units of deploy/systemd under a systemd of their own in a container of a Docker engine (as root)
+	$(Q)tests/systemd/test-systemd.sh

@@ -125,7 +125,7 @@ configuration_manual() {
 aside() {
     local what
     lane=
-    renice -n 10 "$BASHPID" >/dev/null
+    [ "$(nice)" -ge 10 ] || renice -n 10 "$BASHPID" >/dev/null
     for what in "$@"; do
         # shellcheck disable=SC2086
         case $what in
