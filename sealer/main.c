@@ -8,9 +8,10 @@
 #include "common/system/tls.h"
 #include "sealer/clock.h"
 #include "sealer/confine.h"
+#include "sealer/credentials.h"
+#include "sealer/pin_guard.h"
 #include "sealer/roles.h"
 #include "sealer/sealing.h"
-#include "sealer/signer.h"
 #include "sealer/token.h"
 
 static uint64_t drain_ms(const struct settings *s)
@@ -50,15 +51,13 @@ static int identity_run(struct role *self)
     return identity_role_run(self, &identity);
 }
 
-static bool check_chain(const char *path, struct err *e)
+/* Whether it is in date and trusted is asked whenever the roles use it: a vault whose sealing certificate has ended starts, says so, and seals nothing. */
+static bool check_credentials(const struct settings *s, enum credentials_duty duty, struct err *e)
 {
-    struct buf chain[XADES_CERTIFICATES_MAX];
-    X509 *first;
-    size_t count;
-    bool ok = signer_chain_load(path, &first, chain, &count, e);
+    struct credentials *c = credentials_load(duty, s, e);
 
-    signer_chain_free(first, chain, count);
-    return ok;
+    credentials_free(c);
+    return c != NULL;
 }
 
 static bool check_module(const char *path, struct err *e)
@@ -72,7 +71,7 @@ static bool check_files(const struct settings *s, struct err *e)
     bool ok = sealing_configure(&sealing, s, e);
 
     sealing_free(&sealing);
-    return ok && check_chain(s->sealer.seal_certificate, e) && check_chain(s->sealer.tsa_certificate, e) &&
+    return ok && check_credentials(s, CREDENTIALS_SEAL, e) && check_credentials(s, CREDENTIALS_STAMP, e) &&
            check_module(s->sealer.module, e) && secret_check_file(s->sealer.pin, e) && tls_check_bundle(s->rabbitmq.ca, e) &&
            tls_check_pair(s->sealer.rabbitmq_certificate, s->sealer.rabbitmq_key, e);
 }
@@ -82,7 +81,8 @@ static bool check(const struct settings *s, struct err *e)
     enum clock_source source;
 
     return clock_source_parse(s->sealer.clock_source, &source, e) && token_check_policy(s->sealer.tsa_policy, e) &&
-           check_files(s, e) && identity_check_settings(s, &identity, e);
+           check_files(s, e) && identity_check_settings(s, &identity, e) &&
+           pin_guard_try_changed(s, e); /* the last: it confines this process */
 }
 
 int main(int argc, char **argv)

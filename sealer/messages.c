@@ -167,6 +167,53 @@ bool message_get_stamped(struct slice body, struct message_stamped *m, struct er
     return wire_end(&r, "STAMPED", e);
 }
 
+bool message_put_stand(struct buf *out, const struct message_stand *m, struct err *e)
+{
+    struct wire_writer w = wire_write(out);
+
+    wire_put_u64(&w, m->lot);
+    wire_put_fixed(&w, m->take, sizeof m->take);
+    return wire_ok(&w, "STAND", e);
+}
+
+bool message_get_stand(struct slice body, struct message_stand *m, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
+    struct slice take;
+
+    *m = (struct message_stand){.lot = wire_get_u64(&r)};
+    take = wire_get_fixed(&r, sizeof m->take);
+    if (!wire_end(&r, "STAND", e))
+        return false;
+    memcpy(m->take, take.at, sizeof m->take);
+    return true;
+}
+
+bool message_put_stands(struct buf *out, const struct message_stands *m, struct err *e)
+{
+    struct wire_writer w = wire_write(out);
+
+    wire_put_u64(&w, m->lot);
+    wire_put_fixed(&w, m->now, sizeof m->now);
+    wire_put_fixed(&w, m->next, sizeof m->next);
+    return wire_ok(&w, "STANDS", e);
+}
+
+bool message_get_stands(struct slice body, struct message_stands *m, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
+    struct slice now, next;
+
+    *m = (struct message_stands){.lot = wire_get_u64(&r)};
+    now = wire_get_fixed(&r, sizeof m->now);
+    next = wire_get_fixed(&r, sizeof m->next);
+    if (!wire_end(&r, "STANDS", e))
+        return false;
+    memcpy(m->now, now.at, sizeof m->now);
+    memcpy(m->next, next.at, sizeof m->next);
+    return true;
+}
+
 bool message_put_refused(struct buf *out, uint64_t lot, const struct err *why, struct err *e)
 {
     struct wire_writer w = wire_write(out);

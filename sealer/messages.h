@@ -13,6 +13,8 @@ enum message {
     MESSAGE_SEALED,
     MESSAGE_STAMP,
     MESSAGE_STAMPED,
+    MESSAGE_STAND,
+    MESSAGE_STANDS,
     MESSAGE_REFUSED = 9,
     MESSAGE_HEALTH = 10, /* a struct health, unasked */
 };
@@ -59,6 +61,28 @@ struct message_stamped {
 
 MUST_CHECK bool message_put_stamped(struct buf *out, const struct message_stamped *m, struct err *e);
 MUST_CHECK bool message_get_stamped(struct slice body, struct message_stamped *m, struct err *e);
+
+enum { MESSAGE_MARK = 32 };
+
+/*
+ * STAND, before a lot is begun: with what would you do it? With a mark (struct credentials) other than zero: do it with that from now on. Only a
+ * STAND changes what a role works with, so a lot that is begun is finished with what was agreed.
+ */
+struct message_stand {
+    uint64_t lot;
+    uint8_t take[MESSAGE_MARK]; /* zero: only asked */
+};
+
+MUST_CHECK bool message_put_stand(struct buf *out, const struct message_stand *m, struct err *e);
+MUST_CHECK bool message_get_stand(struct slice body, struct message_stand *m, struct err *e);
+
+struct message_stands {
+    uint64_t lot;
+    uint8_t now[MESSAGE_MARK], next[MESSAGE_MARK]; /* in force, and checked and ready to be; zero: none */
+};
+
+MUST_CHECK bool message_put_stands(struct buf *out, const struct message_stands *m, struct err *e);
+MUST_CHECK bool message_get_stands(struct slice body, struct message_stands *m, struct err *e);
 
 /* REFUSED carries a struct err. An unknown code is read as ERR_RETRY. */
 MUST_CHECK bool message_put_refused(struct buf *out, uint64_t lot, const struct err *why, struct err *e);

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/rsa.h>
-
 #include "common/formats/digest.h"
 #include "common/values/log.h"
 #include "sealer/clock.h"
@@ -24,21 +22,11 @@ static bool own_memory(const struct settings *s, struct memory *m, struct err *e
                    s->vault.operator_id, (unsigned long long)s->vault.number);
 }
 
-static enum xades_algorithm algorithm_of(const struct settings *s)
-{
-    return strcmp(s->sealer.algorithm, "rsa-pss-sha256") == 0 ? XADES_RSA_PSS_SHA256 : XADES_RSA_SHA256;
-}
-
 static bool sign_info(struct signer *s, struct slice info, uint8_t *signature, size_t *len, struct err *e)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    EVP_PKEY_CTX *params = NULL;
-    bool ok = ctx != NULL && EVP_DigestSignInit(ctx, &params, EVP_sha256(), NULL, s->key) == 1;
+    EVP_MD_CTX *ctx = credentials_sign_with(s->now.what, s->now.key);
+    bool ok = ctx != NULL && EVP_DigestSign(ctx, signature, len, info.at, info.len) == 1;
 
-    if (ok && algorithm_of(s->settings) == XADES_RSA_PSS_SHA256)
-        ok = EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING) == 1 &&
-             EVP_PKEY_CTX_set_rsa_pss_saltlen(params, RSA_PSS_SALTLEN_DIGEST) == 1;
-    ok = ok && EVP_DigestSign(ctx, signature, len, info.at, info.len) == 1;
     EVP_MD_CTX_free(ctx);
     if (!ok) {
         s->doubtful_key = true;
@@ -62,17 +50,19 @@ static bool sign_draft(struct signer *s, struct xades_draft *d, struct buf *sign
 static bool write_answer(struct signer *s, const struct succession_lot *l, struct slice lot_xml, int64_t now_ms,
                          struct slice signature, struct buf *out, struct err *e)
 {
-    struct message_sealed m = {.lot = l->lot.number, .signing_ms = now_ms, .algorithm = algorithm_of(s->settings),
-                               .lot_xml = lot_xml, .certificate_count = s->chain_count, .signature = signature};
+    const struct credentials *c = s->now.what;
+    struct message_sealed m = {.lot = l->lot.number, .signing_ms = now_ms, .algorithm = c->algorithm,
+                               .lot_xml = lot_xml, .certificate_count = c->chain_count, .signature = signature};
 
-    for (size_t i = 0; i < s->chain_count; i++)
-        m.certificates[i] = buf_slice(&s->chain[i]);
+    for (size_t i = 0; i < c->chain_count; i++)
+        m.certificates[i] = buf_slice(&c->chain[i]);
     return message_put_sealed(out, &m, e);
 }
 
 /* Signs lot.xml as it stands; fills `m` with what is to be remembered. */
 static bool sign_lot(struct signer *s, struct succession_lot *l, int64_t now_ms, struct memory *m, struct err *e)
 {
+    const struct credentials *c = s->now.what;
     struct slice chain[XADES_CERTIFICATES_MAX];
     struct xades_draft *d = NULL;
     struct buf xml, signature;
@@ -80,10 +70,10 @@ static bool sign_lot(struct signer *s, struct succession_lot *l, int64_t now_ms,
 
     buf_init(&xml, LOT_XML_MAX);
     buf_init(&signature, XADES_SIGNATURE_MAX);
-    for (size_t i = 0; i < s->chain_count; i++)
-        chain[i] = buf_slice(&s->chain[i]);
+    for (size_t i = 0; i < c->chain_count; i++)
+        chain[i] = buf_slice(&c->chain[i]);
     ok = lot_write(&l->lot, &xml, e) && digest_sha256(buf_slice(&xml), l->files.lot, e) &&
-         (d = xades_begin(&l->files, chain, s->chain_count, now_ms, algorithm_of(s->settings), e)) != NULL &&
+         (d = xades_begin(&l->files, chain, c->chain_count, now_ms, c->algorithm, e)) != NULL &&
          sign_draft(s, d, &signature, e);
     xades_free(d);
     buf_reset(&m->answer);
@@ -107,7 +97,8 @@ static bool sign_and_remember(struct signer *s, struct succession_lot *l, struct
 
     return clock_source_parse(set->sealer.clock_source, &source, e) &&
            clock_trusted(source, set->sealer.clock_max_error, m->signed_ms, &now_us, e) &&
-           sign_lot(s, l, now_us / 1000, m, e) && memory_store(m, set->sealer.memory, e);
+           /* What is remembered is said again for ever: never with a certificate that verifiers refuse. */
+           credentials_check(s->now.what, now_us / 1000, e) && sign_lot(s, l, now_us / 1000, m, e) && memory_store(m, set->sealer.memory, e);
 }
 
 /* With the memory locked. */
@@ -172,10 +163,21 @@ static bool fit(struct signer *s, struct err *e)
     return ok;
 }
 
+/* The genesis names the certificate of lot 1. */
+static bool may_change(struct signer *s, struct err *e)
+{
+    struct memory m;
+    bool ok;
+
+    memory_init(&m);
+    ok = own_memory(s->settings, &m, e) && (m.number > 0 || err_set(e, ERR_INPUT, "lot 1 is not sealed yet, and is sealed with the certificate in genesis.xml"));
+    memory_free(&m);
+    return ok;
+}
+
 int seal_run(struct role *self)
 {
-    const struct settings *s = role_settings(self);
-    const struct signer_duty duty = {s->sealer.seal_key, s->sealer.seal_certificate, answer, fit, NULL};
+    static const struct signer_duty duty = {CREDENTIALS_SEAL, answer, fit, NULL, may_change};
 
     return signer_run(self, &duty);
 }

@@ -25,14 +25,14 @@ static bool keep_alive(void *ctx)
     return store_ping(&s->store, NULL);
 }
 
-static bool ask(struct sealing *s, struct sibling *who, enum message type, const struct buf *question, uint64_t lot,
-                struct slice *answer, struct err *e)
+bool sealing_ask(struct sealing *s, struct sibling *who, enum message type, enum message answer_type, const struct buf *question, uint64_t lot,
+                 struct slice *answer, struct err *e)
 {
     const struct sibling_question q = {
         .type = (uint16_t)type,
         .body = buf_slice(question),
         .lot = lot,
-        .answer_type = type == MESSAGE_SEAL ? MESSAGE_SEALED : MESSAGE_STAMPED,
+        .answer_type = (uint16_t)answer_type,
         .deadline_ms = s->settings->sealer.deadline,
         .idle = keep_alive,
         .ctx = s,
@@ -82,7 +82,7 @@ static bool ask_seal(struct sealing *s, struct work_lot *w, struct err *e)
     bool ok;
 
     buf_init(&question, ROLE_MESSAGE_MAX);
-    ok = message_put_seal(&question, &request, e) && ask(s, &s->seal, MESSAGE_SEAL, &question, w->lot.number, &answer, e) &&
+    ok = message_put_seal(&question, &request, e) && sealing_ask(s, &s->seal, MESSAGE_SEAL, MESSAGE_SEALED, &question, w->lot.number, &answer, e) &&
          message_get_sealed(answer, &m, e) && check_lot_xml(w, m.lot_xml, e) && draft_of(w, &m, e) &&
          buf_add_slice(&w->lot_xml, m.lot_xml, e);
     buf_free(&question);
@@ -101,7 +101,7 @@ static bool ask_stamp(struct sealing *s, struct work_lot *w, struct err *e)
 
     buf_init(&question, 256);
     ok = xades_imprint(w->draft, request.imprint, e) && message_put_stamp(&question, &request, e) &&
-         ask(s, &s->stamp, MESSAGE_STAMP, &question, w->lot.number, &answer, e) && message_get_stamped(answer, &m, e) &&
+         sealing_ask(s, &s->stamp, MESSAGE_STAMP, MESSAGE_STAMPED, &question, w->lot.number, &answer, e) && message_get_stamped(answer, &m, e) &&
          xades_finish(w->draft, m.token, &w->signatures, e);
     if (ok)
         w->sealed_ms = m.time_ms;
@@ -186,7 +186,7 @@ bool sealing_next(struct sealing *s, bool *found, struct err *e)
     work_lot_init(&w);
     ok = store_next_lot(&s->store, &w.lot, found, e);
     if (ok && *found) {
-        ok = work_lot_gather(s, &w, e) && ask_seal(s, &w, e) && ask_stamp(s, &w, e) && assemble(s, &w, e) && store(s, &w, e);
+        ok = work_lot_gather(s, &w, e) && sealing_agree(s, w.lot.number, e) && ask_seal(s, &w, e) && ask_stamp(s, &w, e) && assemble(s, &w, e) && store(s, &w, e);
         if (ok)
             report(s, &w, began);
     }

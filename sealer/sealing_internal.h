@@ -28,4 +28,16 @@ void work_lot_free(struct work_lot *w);
  */
 MUST_CHECK bool work_lot_gather(struct sealing *s, struct work_lot *w, struct err *e);
 
+/* Asks seal or stamp within sealer.deadline; as sibling_ask(). */
+MUST_CHECK bool sealing_ask(struct sealing *s, struct sibling *who, enum message type, enum message answer_type, const struct buf *question, uint64_t lot,
+                            struct slice *answer, struct err *e);
+
+/*
+ * Before a lot: seal and stamp work with the same configuration from here to its end, the newest that both have checked and tried. ERR_RETRY while they
+ * have none in common. A signature that seal gave before a crash is given again as it was.
+ */
+MUST_CHECK bool sealing_agree(struct sealing *s, uint64_t lot, struct err *e);
+/* The mark that both have in force or ready; false when there is none. Pure. */
+MUST_CHECK bool sealing_choose(const struct message_stands *seal, const struct message_stands *stamp, uint8_t chosen[MESSAGE_MARK]);
+
 #endif

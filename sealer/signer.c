@@ -1,12 +1,11 @@
 /* The life of a role that holds one HSM key: see signer.h. */
 #include "sealer/signer.h"
 
+#include <dlfcn.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <openssl/err.h>
-#include <openssl/pem.h>
 
 #include "common/system/hsm.h"
 #include "common/values/health.h"
@@ -23,82 +22,51 @@ static int64_t monotonic_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- certificates ------------------------------------------------------------------------ */
-
-static bool add_der(X509 *certificate, struct buf *out, struct err *e)
-{
-    uint8_t *der = NULL;
-    int len = i2d_X509(certificate, &der);
-    bool ok;
-
-    if (len <= 0)
-        return err_set_openssl(e, ERR_FATAL, "certificate");
-    buf_init(out, 64 * 1024);
-    ok = buf_add(out, der, (size_t)len, e);
-    OPENSSL_free(der);
-    return ok;
-}
-
-bool signer_chain_load(const char *path, X509 **first, struct buf chain[XADES_CERTIFICATES_MAX], size_t *count, struct err *e)
-{
-    BIO *in = BIO_new_file(path, "r");
-    X509 *c;
-    bool ok = true;
-
-    *first = NULL;
-    *count = 0;
-    if (in == NULL)
-        return err_set_openssl(e, ERR_INPUT, "%s", path);
-    while (ok && (c = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
-        bool root = *first != NULL && X509_self_signed(c, 0) == 1;
-
-        if (!root && *count == XADES_CERTIFICATES_MAX)
-            ok = err_set(e, ERR_INPUT, "%s: more than %d certificates", path, XADES_CERTIFICATES_MAX);
-        else if (!root)
-            ok = add_der(c, &chain[(*count)++], e);
-        if (*first == NULL)
-            *first = c;
-        else
-            X509_free(c);
-    }
-    BIO_free(in);
-    ERR_clear_error(); /* the end of the file is an error to PEM_read_bio_X509 */
-    return ok && (*first != NULL || err_set(e, ERR_INPUT, "%s: no certificate", path));
-}
-
-void signer_chain_free(X509 *first, struct buf chain[XADES_CERTIFICATES_MAX], size_t count)
-{
-    X509_free(first);
-    for (size_t i = 0; i < count; i++)
-        buf_free(&chain[i]);
-}
-
 /* ---- the key ----------------------------------------------------------------------------- */
 
-static void close_key(struct signer *s)
+void signer_close(struct signer *s)
 {
+    EVP_PKEY_free(s->now.key);
+    EVP_PKEY_free(s->next.key);
+    s->now.key = s->next.key = NULL;
     hsm_close(s->hsm);
     s->hsm = NULL;
-    s->key = NULL;
     s->doubtful_key = false;
 }
 
-static bool open_key(struct signer *s, struct err *e)
+static struct hsm_token token_of(const struct signer *s)
 {
-    const struct hsm_token where = {s->settings->sealer.module, s->settings->sealer.token, s->settings->sealer.pin};
+    return (struct hsm_token){s->settings->sealer.module, s->settings->sealer.token, s->pin, &s->guard.hsm};
+}
 
-    if (s->hsm != NULL)
-        return true;
-    s->hsm = hsm_open(&where, s->key_label, e);
-    if (s->hsm == NULL)
+static bool find_key(struct signer *s, struct err *e)
+{
+    const struct hsm_token where = token_of(s);
+
+    if (s->hsm != NULL) {
+        s->now.key = hsm_find_key(s->hsm, s->now.what->label, e);
+        return s->now.key != NULL;
+    }
+    s->hsm = hsm_open(&where, s->now.what->label, e);
+    if (s->hsm == NULL || EVP_PKEY_up_ref(hsm_key(s->hsm)) != 1)
         return false;
-    s->key = hsm_key(s->hsm);
-    if (X509_check_private_key(s->certificate, s->key) == 1) {
-        log_info("hsm-open", "key \"%s\" of token \"%s\" is at hand", s->key_label, where.label);
+    s->now.key = hsm_key(s->hsm);
+    return true;
+}
+
+bool signer_open(struct signer *s, struct err *e)
+{
+    if (s->hsm != NULL && s->now.key != NULL)
+        return true;
+    if (s->now.what == NULL)
+        s->now.what = credentials_load(s->duty->credentials, s->settings, e);
+    if (s->now.what == NULL)
+        return false;
+    if (find_key(s, e) && credentials_check_key(s->now.what, s->now.key, e)) {
+        log_info("hsm-open", "key \"%s\" of token \"%s\" is at hand", s->now.what->label, s->settings->sealer.token);
         return true;
     }
-    err_set_openssl(e, ERR_FATAL, "%s is not the certificate of key \"%s\"", s->certificate_path, s->key_label);
-    close_key(s);
+    signer_close(s);
     return false;
 }
 
@@ -117,7 +85,35 @@ static bool refuse(struct signer *s, uint64_t lot, const struct err *why, struct
     return ok;
 }
 
-static bool answer(struct signer *s, const struct signer_duty *duty, const struct channel_message *m, struct err *e)
+static void put_mark(uint8_t out[MESSAGE_MARK], const struct signer_key *k)
+{
+    if (k->what != NULL)
+        memcpy(out, k->what->mark, MESSAGE_MARK);
+}
+
+static bool stand(struct signer *s, const struct channel_message *m, uint64_t *lot, struct buf *out, struct err *e)
+{
+    struct message_stand asked;
+    struct message_stands said;
+
+    if (!message_get_stand(m->body, &asked, e))
+        return false;
+    *lot = asked.lot;
+    signer_take(s, asked.take);
+    said = (struct message_stands){.lot = asked.lot};
+    put_mark(said.now, &s->now);
+    put_mark(said.next, &s->next);
+    return message_put_stands(out, &said, e);
+}
+
+/* Fills `type` and `out`. */
+static bool work_out(struct signer *s, const struct channel_message *m, uint64_t *lot, uint16_t *type, struct buf *out, struct err *e)
+{
+    *type = MESSAGE_STANDS;
+    return m->type == MESSAGE_STAND ? stand(s, m, lot, out, e) : signer_open(s, e) && s->duty->answer(s, m, lot, type, out, e);
+}
+
+static bool answer(struct signer *s, const struct channel_message *m, struct err *e)
 {
     struct err why = {0};
     uint64_t lot = 0;
@@ -126,14 +122,14 @@ static bool answer(struct signer *s, const struct signer_duty *duty, const struc
     bool ok;
 
     buf_init(&b, ANSWER_MAX);
-    if (open_key(s, &why) && duty->answer(s, m, &lot, &type, &b, &why))
+    if (work_out(s, m, &lot, &type, &b, &why))
         ok = channel_send(s->work, type, buf_slice(&b), e);
     else
         ok = refuse(s, lot, &why, e);
     buf_free(&b);
     if (s->doubtful_key) {
         snprintf(s->away, sizeof s->away, "the key failed: %.400s", why.text);
-        close_key(s);
+        signer_close(s);
     }
     return ok;
 }
@@ -144,7 +140,7 @@ static void drop_work(struct signer *s)
     s->work = NULL;
 }
 
-static void serve(struct signer *s, const struct signer_duty *duty)
+static void serve(struct signer *s)
 {
     struct channel_message m;
     struct err e = {0};
@@ -153,7 +149,7 @@ static void serve(struct signer *s, const struct signer_duty *duty)
     while (s->work != NULL && (got = channel_receive(s->work, &m, &e)) == CHANNEL_MESSAGE) {
         if (m.fd >= 0)
             close(m.fd);
-        if (!answer(s, duty, &m, &e) || !channel_flush(s->work, &e)) {
+        if (!answer(s, &m, &e) || !channel_flush(s->work, &e)) {
             got = CHANNEL_CLOSED;
             break;
         }
@@ -179,37 +175,41 @@ static void drain(void *ctx)
     ((struct signer *)ctx)->leaving = true;
 }
 
+static void lose(struct signer *s, const struct err *why)
+{
+    log_error("hsm-away", "%s", why->text);
+    snprintf(s->away, sizeof s->away, "%s", why->text);
+}
+
 /* A token that went away is noticed before a lot is due. */
 static void probe_key(struct signer *s)
 {
-    const struct hsm_token where = {s->settings->sealer.module, s->settings->sealer.token, s->settings->sealer.pin};
+    const struct hsm_token where = token_of(s);
     struct err e = {0};
 
-    if (s->hsm == NULL || monotonic_ms() < s->probe_at)
+    if (s->hsm == NULL || s->now.key == NULL || monotonic_ms() < s->probe_at)
         return;
     s->probe_at = monotonic_ms() + PROBE_MS;
-    if (hsm_probe(&where, s->key_label, &e))
+    if (hsm_probe(&where, s->now.what->label, &e))
         return;
-    log_error("hsm-away", "%s", e.text);
-    snprintf(s->away, sizeof s->away, "%s", e.text);
-    close_key(s);
+    lose(s, &e);
+    signer_close(s);
 }
 
 /* Opens the key again, not more often than the pause says. */
-static void reopen_key(struct signer *s, int64_t *next_open, int *pause_ms)
+static void reopen_key(struct signer *s)
 {
     struct err e = {0};
 
-    if (s->hsm != NULL || monotonic_ms() < *next_open)
+    if ((s->hsm != NULL && s->now.key != NULL) || monotonic_ms() < s->next_open)
         return;
-    if (open_key(s, &e)) {
-        *pause_ms = REOPEN_MIN_MS;
+    if (signer_open(s, &e)) {
+        s->pause_ms = REOPEN_MIN_MS;
         return;
     }
-    log_error("hsm-away", "%s", e.text);
-    snprintf(s->away, sizeof s->away, "%s", e.text);
-    *pause_ms = *pause_ms * 2 > REOPEN_MAX_MS ? REOPEN_MAX_MS : *pause_ms * 2;
-    *next_open = monotonic_ms() + *pause_ms;
+    lose(s, &e);
+    s->pause_ms = s->pause_ms * 2 > REOPEN_MAX_MS ? REOPEN_MAX_MS : s->pause_ms * 2;
+    s->next_open = monotonic_ms() + s->pause_ms;
 }
 
 static void tell_work(struct signer *s, const struct health *h)
@@ -228,37 +228,54 @@ static void tell_work(struct signer *s, const struct health *h)
     buf_free(&b);
 }
 
-/* Tells the parent and work whether the duty can be done. */
-static void tick(struct signer *s, const struct signer_duty *duty, int64_t *next_open, int *pause_ms)
+/* The key is there, and its certificate in date, trusted and for this. */
+static bool key_is_fit(struct signer *s, struct err *e)
 {
-    struct err e = {0};
+    if (s->hsm == NULL || s->now.key == NULL)
+        return err_set(e, ERR_RETRY, "%s", s->away);
+    return credentials_check(s->now.what, (int64_t)time(NULL) * 1000, e);
+}
+
+static void tell_parent(struct signer *s, bool ready, const char *why)
+{
+    const char *unconfined = s->settings->sealer.module_paths.count == 0 ? "; its library may open any file (sealer.module_paths is empty)" : "";
+
+    if (ready)
+        role_ready(s->self, true, "key at hand%s%s", s->next.what != NULL ? ", another certificate is ready for the next lot" : "", unconfined);
+    else
+        role_ready(s->self, false, "%s", why);
+}
+
+/* Tells the parent and work whether the duty can be done. */
+static void tick(struct signer *s)
+{
+    struct err unfit = {0}, keyless = {0};
     struct health h = {0};
     bool key, fit;
 
     probe_key(s);
-    reopen_key(s, next_open, pause_ms);
-    key = s->hsm != NULL;
-    fit = duty->fit(s, &e);
-    health_set(&h, "hsm", key, key ? "key at hand" : s->away);
-    if (duty->item != NULL)
-        health_set(&h, duty->item, fit, fit ? "trusted" : e.text);
+    reopen_key(s);
+    key = key_is_fit(s, &keyless);
+    fit = s->duty->fit(s, &unfit);
+    health_set(&h, "hsm", key, key ? "key at hand" : keyless.text);
+    if (s->duty->item != NULL)
+        health_set(&h, s->duty->item, fit, fit ? "trusted" : unfit.text);
     else if (key && !fit)
-        health_set(&h, "hsm", false, e.text);
+        health_set(&h, "hsm", false, unfit.text);
     tell_work(s, &h);
-    role_ready(s->self, key && fit, "%s", !key ? s->away : fit ? "key at hand" : e.text);
+    tell_parent(s, key && fit, !key ? keyless.text : unfit.text);
 }
 
-static void loop(struct signer *s, const struct signer_duty *duty)
+static void loop(struct signer *s)
 {
-    int64_t next_tick = 0, next_open = 0;
-    int pause_ms = REOPEN_MIN_MS;
+    int64_t next_tick = 0;
 
     while (!s->leaving) {
         struct pollfd fds[2] = {{role_parent_fd(s->self), POLLIN, 0}, {-1, POLLIN, 0}};
         int64_t now = monotonic_ms();
 
         if (now >= next_tick) {
-            tick(s, duty, &next_open, &pause_ms);
+            tick(s);
             next_tick = monotonic_ms() + TICK_MS;
             now = monotonic_ms();
         }
@@ -272,26 +289,32 @@ static void loop(struct signer *s, const struct signer_duty *duty)
             return;
         if (s->work != NULL && (fds[1].revents & POLLOUT) != 0 && !channel_flush(s->work, NULL))
             drop_work(s);
-        serve(s, duty);
+        serve(s);
     }
+}
+
+/* The library and what it brings, before the door closes: it stays loaded. What is wrong with it is said when the token is opened. */
+static void load_library(const struct signer *s)
+{
+    if (dlopen(s->settings->sealer.module, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) == NULL)
+        log_debug("library", "%s", dlerror());
 }
 
 int signer_run(struct role *self, const struct signer_duty *duty)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain};
-    struct signer s = {.self = self, .settings = role_settings(self), .key_label = duty->key_label,
-                       .certificate_path = duty->certificate_path};
-    struct err e = {0};
-    int status = 0;
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = signer_reload};
+    struct signer s = {.self = self, .settings = role_settings(self), .duty = duty, .pause_ms = REOPEN_MIN_MS};
 
+    s.pin = mem_strdup(s.settings->sealer.pin);
+    pin_guard_init(&s.guard, s.settings->sealer.memory, s.pin);
+    load_library(&s);
     role_on(self, &events, &s);
-    if (signer_chain_load(duty->certificate_path, &s.certificate, s.chain, &s.chain_count, &e)) {
-        loop(&s, duty);
-    } else {
-        status = role_unfit(self, &e);
-    }
+    loop(&s);
     channel_free(s.work);
-    close_key(&s);
-    signer_chain_free(s.certificate, s.chain, s.chain_count);
-    return status;
+    signer_close(&s);
+    signer_forget(&s.now);
+    signer_forget(&s.next);
+    pin_guard_free(&s.guard);
+    free(s.pin);
+    return 0;
 }

@@ -61,14 +61,15 @@ static bool trusted_now(struct signer *s, int64_t not_before_ms, int64_t *now_us
 static bool stamp_locked(struct signer *s, const char *path, const struct message_stamp *request, int64_t *now_us,
                          struct buf *token, struct err *e)
 {
-    const struct token_maker maker = {s->certificate, s->chain, s->chain_count, s->key, s->settings->sealer.tsa_policy};
+    const struct credentials *c = s->now.what;
+    const struct token_maker maker = {c->certificate, c->chain, c->chain_count, s->now.key, c->policy};
     int64_t last;
 
     if (!read_last(path, &last, e))
         return false;
     if (request->not_before_ms > last)
         last = request->not_before_ms;
-    if (!trusted_now(s, last, now_us, e))
+    if (!trusted_now(s, last, now_us, e) || !credentials_check(c, *now_us / 1000, e))
         return false;
     if (!token_make(&maker, request->imprint, *now_us, token, e)) {
         s->doubtful_key = true;
@@ -149,10 +150,20 @@ static bool fit(struct signer *s, struct err *e)
     return ok;
 }
 
+/* The genesis names the certificate of lot 1's time-stamp. */
+static bool may_change(struct signer *s, struct err *e)
+{
+    char *path = mem_printf("%s.time", s->settings->sealer.memory);
+    int64_t last = 0;
+    bool ok = read_last(path, &last, e) && (last > 0 || err_set(e, ERR_INPUT, "lot 1 is not sealed yet, and is time-stamped with the certificate in genesis.xml"));
+
+    free(path);
+    return ok;
+}
+
 int stamp_run(struct role *self)
 {
-    const struct settings *s = role_settings(self);
-    const struct signer_duty duty = {s->sealer.tsa_key, s->sealer.tsa_certificate, answer, fit, "clock"};
+    static const struct signer_duty duty = {CREDENTIALS_STAMP, answer, fit, "clock", may_change};
 
     return signer_run(self, &duty);
 }

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include <libp11.h>
+#include <openssl/err.h>
 
-#include "common/system/secret.h"
+#include "common/system/hsm_internal.h"
 #include "common/values/buf.h"
 
 struct hsm {
     PKCS11_CTX *ctx;
+    struct hsm_login *login; /* what all sessions of this process with the token live on */
     bool loaded; /* the module is */
     PKCS11_SLOT *slots;
     unsigned slot_count;
@@ -45,18 +47,13 @@ static bool find_token(struct hsm *h, const char *label, struct err *e)
     return h->slot != NULL || err_set(e, ERR_RETRY, "PKCS#11: no token is labelled \"%s\"", label);
 }
 
-static bool log_in(struct hsm *h, const char *pin_file, struct err *e)
+/* Not by PKCS11_login(), which keeps a copy of the PIN for as long as the library is loaded. */
+static bool log_in(struct hsm *h, const struct hsm_token *where, struct err *e)
 {
-    struct secret pin = {0};
-    bool ok;
-
     if (PKCS11_open_session(h->slot, 0) != 0)
         return err_set_openssl(e, ERR_RETRY, "PKCS#11 session");
-    if (!secret_read_pin(&pin, pin_file, e))
-        return false;
-    ok = PKCS11_login(h->slot, 0, (const char *)pin.at) == 0 || err_set_openssl(e, ERR_RETRY, "PKCS#11 login");
-    secret_free(&pin);
-    return ok;
+    h->login = hsm_log_in(where, e);
+    return h->login != NULL;
 }
 
 /* *found stays NULL when there is none. */
@@ -82,30 +79,39 @@ static struct hsm *open_token(const struct hsm_token *where, struct err *e)
 {
     struct hsm *h = mem_zalloc(1, sizeof *h);
 
-    if (load_module(h, where->module, e) && find_token(h, where->label, e) && log_in(h, where->pin_file, e))
+    ERR_clear_error(); /* what is told is what fails here */
+    if (load_module(h, where->module, e) && find_token(h, where->label, e) && log_in(h, where, e))
         return h;
     hsm_close(h);
     return NULL;
 }
 
+EVP_PKEY *hsm_find_key(struct hsm *h, const char *key, struct err *e)
+{
+    PKCS11_KEY *found;
+    EVP_PKEY *k;
+
+    if (!find_key(h, key, &found, e))
+        return NULL;
+    if (found == NULL) {
+        (void)err_set(e, ERR_RETRY, "PKCS#11: token \"%s\" has no private key labelled \"%s\"", h->slot->token->label, key);
+        return NULL;
+    }
+    k = PKCS11_get_private_key(found);
+    if (k == NULL)
+        (void)err_set_openssl(e, ERR_RETRY, "PKCS#11 key \"%s\"", key);
+    return k;
+}
+
 struct hsm *hsm_open(const struct hsm_token *where, const char *key, struct err *e)
 {
     struct hsm *h = open_token(where, e);
-    PKCS11_KEY *found;
 
     if (h == NULL)
         return NULL;
-    if (!find_key(h, key, &found, e))
-        goto out;
-    if (found == NULL) {
-        err_set(e, ERR_RETRY, "PKCS#11: token \"%s\" has no private key labelled \"%s\"", where->label, key);
-        goto out;
-    }
-    h->key = PKCS11_get_private_key(found);
+    h->key = hsm_find_key(h, key, e);
     if (h->key != NULL)
         return h;
-    err_set_openssl(e, ERR_RETRY, "PKCS#11 key \"%s\"", key);
-out:
     hsm_close(h);
     return NULL;
 }
@@ -120,6 +126,7 @@ void hsm_close(struct hsm *h)
     if (h == NULL)
         return;
     EVP_PKEY_free(h->key);
+    hsm_log_out(h->login);
     if (h->slots != NULL)
         PKCS11_release_all_slots(h->ctx, h->slots, h->slot_count);
     if (h->loaded)

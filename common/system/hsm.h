@@ -9,25 +9,40 @@
 
 #include <openssl/evp.h>
 
+#include "common/system/secret.h"
 #include "common/values/err.h"
+
+enum hsm_pin { HSM_PIN_UNKNOWN, HSM_PIN_TAKEN, HSM_PIN_REFUSED /* by the token */ };
+
+/* Who decides whether a PIN may be tried, and hears what became of it. */
+struct hsm_pin_guard {
+    bool (*before)(void *ctx, const struct secret *pin, struct err *e);     /* false: it is not tried */
+    void (*after)(void *ctx, const struct secret *pin, enum hsm_pin what);  /* follows every before(), whatever that said */
+    void *ctx;
+};
 
 /* Where a token is; all borrowed. */
 struct hsm_token {
     const char *module;   /* PKCS#11 library (path) */
     const char *label;    /* of the token */
     const char *pin_file; /* holds the user PIN, perhaps followed by a line feed */
+    const struct hsm_pin_guard *guard; /* NULL: the PIN is tried whenever the token is opened */
 };
 
 struct hsm;
 
 /*
  * Loads the module, finds the token, logs in and finds the private key labelled `key`. NULL on failure: ERR_RETRY when
- * the token or its key cannot be reached now, ERR_FATAL when what is configured is wrong (module, PIN, two keys of one label).
+ * the token or its key cannot be reached now, ERR_DENIED when the token or the guard refuses the PIN, ERR_FATAL when what is configured is wrong (module, two keys of one label).
+ * The PIN is in locked memory while it is read and given to the module, and nowhere afterwards.
  */
 struct hsm *hsm_open(const struct hsm_token *where, const char *key, struct err *e);
 
 /* The private key, for EVP_DigestSign and the like; borrowed until hsm_close(), of which no reference may outlive it. */
 EVP_PKEY *hsm_key(const struct hsm *h);
+
+/* Another private key of the token that is open, by its label; nothing else changes. Owned: EVP_PKEY_free() before hsm_close(). NULL: as hsm_open(). */
+EVP_PKEY *hsm_find_key(struct hsm *h, const char *key, struct err *e);
 
 /*
  * While a hsm_open() is in force: asks the token anew whether it is there and still holds the key, and uses the key for nothing. ERR_RETRY when not: then

@@ -5,8 +5,7 @@
 
 #include <p11-kit-1/p11-kit/pkcs11.h>
 
-#include "common/system/hsm.h"
-#include "common/system/secret.h"
+#include "common/system/hsm_internal.h"
 #include "common/values/buf.h"
 
 enum { SLOTS_MAX = 256, RSA_BITS_MIN = 3072, RSA_BITS_MAX = 8192 };
@@ -83,22 +82,68 @@ static bool find_slot(struct module *m, const char *label, CK_SLOT_ID *slot, str
     return err_set(e, ERR_RETRY, "PKCS#11: no token is labelled \"%s\"", label);
 }
 
-static bool log_in(struct module *m, const struct hsm_token *where, struct err *e)
+/* PKCS#11 v2.40 5.6: what C_Login says when it is the PIN that is wrong, or may not be tried any more. */
+static bool is_of_pin(CK_RV rv)
+{
+    return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE || rv == CKR_PIN_EXPIRED || rv == CKR_PIN_LOCKED;
+}
+
+static bool give_pin(struct module *m, const struct hsm_token *where, const struct secret *pin, struct err *e)
+{
+    CK_RV rv = CKR_FUNCTION_CANCELED;
+    bool allowed = where->guard == NULL || where->guard->before(where->guard->ctx, pin, e);
+
+    if (allowed)
+        rv = m->f->C_Login(m->session, CKU_USER, pin->at, pin->len);
+    if (where->guard != NULL)
+        where->guard->after(where->guard->ctx, pin, rv == CKR_OK ? HSM_PIN_TAKEN : is_of_pin(rv) ? HSM_PIN_REFUSED : HSM_PIN_UNKNOWN);
+    if (is_of_pin(rv))
+        return err_set(e, ERR_DENIED, "%s: token \"%s\" refuses this PIN (%s)", where->pin_file, where->label,
+                       rv == CKR_PIN_LOCKED ? "it is locked" : rv == CKR_PIN_EXPIRED ? "it has expired" : "it is wrong");
+    return allowed && (rv == CKR_USER_ALREADY_LOGGED_IN || said(rv, "C_Login", e));
+}
+
+static bool log_in(struct module *m, const struct hsm_token *where, CK_FLAGS flags, struct err *e)
 {
     struct secret pin = {0};
     CK_SLOT_ID slot;
-    CK_RV rv;
+    bool ok;
 
-    if (!find_slot(m, where->label, &slot, e) ||
-        !said(m->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &m->session), "C_OpenSession", e))
+    if (!find_slot(m, where->label, &slot, e) || !said(m->f->C_OpenSession(slot, CKF_SERIAL_SESSION | flags, NULL, NULL, &m->session), "C_OpenSession", e))
         return false;
     m->in_session = true;
     if (!secret_read_pin(&pin, where->pin_file, e))
         return false;
-    rv = m->f->C_Login(m->session, CKU_USER, pin.at, pin.len);
+    ok = give_pin(m, where, &pin, e);
     secret_free(&pin);
-    return said(rv, "C_Login", e);
+    return ok;
 }
+
+/* ---- for hsm.c --------------------------------------------------------------------------------- */
+
+struct hsm_login {
+    struct module m;
+};
+
+struct hsm_login *hsm_log_in(const struct hsm_token *where, struct err *e)
+{
+    struct hsm_login *l = mem_zalloc(1, sizeof *l);
+
+    if (module_load(&l->m, where->module, RTLD_NOLOAD, e) && log_in(&l->m, where, 0, e))
+        return l;
+    hsm_log_out(l);
+    return NULL;
+}
+
+void hsm_log_out(struct hsm_login *l)
+{
+    if (l == NULL)
+        return;
+    module_close(&l->m);
+    free(l);
+}
+
+/* ---- new keys ------------------------------------------------------------------------------------ */
 
 static bool generate(struct module *m, const char *key, CK_ULONG bits, struct err *e)
 {
@@ -140,7 +185,7 @@ bool hsm_generate_rsa(const struct hsm_token *where, const char *key, unsigned b
 
     if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
         return err_set(e, ERR_INPUT, "RSA keys have %d to %d bits, not %u", RSA_BITS_MIN, RSA_BITS_MAX, bits);
-    ok = module_open(&m, where->module, e) && log_in(&m, where, e) && generate(&m, key, bits, e);
+    ok = module_open(&m, where->module, e) && log_in(&m, where, CKF_RW_SESSION, e) && generate(&m, key, bits, e);
     module_close(&m);
     return ok;
 }

@@ -138,7 +138,7 @@ void settings_files(const struct settings *s, unsigned parts, void (*each)(void 
 /* Certificates and keys towards RabbitMQ and PostgreSQL are read at each connection, the PIN whenever the token is opened. */
 void settings_files_read_once(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *key, const char *path), void *ctx)
 {
-    static const char *const keys[] = {"ingest.dedup_key", "sealer.module", "sealer.seal_certificate", "sealer.tsa_certificate"};
+    static const char *const keys[] = {"ingest.dedup_key", "sealer.module"};
 
     for (size_t i = 0; i < settings_rows; i++)
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)

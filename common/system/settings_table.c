@@ -100,6 +100,8 @@ const struct settings_row settings_table[] = {
     {"sealer.token", TEXT, AT(sealer.token), S, 0, 0, NULL, "token label"},
     {"sealer.pin", PATH, AT(sealer.pin), S, 0, 0, NULL, "file with the user PIN"},
     {"sealer.seal_key", TEXT, AT(sealer.seal_key), 0, 0, 0, "seal", "label of the sealing key"},
+    {"sealer.module_paths", PATHS, AT(sealer.module_paths), 0, 0, 0, NULL, "files it reads and folders it reads and writes; none: seal and stamp are not confined to any"},
+    {"sealer.module_network", BOOLEAN, AT(sealer.module_network), 0, 0, 0, "true", "it needs sockets, to reach its HSM"},
     {"sealer.seal_certificate", PATH, AT(sealer.seal_certificate), S, 0, 0, NULL, "sealing certificate and chain"},
     {"sealer.algorithm", TEXT, AT(sealer.algorithm), 0, 0, 0, "rsa-sha256", "signature of lots: rsa-sha256, or rsa-pss-sha256 (not known to xmlsec 1.2)"},
     {"sealer.tsa_key", TEXT, AT(sealer.tsa_key), 0, 0, 0, "tsa", "label of the time-stamping key"},
@@ -134,7 +136,8 @@ static const char *const fixed[] = {
     "vault.", "state_dir", "rabbitmq.", "postgresql.",
     "ingest.listen", "ingest.fronts", "ingest.rabbitmq_certificate", "ingest.rabbitmq_key", "ingest.postgresql", "ingest.dedup_key",
     "ingest.timeouts.takeover", "ingest.pack_bytes", "ingest.pack_window", "ingest.event_depth",
-    "sealer.",
+    "sealer.rabbitmq_certificate", "sealer.rabbitmq_key", "sealer.postgresql", "sealer.module", "sealer.module_paths", "sealer.module_network", "sealer.token",
+    "sealer.memory", "sealer.clock.", "sealer.deadline", "sealer.takeover", "sealer.drain", "sealer.close_at_shutdown",
     "exporter.listen", "exporter.rabbitmq_certificate", "exporter.rabbitmq_key", "exporter.postgresql", "exporter.connections",
 };
 

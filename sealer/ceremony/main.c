@@ -88,7 +88,7 @@ int ceremony_confirm(const struct ceremony *c, const char *fmt, ...)
 
 struct hsm_token ceremony_token(const struct ceremony *c)
 {
-    return (struct hsm_token){c->settings->sealer.module, c->settings->sealer.token, c->settings->sealer.pin};
+    return (struct hsm_token){.module = c->settings->sealer.module, .label = c->settings->sealer.token, .pin_file = c->settings->sealer.pin};
 }
 
 bool ceremony_read_file(const char *path, struct buf *out, struct err *e)

@@ -50,7 +50,7 @@ void vault_make_token(struct vault *v)
     text = mem_printf("%s/softhsm2.conf", v->folder);
     setenv("SOFTHSM2_CONF", text, 1);
     free(text);
-    v->token = (struct hsm_token){module_path(), "coffre-test", mem_printf("%s/pin", v->folder)};
+    v->token = (struct hsm_token){.module = module_path(), .label = "coffre-test", .pin_file = mem_printf("%s/pin", v->folder)};
 }
 
 struct pki_identity vault_certify(const struct vault *v, const char *label, enum pki_kind kind)
