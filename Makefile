@@ -61,7 +61,7 @@ unit: $(UNIT_TESTS:%=$(BUILD)/%)  ## compile and run the unit tests (MODE=asan f
 	$(Q)set -e; for t in $^; do echo "== $$t"; $$t; done
 
 # Fuzz targets are built by clang into a folder of their own, with everything they link (FUZZERS, NAME_OBJS, NAME_LIBS).
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= 60
 FUZZ_BUILD = $(BUILD)/fuzz
 FUZZ_CFLAGS = -std=c17 -D_GNU_SOURCE -DXMLSEC_NO_XSLT=1 -I. $(PKG_CFLAGS) -O1 -g -fno-omit-frame-pointer -Wall -Wextra \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -83,7 +83,7 @@ $(foreach p,$(FUZZERS),$(eval $(call fuzz_rule,$(p))))
 
 # The corpus kept in the tree is never written to: each run works on a copy. A finding stays in the build folder.
 .PHONY: fuzz
-fuzz: $(FUZZERS:%=$(FUZZ_BUILD)/%)  ## run each fuzz target for FUZZ_SECONDS (10)
+fuzz: $(FUZZERS:%=$(FUZZ_BUILD)/%)  ## run each fuzz target for FUZZ_SECONDS (60); `make test` gives each 4
 	$(Q)set -e; for t in $^; do \
 		name=$${t##*/fuzz_}; corpus=$(FUZZ_BUILD)/corpus/$$name; echo "== fuzz_$$name, $(FUZZ_SECONDS) s"; \
 		rm -rf $$corpus; mkdir -p $$corpus; ! [ -d tests/fuzz/corpus/$$name ] || cp -r tests/fuzz/corpus/$$name/. $$corpus/; \
