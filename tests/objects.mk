@@ -81,6 +81,9 @@ test_clock_LIBS = -lcmocka
 test_memory_LIBS = -lcmocka
 test_hsm_LIBS = -lcmocka
 # the shape of daemons, PostgreSQL's notation
+UNIT_TESTS += test_keys_role
+test_keys_role_OBJS = tests/unit/test_keys_role.o
+test_keys_role_LIBS = -lcmocka
 UNIT_TESTS += test_role test_database_values
 $(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_seal

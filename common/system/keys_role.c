@@ -16,7 +16,11 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
-enum { KEYS_LOOK_MS = 1000 /* between two looks at the file because of a key that is not known */ };
+enum {
+    KEYS_LOOK_MS = 1000, /* between two looks at the file because of a key that is not known */
+    KEYS_WANTED_MS = 10000, /* so long after a front has asked for a key that is not held, this role is not what is needed */
+    KEYS_UNTAKEN_MAX = 64 * 1024, /* bytes of answers that a front has not taken: it is asked nothing more */
+};
 
 /* EMSA-PKCS1-v1_5 (RFC 8017 9.2: 00 01 FF … 00 DigestInfo) or EMSA-PSS (9.1.1: first bit 0, last byte BC); never a ciphertext to decrypt. */
 static bool is_signature_block(struct slice block)
@@ -144,6 +148,8 @@ struct keys {
     struct keys_held held;
     char *file;          /* owned: the key's, as configured now */
     uint64_t looked_at;  /* when it was read last, ms */
+    uint64_t said_at;    /* when a refusal was logged, ms; 0: never */
+    uint64_t wanted_at;  /* when a front asked for a key that is not held, ms; 0: never */
     struct keys_peer *peers;
     uint64_t signatures, refusals;
 };
@@ -222,6 +228,17 @@ static void drop_peer(struct keys_peer *p)
     free(p);
 }
 
+/* Once a second at most, however much a front that was taken over asks for. */
+static void say_refused(const struct keys_peer *p, const char *why)
+{
+    struct keys *k = p->keys;
+
+    if (k->said_at != 0 && now_ms() - k->said_at < KEYS_LOOK_MS)
+        return;
+    k->said_at = now_ms();
+    log_warning("keys-refused", "%s %u: %s (%llu refused in all)", p->kind, p->index, why, (unsigned long long)k->refusals);
+}
+
 static bool answer_one(struct keys_peer *p, const struct channel_message *m, struct err *e)
 {
     struct keys *k = p->keys;
@@ -238,7 +255,9 @@ static bool answer_one(struct keys_peer *p, const struct channel_message *m, str
         k->signatures++;
     } else {
         k->refusals++;
-        log_warning("keys-refused", "%s %u: %s", p->kind, p->index, why.text);
+        if (why.code == ERR_DENIED)
+            k->wanted_at = now_ms();
+        say_refused(p, why.text);
         buf_reset(&answer);
         w = wire_write(&answer);
         wire_put_u32(&w, wire_get_u32(&in));
@@ -250,28 +269,38 @@ static bool answer_one(struct keys_peer *p, const struct channel_message *m, str
     return ok;
 }
 
+/* Answers until there is nothing more to answer, or answers wait. False: the front is gone, or talks nonsense. */
+static bool answer_all(struct keys_peer *p, struct err *e)
+{
+    struct channel_message m;
+    enum channel_result r = CHANNEL_MESSAGE;
+
+    while (r == CHANNEL_MESSAGE && channel_queued(p->channel) == 0) {
+        while (channel_queued(p->channel) < KEYS_UNTAKEN_MAX && (r = channel_receive(p->channel, &m, e)) == CHANNEL_MESSAGE)
+            if (!answer_one(p, &m, e))
+                return false;
+        if (r == CHANNEL_CLOSED || !channel_flush(p->channel, e))
+            return false;
+    }
+    return true;
+}
+
+/* While answers wait, no new question is looked at: the front takes first what it asked for. */
 static void serve(evutil_socket_t fd, short what, void *arg)
 {
     struct keys_peer *p = arg;
-    struct channel_message m;
     struct err e = {0};
-    enum channel_result r = CHANNEL_EMPTY;
 
     (void)fd;
     (void)what;
-    /* No new work while the answers are not taken. */
-    while (channel_queued(p->channel) < 64 * 1024 && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE)
-        if (!answer_one(p, &m, &e)) {
-            r = CHANNEL_CLOSED;
-            break;
-        }
-    if (r == CHANNEL_CLOSED || !channel_flush(p->channel, &e)) {
+    if (!channel_flush(p->channel, &e) || !answer_all(p, &e)) {
         log_info("keys-unlinked", "%s %u: %s", p->kind, p->index, e.text);
         drop_peer(p);
-        return;
-    }
-    if (channel_queued(p->channel) != 0)
+    } else if (channel_queued(p->channel) != 0) {
+        event_del(p->readable);
         event_add(p->writable, NULL);
+    } else
+        event_add(p->readable, NULL);
 }
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
@@ -279,6 +308,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     struct keys *k = ctx;
     struct keys_peer *p = mem_zalloc(1, sizeof *p);
 
+    channel_limit(c, REMOTE_KEY_MESSAGE_MAX);
     *p = (struct keys_peer){.keys = k, .channel = c, .index = index, .next = k->peers};
     snprintf(p->kind, sizeof p->kind, "%s", kind);
     p->readable = event_new(k->base, channel_fd(c), EV_READ | EV_PERSIST, serve, p);
@@ -315,6 +345,10 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     keys_expire(&k->held, now_ms());
+    if (k->wanted_at != 0 && now_ms() - k->wanted_at < KEYS_WANTED_MS)
+        role_ready(k->role, false, "a certificate is shown, or is to be shown, whose key is not in %s", k->file);
+    else
+        role_ready(k->role, true, "key loaded");
     snprintf(text, sizeof text, "coffre_keys_signatures_total %llu\ncoffre_keys_refusals_total %llu\ncoffre_keys_held %u\n",
              (unsigned long long)k->signatures, (unsigned long long)k->refusals, k->held.count);
     role_metrics(k->role, text);
@@ -341,7 +375,7 @@ int keys_role_run(struct role *self, const char *(*path)(const struct settings *
     role_attach(self, k.base);
     tick = event_new(k.base, -1, EV_PERSIST, ticked, &k);
     event_add(tick, &second);
-    role_ready(self, true, "key loaded");
+    ticked(-1, 0, &k);
     event_base_dispatch(k.base);
     while (k.peers != NULL)
         drop_peer(k.peers);

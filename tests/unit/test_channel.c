@@ -134,6 +134,81 @@ static void descriptors_travel_with_their_message(void **state)
     }
 }
 
+/* A peer that reads nothing is waited for by nobody; what was for it arrives in order when it reads. */
+static void descriptors_wait_for_a_peer_that_does_not_read(void **state)
+{
+    struct ends *ends = *state;
+    uint8_t *body = mem_zalloc(1, MESSAGE_MAX);
+    struct channel_message m;
+    struct err e = {0};
+    unsigned bodies = 0, sent = 0, got = 0;
+    int ends_of[2];
+
+    assert_int_equal(pipe(ends_of), 0);
+    while (channel_queued(ends->a) == 0) {
+        assert_true(channel_send(ends->a, 1, slice_of(body, MESSAGE_MAX), NULL) && channel_flush(ends->a, NULL));
+        bodies++;
+    }
+    while (channel_send_fd(ends->a, 2, slice_of(&sent, sizeof sent), ends_of[1], &e)) {
+        assert_true(channel_send(ends->a, 3, SLICE_LITERAL("behind"), NULL));
+        sent++;
+    }
+    assert_int_equal(e.code, ERR_RETRY);
+    assert_int_equal(sent, CHANNEL_FDS_MAX);
+    close(ends_of[1]);
+    while (got < bodies + 2 * sent) {
+        assert_true(channel_flush(ends->a, NULL));
+        while (channel_receive(ends->b, &m, NULL) == CHANNEL_MESSAGE) {
+            unsigned place = got < bodies ? 0 : 1 + (got - bodies) % 2, number = (got - bodies) / 2;
+
+            assert_int_equal(m.type, 1 + place);
+            assert_int_equal(m.fd >= 0, place == 1);
+            if (place == 1) {
+                assert_memory_equal(m.body.at, &number, sizeof number);
+                assert_int_equal(write(m.fd, "x", 1), 1);
+                close(m.fd);
+            }
+            got++;
+        }
+    }
+    assert_int_equal(channel_queued(ends->a), 0);
+    /* All of them were copies of one end, and no copy is left. */
+    assert_int_equal(read(ends_of[0], body, MESSAGE_MAX), sent);
+    assert_int_equal(read(ends_of[0], body, MESSAGE_MAX), 0);
+    free(body);
+    close(ends_of[0]);
+}
+
+/* What a peer was never to have is closed with the channel. */
+static void descriptors_that_wait_end_with_their_channel(void **state)
+{
+    int fds[2], ends_of[2];
+    struct channel *c;
+    char byte;
+
+    (void)state;
+    assert_true(channel_pair(fds, NULL));
+    assert_int_equal(pipe(ends_of), 0);
+    c = channel_open(fds[0], MESSAGE_MAX, QUEUE_MAX);
+    close(fds[1]);
+    assert_false(channel_send_fd(c, 1, SLICE_LITERAL("lost"), ends_of[1], NULL));
+    close(ends_of[1]);
+    channel_free(c);
+    assert_int_equal(read(ends_of[0], &byte, 1), 0);
+    close(ends_of[0]);
+}
+
+static void a_limit_may_be_lowered(void **state)
+{
+    struct ends *ends = *state;
+    struct channel_message m;
+
+    channel_limit(ends->b, 10);
+    assert_true(channel_send(ends->a, 1, SLICE_LITERAL("ten bytes."), NULL) && channel_send(ends->a, 1, SLICE_LITERAL("eleven byte"), NULL) && channel_flush(ends->a, NULL));
+    assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_MESSAGE);
+    assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_CLOSED);
+}
+
 /* Raw bytes from a sibling that was taken over. */
 static void hostile(const uint8_t *bytes, size_t len)
 {
@@ -225,6 +300,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_parts_are_one_body, connect_ends, free_ends),
         cmocka_unit_test_setup_teardown(a_full_queue_is_said_so, connect_ends, free_ends),
         cmocka_unit_test_setup_teardown(descriptors_travel_with_their_message, connect_ends, free_ends),
+        cmocka_unit_test_setup_teardown(descriptors_wait_for_a_peer_that_does_not_read, connect_ends, free_ends),
+        cmocka_unit_test(descriptors_that_wait_end_with_their_channel),
+        cmocka_unit_test_setup_teardown(a_limit_may_be_lowered, connect_ends, free_ends),
         cmocka_unit_test(hostile_frames_end_the_channel),
         cmocka_unit_test(a_frame_in_pieces_is_waited_for),
         cmocka_unit_test_setup_teardown(what_was_sent_before_the_end_is_received, connect_ends, free_ends),
