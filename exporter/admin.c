@@ -181,7 +181,31 @@ static bool open_database(struct admin *a, struct err *why)
         return true;
     }
     log_info("store-open", "changing role bindings as coffre_admin");
+    a->told = false;
     return true;
+}
+
+/* What the configuration asks for is remembered before anybody can ask for less: see schema.sql, role_require(). */
+static void tell_quorum(struct admin *a)
+{
+    const struct database_value v[] = {database_i32((int32_t)a->quorum), database_text(role_node_name(a->role))};
+    struct err e = {0};
+    PGresult *r;
+    int64_t needed;
+
+    if (a->told)
+        return;
+    r = database_query(a->db, "SELECT role_require($1, $2)", v, 2, &e);
+    if (r == NULL) {
+        log_warning("quorum-untold", "the store has not taken roles.quorum: %s", e.text);
+        return;
+    }
+    needed = database_get_i64(r, 0, 0);
+    PQclear(r);
+    a->told = true;
+    if (needed > (int64_t)a->quorum)
+        log_warning("quorum", "changes of role bindings need %lld people, as the store remembers: roles.quorum %u is not enough to need fewer, see coffre-ceremony quorum",
+                    (long long)needed, a->quorum);
 }
 
 /* Once a second. */
@@ -194,6 +218,8 @@ static bool tick(struct admin *a, struct err *why)
         close_database(a, "the connection to PostgreSQL is lost");
     if (a->db == NULL && !open_database(a, why))
         return false;
+    if (a->db != NULL)
+        tell_quorum(a);
     if (a->db != NULL)
         admin_journal(a);
     role_ready(a->role, a->db != NULL, "%s", a->db == NULL ? a->why : a->leads ? "administering, journaling" : "administering");
@@ -225,7 +251,10 @@ static void drain(void *ctx)
 
 static void reload(void *ctx, const struct settings *fresh)
 {
-    ((struct admin *)ctx)->quorum = (unsigned)fresh->roles.quorum;
+    struct admin *a = ctx;
+
+    a->quorum = (unsigned)fresh->roles.quorum;
+    a->told = false;
 }
 
 static int serve(struct admin *a)

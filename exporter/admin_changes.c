@@ -16,6 +16,7 @@ static const struct refusal {
     {"bound-already", 409, "this is bound already"},
     {"too-many", 409, "so many bindings are in force that no other one fits: revoke some first"},
     {"revoked-already", 409, "this binding is revoked already"},
+    {"quorum-already", 409, "changes need that many people already"},
     {"last-administrator", 409, "this is the last functional administrator: bind another one first"},
     {"own-proposal", 409, "who proposed a change cannot approve it, with whatever certificate; another person must (a refusal withdraws it)"},
     {"proposer-revoked", 409, "who proposed this change is no functional administrator any more: refuse it"},

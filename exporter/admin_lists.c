@@ -49,7 +49,7 @@ static json_t *json_role(const PGresult *r, int row)
 
 #define CHANGE_COLUMNS \
     "id, at, state, action, profile, cn, ou, serial, san, author, certificate, via, origin, reason, decided_by, decided_certificate," \
-    " decided_via, decided_from, decided_why, decided_at, role, quorum"
+    " decided_via, decided_from, decided_why, decided_at, role, quorum, people"
 
 static json_t *json_change(const PGresult *r, int row)
 {
@@ -70,6 +70,7 @@ static json_t *json_change(const PGresult *r, int row)
     json_object_set_new(o, "decided", decided == NULL ? json_null() : decided);
     json_object_set_new(o, "role", json_number(r, row, 20));
     json_object_set_new(o, "quorum", json_number(r, row, 21));
+    json_object_set_new(o, "people", json_number(r, row, 22));
     json_object_set_new(o, "location", json_string(path));
     return o;
 }

@@ -20,6 +20,10 @@ enum api_resource {
     API_EXTRACT,     /* POST: a new extraction */
     API_EXTRACTION,
     API_SEGMENT,
+    API_METRICS,
+    API_OPERATIONS, /* history */
+    API_OPERATE,    /* POST: a new operation */
+    API_OPERATION,
     /* Role bindings: answered by the `admin` role, all others by `query`. */
     API_ROLES,   /* GET /v1/admin/roles */
     API_BIND,    /* POST /v1/admin/roles */
@@ -34,13 +38,14 @@ enum { API_RESOURCES = API_REFUSE + 1 };
 enum api_range { API_BY_SERIAL = 1, API_BY_LOT = 2, API_BY_DATE = 3 };
 
 /* Profiles as a certificate's bindings: an OR. The numbers are those of ROSTER (PROTOCOL.md), as bits. */
-enum api_profile { API_READER = 1 << 2, API_TECHNICAL = 1 << 3, API_FUNCTIONAL = 1 << 4 };
+enum api_profile { API_READER = 1 << 2, API_TECHNICAL = 1 << 3, API_FUNCTIONAL = 1 << 4, API_ANY = API_READER | API_TECHNICAL | API_FUNCTIONAL };
 
 enum {
     API_LIMIT_DEFAULT = 100,
     API_LIMIT_MAX = 1000,
     API_CONTENT_MAX = 16 * 1024, /* bytes of a POST's content; more is refused with 413 */
     API_REASON_MAX = ROSTER_REASON_MAX, /* bytes of the reason for a change */
+    API_KEY_MAX = 64,                   /* bytes of an operation's key */
 };
 
 struct api_call {
@@ -92,6 +97,16 @@ struct api_change {
  * API_REFUSE: {"reason":"…"}; of API_APPROVE the same or nothing. Anything else is refused, saying what is wrong.
  */
 MUST_CHECK bool api_read_change(enum api_resource resource, struct slice body, struct api_change *change, struct api_refusal *no);
+
+/* What a POST to /v1/operations says. Without control characters. */
+struct api_operation {
+    const char *name;           /* "close-lot"; static */
+    char key[API_KEY_MAX + 1];  /* the asker's own name for this request; "": none */
+    char reason[API_REASON_MAX + 1];
+};
+
+/* {"operation":"close-lot","reason":"…","key":"…"}, key optional: letters, digits, and . _ : - . Anything else is refused, saying what is wrong. */
+MUST_CHECK bool api_read_operation(struct slice body, struct api_operation *operation, struct api_refusal *no);
 
 /* "2026-01-31T12:00:00Z", with or without three decimals; UTC only (RFC 3339 5.6). ms since 1970. */
 MUST_CHECK bool api_read_date(const char *text, uint64_t *ms);

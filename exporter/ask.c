@@ -30,6 +30,7 @@ bool ask_send_question(struct channel *c, const struct ask_question *q, struct e
     wire_put_u8(&w, (uint8_t)q->call.range);
     wire_put_u8(&w, q->call.overlap);
     wire_put_u8(&w, q->call.all);
+    wire_put_u8(&w, (uint8_t)q->profiles);
     wire_put_text(&w, q->reader);
     wire_put_text(&w, q->client.cn);
     wire_put_text(&w, q->client.ou);
@@ -71,6 +72,7 @@ bool ask_read_question(struct slice body, struct ask_question *q, struct err *e)
     range = wire_get_u8(&r);
     overlap = wire_get_u8(&r);
     all = wire_get_u8(&r);
+    q->profiles = wire_get_u8(&r);
     q->reader = wire_get_text(&r);
     q->client.cn = wire_get_text(&r);
     q->client.ou = wire_get_text(&r);
@@ -80,7 +82,7 @@ bool ask_read_question(struct slice body, struct ask_question *q, struct err *e)
     q->content = wire_get_bytes(&r);
     if (!wire_end(&r, "question", e))
         return false;
-    if (resource >= API_RESOURCES || range > API_BY_DATE || overlap > 1 || all > 1 || q->call.a > INT64_MAX || q->call.b > INT64_MAX ||
+    if (resource >= API_RESOURCES || range > API_BY_DATE || overlap > 1 || all > 1 || (q->profiles & ~(unsigned)API_ANY) != 0 || q->call.a > INT64_MAX || q->call.b > INT64_MAX ||
         q->call.limit > API_LIMIT_MAX || q->reader.len > HEAD_MAX / 2 || q->content.len > API_CONTENT_MAX || !client_is_clean(&q->client))
         return err_set(e, ERR_INPUT, "question out of bounds");
     q->call.all = all == 1;

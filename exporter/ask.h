@@ -42,9 +42,10 @@ struct ask_client {
 struct ask_question {
     uint32_t request;   /* unique in this front */
     struct api_call call;
+    unsigned profiles;   /* who asks holds: bits of enum api_profile */
     struct slice reader; /* "CN=…, OU=…" of the certificate */
     struct ask_client client;
-    struct slice content; /* of a POST to `admin`, as received and already read once by api_read_content(); else empty */
+    struct slice content; /* of API_OPERATE and of a POST to `admin`, as received and already read once by api_read_content(); else empty */
 };
 
 struct ask_answer {

@@ -13,8 +13,14 @@ void keys_confine(const struct settings *s, struct sandbox *box)
     sandbox_for_keys(box, s->exporter.key);
 }
 
-/* `query` and `admin`. */
-void store_confine(const struct settings *s, struct sandbox *box)
+/* What the daemons of this host write for monitors is in one folder. */
+void query_confine(const struct settings *s, struct sandbox *box)
+{
+    sandbox_use_database(box, s, s->exporter.postgresql);
+    sandbox_read(box, s->state_dir);
+}
+
+void admin_confine(const struct settings *s, struct sandbox *box)
 {
     sandbox_use_database(box, s, s->exporter.postgresql);
 }

@@ -188,8 +188,8 @@ static void answer_short(struct front_connection *c, const struct ask_answer *a)
 
     if (a->location[0] != '\0')
         ok = ok && http_reply_field(&c->out, "Location", a->location, &e);
-    if (a->status == 503)
-        ok = ok && http_reply_field(&c->out, "Retry-After", "2", &e);
+    if (a->status == 503 || a->status == 429)
+        ok = ok && http_reply_field(&c->out, "Retry-After", a->status == 503 ? "2" : "10", &e);
     ok = ok && reply_content(c, a->type, a->content, &e);
     conclude(c, ok, &e);
 }

@@ -165,9 +165,10 @@ static void cut(struct front_connection *c, const char *code, const char *why)
     front_drop(c, why);
 }
 
-static bool serves(const struct front_connection *c)
+/* Something is being answered: a request, or the rest of what has been. */
+static bool is_served(const struct front_connection *c)
 {
-    return c->has_head || c->state == FRONT_WAITING || c->state == FRONT_SENDING || c->state == FRONT_FLUSHING;
+    return c->state != FRONT_JUDGING && (c->has_head || c->state == FRONT_WAITING || c->state == FRONT_SENDING || c->state == FRONT_FLUSHING);
 }
 
 void front_review(struct front_connection *c)
@@ -191,7 +192,7 @@ void front_review(struct front_connection *c)
         cut(c, validate_code(IDENTITY_ADDRESS), c->peer.host);
     else if (now == 0)
         cut(c, "not-bound", "the subject is bound to no profile any more");
-    else if (serves(c) && !api_allowed(c->call.resource, now))
+    else if (is_served(c) && !api_allowed(c->call.resource, now))
         cut(c, "not-allowed", "the profile that gave this right is gone");
     else
         c->held = now;
@@ -374,13 +375,19 @@ void front_link_identity(struct front *f, struct channel *c)
     present_waiting(f);
 }
 
-/* Nobody has looked for too long whether these certificates still are good: requests wait for identity again. */
+/* Nobody has looked for too long whether these certificates still are good: what is being answered ends, new requests wait for identity again. */
 static void lapse(struct front *f)
 {
     log_error("identity-silent", "verdicts on certificates are not believed any more: identity has said nothing for %d s", SILENT_S);
-    for (unsigned s = 0; s < f->slot_count; s++)
-        if (f->slots[s] != NULL && f->slots[s]->peer.has_certificate)
-            f->slots[s]->peer.judged = false;
+    for (unsigned s = 0; s < f->slot_count; s++) {
+        struct front_connection *c = f->slots[s];
+
+        if (c == NULL || !c->peer.has_certificate)
+            continue;
+        c->peer.judged = false;
+        if (c->held != 0 && is_served(c) && !api_is_open(c->call.resource))
+            cut(c, "not-verifiable", "nobody has checked certificates for too long");
+    }
     if (f->identity.channel != NULL && f->identity.spoke)
         role_kill_sibling(f->role, "identity", 0);
 }

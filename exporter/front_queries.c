@@ -221,7 +221,8 @@ struct front_query *front_choose_query(struct front *f, enum api_resource resour
 
         if (q->channel == NULL)
             continue;
-        if (!q->available) {
+        /* Metrics are files: they are wanted most when the store is away. */
+        if (!q->available && resource != API_METRICS) {
             *why = q->reason[0] == '\0' ? "PostgreSQL is not reached yet" : q->reason;
             continue;
         }

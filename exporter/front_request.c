@@ -103,10 +103,11 @@ static void ask(struct front_connection *c, struct slice content)
     snprintf(reader, sizeof reader, "CN=%s, OU=%s", who->cn, who->ou);
     write_issuer(c, issuer, sizeof issuer);
     q.request = c->request;
+    q.profiles = front_profiles(c);
     q.reader = slice_text(reader);
     q.client = (struct ask_client){slice_text(who->cn), slice_text(who->ou), slice_text(who->serial), slice_text(issuer),
                                    slice_text(c->peer.host)};
-    if (api_is_admin(c->call.resource))
+    if (api_is_admin(c->call.resource) || c->call.resource == API_OPERATE)
         q.content = content;
     if (!ask_send_question(c->query->channel, &q, &e)) {
         c->query = NULL;

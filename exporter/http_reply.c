@@ -5,11 +5,11 @@ static const struct {
     unsigned status;
     const char *phrase;
 } phrases[] = {
-    {100, "Continue"}, {200, "OK"}, {201, "Created"}, {206, "Partial Content"}, {304, "Not Modified"},
+    {100, "Continue"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {206, "Partial Content"}, {304, "Not Modified"},
     {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
     {406, "Not Acceptable"}, {408, "Request Timeout"}, {409, "Conflict"}, {411, "Length Required"},
     {412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"}, {415, "Unsupported Media Type"},
-    {416, "Range Not Satisfiable"}, {417, "Expectation Failed"}, {431, "Request Header Fields Too Large"},
+    {416, "Range Not Satisfiable"}, {417, "Expectation Failed"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"},
     {505, "HTTP Version Not Supported"},
 };

@@ -2,10 +2,11 @@ PROGRAMS += coffre-exporter
 # fetch: CRLs and OCSP over HTTP
 coffre-exporter_LIBS += -lcurl
 coffre-exporter_OBJS = \
-	exporter/main.o exporter/confine.o exporter/http.o exporter/http_cond.o exporter/http_reply.o exporter/api.o exporter/ask.o \
+	exporter/main.o exporter/confine.o exporter/http.o exporter/http_cond.o exporter/http_reply.o exporter/api.o exporter/api_content.o exporter/ask.o \
 	exporter/segment.o exporter/segment_piece.o exporter/readme.o exporter/front.o exporter/front_queries.o exporter/front_connection.o exporter/front_request.o \
 	exporter/front_answer.o exporter/front_identity.o exporter/front_health.o exporter/query_health.o \
 	exporter/query.o exporter/query_answers.o exporter/query_jobs.o exporter/query_content.o exporter/query_store.o \
+	exporter/query_operations.o exporter/query_monitor.o exporter/metrics.o exporter/daemons.o \
 	exporter/admin.o exporter/admin_lists.o exporter/admin_changes.o exporter/admin_outbox.o
 # the regulator's collection agent
 PROGRAMS += coffre-extract

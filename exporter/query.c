@@ -70,6 +70,10 @@ static bool makes_a_job(enum api_resource resource)
 static void answer(struct query *q, const struct ask_question *ask)
 {
     q->questions++;
+    if (ask->call.resource == API_METRICS) { /* needs no store */
+        query_answer_metrics(q, ask);
+        return;
+    }
     if (q->db == NULL || !q->fixed) {
         query_refuse(q, ask->request, 503, "store-away", "%s", q->why);
         return;
@@ -106,6 +110,16 @@ static void answer(struct query *q, const struct ask_question *ask)
     case API_SEGMENT:
         query_begin_segment(q, ask);
         return;
+    case API_OPERATIONS:
+        query_answer_operations(q, ask);
+        return;
+    case API_OPERATE:
+        query_ask_operation(q, ask);
+        return;
+    case API_OPERATION:
+        query_answer_operation(q, ask->request, ask->call.a, 200);
+        return;
+    case API_METRICS:
     case API_LIVEZ:
     case API_READYZ:
     case API_ROLES:

@@ -71,17 +71,33 @@ struct query {
 };
 
 /* ---- query_answers.c: what one statement or two answer ---- */
+/* Columns as JSON; null when they are. Owned. */
+json_t *query_json_date(const PGresult *r, int row, int column);
+json_t *query_json_number(const PGresult *r, int row, int column);
+json_t *query_json_words(const PGresult *r, int row, int column);
 void query_answer_check(struct query *q, const struct ask_question *ask);
 void query_answer_status(struct query *q, const struct ask_question *ask);
 void query_answer_lots(struct query *q, const struct ask_question *ask);
 void query_answer_history(struct query *q, const struct ask_question *ask);
 void query_answer_extraction(struct query *q, uint32_t request, uint64_t id, unsigned status);
+/* Sends any short answer. */
+void query_send(struct query *q, const struct ask_answer *a);
 /* Sends JSON (taken over) or a refusal. */
 void query_reply(struct query *q, uint32_t request, unsigned status, const char *location, json_t *body);
 void query_refuse(struct query *q, uint32_t request, unsigned status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* A statement failed: 503, or 500 when it makes no sense; logged. */
 void query_fail(struct query *q, uint32_t request, const struct err *e);
+
+/* ---- query_operations.c: what technical administrators ask of the vault ---- */
+void query_answer_operations(struct query *q, const struct ask_question *ask);
+void query_answer_operation(struct query *q, uint32_t request, uint64_t id, unsigned status);
+void query_ask_operation(struct query *q, const struct ask_question *ask);
+
+/* ---- query_monitor.c: what the daemons' parents write into state_dir ---- */
+void query_answer_metrics(struct query *q, const struct ask_question *ask);
+/* The daemons' states, for the status of technical administrators. Owned. */
+json_t *query_daemons(const struct query *q);
 
 /* ---- query_store.c: rows ---- */
 /* The number of the last sealed lot and its last serial; zeros when none is. */

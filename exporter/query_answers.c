@@ -9,7 +9,7 @@
 
 /* ---- sending ------------------------------------------------------------------------------------------ */
 
-static void send_answer(struct query *q, const struct ask_answer *a)
+void query_send(struct query *q, const struct ask_answer *a)
 {
     struct err e = {0};
 
@@ -34,7 +34,7 @@ void query_reply(struct query *q, uint32_t request, unsigned status, const char 
     if (text == NULL || a.content.len > ASK_SHORT_MAX)
         query_refuse(q, request, 500, "too-long", "the answer does not fit; ask for less");
     else
-        send_answer(q, &a);
+        query_send(q, &a);
     free(line);
     free(text);
     json_decref(body);
@@ -66,7 +66,7 @@ void query_fail(struct query *q, uint32_t request, const struct err *e)
 
 /* ---- values ------------------------------------------------------------------------------------------- */
 
-static json_t *json_date(const PGresult *r, int row, int column)
+json_t *query_json_date(const PGresult *r, int row, int column)
 {
     char text[DATE_LEN + 1];
 
@@ -76,7 +76,7 @@ static json_t *json_date(const PGresult *r, int row, int column)
     return json_string(text);
 }
 
-static json_t *json_number(const PGresult *r, int row, int column)
+json_t *query_json_number(const PGresult *r, int row, int column)
 {
     return database_is_null(r, row, column) ? json_null() : json_integer(database_get_i64(r, row, column));
 }
@@ -92,7 +92,7 @@ static json_t *json_hex(const PGresult *r, int row, int column)
     return json_string(text);
 }
 
-static json_t *json_words(const PGresult *r, int row, int column)
+json_t *query_json_words(const PGresult *r, int row, int column)
 {
     struct slice s = database_get_slice(r, row, column);
 
@@ -127,20 +127,20 @@ static json_t *json_lot(const PGresult *r, int row)
     json_t *o = json_object();
     bool closed = !database_is_null(r, row, 2), sealed = !database_is_null(r, row, 9);
 
-    json_object_set_new(o, "lot", json_number(r, row, 0));
+    json_object_set_new(o, "lot", query_json_number(r, row, 0));
     json_object_set_new(o, "state", json_string(sealed ? "sealed" : closed ? "closed" : "open"));
-    json_object_set_new(o, "opened_at", json_date(r, row, 1));
-    json_object_set_new(o, "closed_at", json_date(r, row, 2));
-    json_object_set_new(o, "sealed_at", json_date(r, row, 3));
-    json_object_set_new(o, "reason", json_words(r, row, 4));
-    json_object_set_new(o, "first_serial", json_number(r, row, 5));
-    json_object_set_new(o, "last_serial", json_number(r, row, 6));
+    json_object_set_new(o, "opened_at", query_json_date(r, row, 1));
+    json_object_set_new(o, "closed_at", query_json_date(r, row, 2));
+    json_object_set_new(o, "sealed_at", query_json_date(r, row, 3));
+    json_object_set_new(o, "reason", query_json_words(r, row, 4));
+    json_object_set_new(o, "first_serial", query_json_number(r, row, 5));
+    json_object_set_new(o, "last_serial", query_json_number(r, row, 6));
     if (closed)
         json_object_set_new(o, "events", json_integer(database_get_i64(r, row, 6) - database_get_i64(r, row, 5) + 1));
     if (closed)
-        json_object_set_new(o, "event_bytes", json_number(r, row, 7));
+        json_object_set_new(o, "event_bytes", query_json_number(r, row, 7));
     if (sealed) {
-        json_object_set_new(o, "container_size", json_number(r, row, 8));
+        json_object_set_new(o, "container_size", query_json_number(r, row, 8));
         json_object_set_new(o, "container_sha256", json_hex(r, row, 9));
         json_object_set_new(o, "signatures_sha256", json_hex(r, row, 10));
         json_object_set_new(o, "signature_value_sha256", json_hex(r, row, 11));
@@ -154,13 +154,13 @@ static json_t *status_of(struct query *q, const PGresult *head, const PGresult *
     int64_t open_lot = database_get_i64(head, 0, 1), sealed = PQntuples(last) == 0 ? 0 : database_get_i64(last, 0, 0);
     json_t *o = json_object(), *lot = PQntuples(open) == 0 ? json_object() : json_lot(open, 0);
 
-    json_object_set_new(lot, "events", json_number(head, 0, 2));
-    json_object_set_new(lot, "event_bytes", json_number(head, 0, 3));
+    json_object_set_new(lot, "events", query_json_number(head, 0, 2));
+    json_object_set_new(lot, "event_bytes", query_json_number(head, 0, 3));
     json_object_set_new(o, "status", json_string("available"));
     json_object_set_new(o, "operator", json_string(s->vault.operator_id));
     json_object_set_new(o, "vault", json_integer((json_int_t)s->vault.number));
     json_object_set_new(o, "version", json_string(COFFRE_VERSION));
-    json_object_set_new(o, "next_serial", json_number(head, 0, 0));
+    json_object_set_new(o, "next_serial", query_json_number(head, 0, 0));
     json_object_set_new(o, "events", json_integer(database_get_i64(head, 0, 0) - 1));
     json_object_set_new(o, "sealed_events", json_integer(PQntuples(last) == 0 ? 0 : database_get_i64(last, 0, 6)));
     json_object_set_new(o, "open_lot", lot);
@@ -169,6 +169,14 @@ static json_t *status_of(struct query *q, const PGresult *head, const PGresult *
     json_object_set_new(o, "sealed_lots", json_integer(sealed));
     json_object_set_new(o, "unsealed_lots", json_integer(open_lot - 1 - sealed));
     return o;
+}
+
+/* How the daemons are is for those who tend them. */
+static void reply_status(struct query *q, const struct ask_question *ask, json_t *status)
+{
+    if ((ask->profiles & API_TECHNICAL) != 0)
+        json_object_set_new(status, "daemons", query_daemons(q));
+    query_reply(q, ask->request, 200, NULL, status);
 }
 
 void query_answer_status(struct query *q, const struct ask_question *ask)
@@ -188,7 +196,7 @@ void query_answer_status(struct query *q, const struct ask_question *ask)
     else if (PQntuples(head) != 1)
         query_refuse(q, ask->request, 503, "store-empty", "the store has no head: restore it before anything is read");
     else
-        query_reply(q, ask->request, 200, NULL, status_of(q, head, last, open));
+        reply_status(q, ask, status_of(q, head, last, open));
     PQclear(head);
     PQclear(last);
     PQclear(open);
@@ -214,7 +222,7 @@ void query_answer_lots(struct query *q, const struct ask_question *ask)
     json_object_set_new(o, "lots", lots);
     /* A full page has perhaps another one behind it. */
     json_object_set_new(o, "next_after",
-                        (uint32_t)PQntuples(r) < ask->call.limit ? json_null() : json_number(r, PQntuples(r) - 1, 0));
+                        (uint32_t)PQntuples(r) < ask->call.limit ? json_null() : query_json_number(r, PQntuples(r) - 1, 0));
     query_reply(q, ask->request, 200, NULL, o);
     PQclear(r);
 }
@@ -227,15 +235,15 @@ static json_t *json_extraction(const PGresult *r, int row)
     struct slice request = database_get_slice(r, row, 3);
     char path[64];
 
-    json_object_set_new(o, "id", json_number(r, row, 0));
-    json_object_set_new(o, "asked_at", json_date(r, row, 1));
-    json_object_set_new(o, "reader", json_words(r, row, 2));
+    json_object_set_new(o, "id", query_json_number(r, row, 0));
+    json_object_set_new(o, "asked_at", query_json_date(r, row, 1));
+    json_object_set_new(o, "reader", query_json_words(r, row, 2));
     json_object_set_new(o, "request", json_loadb((const char *)request.at, request.len, 0, NULL));
-    json_object_set_new(o, "first_lot", json_number(r, row, 4));
-    json_object_set_new(o, "last_lot", json_number(r, row, 5));
+    json_object_set_new(o, "first_lot", query_json_number(r, row, 4));
+    json_object_set_new(o, "last_lot", query_json_number(r, row, 5));
     json_object_set_new(o, "lots", json_integer(database_get_i64(r, row, 5) - database_get_i64(r, row, 4) + 1));
-    json_object_set_new(o, "events", json_number(r, row, 6));
-    json_object_set_new(o, "segment_count", json_number(r, row, 7));
+    json_object_set_new(o, "events", query_json_number(r, row, 6));
+    json_object_set_new(o, "segment_count", query_json_number(r, row, 7));
     snprintf(path, sizeof path, "/v1/extractions/%lld", (long long)database_get_i64(r, row, 0));
     json_object_set_new(o, "location", json_string(path));
     return o;
@@ -258,7 +266,7 @@ void query_answer_history(struct query *q, const struct ask_question *ask)
         json_array_append_new(list, json_extraction(r, i));
     json_object_set_new(o, "extractions", list);
     json_object_set_new(o, "next_after",
-                        (uint32_t)PQntuples(r) < ask->call.limit ? json_null() : json_number(r, PQntuples(r) - 1, 0));
+                        (uint32_t)PQntuples(r) < ask->call.limit ? json_null() : query_json_number(r, PQntuples(r) - 1, 0));
     query_reply(q, ask->request, 200, NULL, o);
     PQclear(r);
 }

@@ -131,29 +131,8 @@ CREATE TABLE announcement (
 );
 CREATE INDEX announcement_due ON announcement (lot) WHERE announced_at IS NULL;
 
--- Closes the open lot and opens the next one; called with head already locked by the same transaction.
-CREATE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
-DECLARE
-    h     head%ROWTYPE;
-    ended timestamptz; -- never before the lot's opening, whatever the clock does: lots that end before they begin could never be sealed
-BEGIN
-    SELECT * INTO STRICT h FROM head FOR UPDATE;
-    UPDATE lot SET closed_at = greatest(clock_timestamp(), opened_at), reason = why, last_serial = h.next_serial - 1,
-           event_bytes = h.lot_bytes
-     WHERE lot = h.lot AND closed_at IS NULL
-    RETURNING closed_at INTO ended;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'lot % is not open', h.lot;
-    END IF;
-    INSERT INTO lot (lot, first_serial, opened_at) VALUES (h.lot + 1, h.next_serial, ended);
-    UPDATE head SET lot = h.lot + 1, lot_events = 0, lot_bytes = 0, lot_first_at = NULL, close_asked = NULL;
-    NOTIFY lot_closed;
-    RETURN h.lot + 1;
-END $$;
-
 -- Least privilege: one database role per duty. The ceremony creates them when absent.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-REVOKE ALL ON FUNCTION close_lot(text) FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO coffre_roster, coffre_ledger, coffre_sealer, coffre_exporter;
 GRANT SELECT (operator, number, format) ON vault TO coffre_roster, coffre_ledger, coffre_sealer;
 
@@ -166,7 +145,6 @@ GRANT SELECT (lot, closed_at, first_serial) ON lot TO coffre_ledger;
 GRANT SELECT (lot, ordinal), INSERT ON lot_key TO coffre_ledger;
 GRANT SELECT (serial, lot, depositor, deposit), INSERT ON event TO coffre_ledger;
 GRANT SELECT (deposit), INSERT ON quarantine TO coffre_ledger;
-GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_ledger;
 
 GRANT SELECT ON vault, role, head, lot TO coffre_sealer;
 GRANT UPDATE (sealer_epoch, close_asked) ON head TO coffre_sealer;
@@ -175,13 +153,12 @@ GRANT SELECT (serial, lot, size, sha256, type) ON event TO coffre_sealer;
 GRANT SELECT (lot, ordinal, sha256) ON lot_key TO coffre_sealer;
 GRANT SELECT, INSERT ON announcement TO coffre_sealer;
 GRANT UPDATE (announced_at) ON announcement TO coffre_sealer;
-GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_sealer;
 
 GRANT SELECT ON vault, role, head, lot, lot_key, event TO coffre_exporter;
 GRANT SELECT, INSERT ON extraction, extraction_segment TO coffre_exporter;
 
 -- A sealed lot never changes, whoever asks.
-CREATE FUNCTION refuse_reseal() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_reseal() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF OLD.container IS NOT NULL THEN
         RAISE EXCEPTION 'lot % is sealed', OLD.lot;
@@ -208,8 +185,53 @@ CREATE TABLE IF NOT EXISTS health (
 GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
 GRANT SELECT ON health TO coffre_exporter;
 
+-- ---- operations: what a technical administrator asks of the vault through the exporter ---------------------------------------------
+
+CREATE TABLE IF NOT EXISTS operation (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    operation   text   NOT NULL CHECK (operation IN ('close-lot')),
+    key         text   NOT NULL CHECK (octet_length(key) <= 64), -- the asker's own name for the request: asked again, it is the same one; '': none
+    author      text   NOT NULL,       -- "CN=..., OU=..."
+    certificate text   NOT NULL,       -- issuer and serial number
+    origin      text   NOT NULL,       -- address
+    reason      text   NOT NULL CHECK (reason ~ '[^ ]' AND octet_length(reason) <= 1000),
+    ended_at    timestamptz,           -- done; until then it waits
+    lot         bigint REFERENCES lot, -- the one that was closed
+    CHECK ((ended_at IS NULL) = (lot IS NULL))
+);
+CREATE INDEX IF NOT EXISTS operation_waiting ON operation (id) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS operation_recent ON operation (at);
+CREATE UNIQUE INDEX IF NOT EXISTS operation_once ON operation (author, key) WHERE key <> '';
+
+-- Closes the open lot and opens the next one; called with head already locked by the same transaction. Whatever closes it, who asked for that has it.
 -- What runs with the owner's rights finds the owner's tables, whatever temporary ones its caller may have made.
-ALTER FUNCTION close_lot(text) SET search_path = pg_catalog, public, pg_temp;
+CREATE OR REPLACE FUNCTION close_lot(why text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    h     head%ROWTYPE;
+    ended timestamptz; -- never before the lot's opening, whatever the clock does: lots that end before they begin could never be sealed
+BEGIN
+    SELECT * INTO STRICT h FROM head FOR UPDATE;
+    UPDATE lot SET closed_at = greatest(clock_timestamp(), opened_at), reason = why, last_serial = h.next_serial - 1,
+           event_bytes = h.lot_bytes
+     WHERE lot = h.lot AND closed_at IS NULL
+    RETURNING closed_at INTO ended;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'lot % is not open', h.lot;
+    END IF;
+    INSERT INTO lot (lot, first_serial, opened_at) VALUES (h.lot + 1, h.next_serial, ended);
+    UPDATE head SET lot = h.lot + 1, lot_events = 0, lot_bytes = 0, lot_first_at = NULL, close_asked = NULL;
+    WITH done AS (UPDATE operation SET ended_at = clock_timestamp(), lot = h.lot WHERE ended_at IS NULL RETURNING id)
+    INSERT INTO role_outbox (event, operation) SELECT 'operation-done', id FROM done ORDER BY id;
+    NOTIFY lot_closed;
+    RETURN h.lot + 1;
+END $$;
+REVOKE ALL ON FUNCTION close_lot(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION close_lot(text) TO coffre_ledger, coffre_sealer;
+
+-- Triggers need no right of whoever sets them off.
+REVOKE ALL ON FUNCTION refuse_reseal() FROM PUBLIC;
+ALTER FUNCTION refuse_reseal() SET search_path = pg_catalog, public, pg_temp;
 
 -- ---- role bindings: who may do what, who decided it, and when revocation is not asked ----------------------------------------------
 
@@ -223,9 +245,9 @@ CREATE UNIQUE INDEX role_in_force ON role (profile, cn, ou, serial, san) WHERE r
 CREATE TABLE IF NOT EXISTS role_change (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
-    action      text    NOT NULL CHECK (action IN ('bind', 'revoke')),
-    profile     text    NOT NULL CHECK (profile IN ('depositor', 'reader', 'technical', 'functional')),
-    cn          text    NOT NULL CHECK (octet_length(cn) BETWEEN 1 AND 255),
+    action      text    NOT NULL,              -- bind, revoke; quorum: how many people changes need from then on
+    profile     text    NOT NULL,              -- of a binding, as the next four; '' of a quorum
+    cn          text    NOT NULL,
     ou          text    NOT NULL CHECK (octet_length(ou) <= 255),
     serial      text    NOT NULL CHECK (serial ~ '^([1-9A-F][0-9A-F]{0,39})?$'),
     san         text    NOT NULL CHECK (san ~ '^((DNS|email|URI|IP):.+)?$' AND octet_length(san) <= 255),
@@ -243,8 +265,27 @@ CREATE TABLE IF NOT EXISTS role_change (
     decided_from text,
     decided_why text
 );
-ALTER TABLE role_change ADD COLUMN IF NOT EXISTS decided_certificate text; -- as certificate
+ALTER TABLE role_change
+    ADD COLUMN IF NOT EXISTS decided_certificate text,  -- as certificate
+    ADD COLUMN IF NOT EXISTS people              integer, -- of a quorum: the new one
+    DROP CONSTRAINT IF EXISTS role_change_action_check,
+    DROP CONSTRAINT IF EXISTS role_change_profile_check,
+    DROP CONSTRAINT IF EXISTS role_change_cn_check,
+    DROP CONSTRAINT IF EXISTS role_change_what_check,
+    ADD CONSTRAINT role_change_what_check CHECK (
+        CASE WHEN action = 'quorum' THEN people BETWEEN 1 AND 2 AND profile = '' AND cn = '' AND ou = '' AND serial = '' AND san = '' AND role IS NULL
+             ELSE action IN ('bind', 'revoke') AND people IS NULL AND profile IN ('depositor', 'reader', 'technical', 'functional')
+                  AND octet_length(cn) BETWEEN 1 AND 255 END);
 CREATE UNIQUE INDEX IF NOT EXISTS role_change_waiting ON role_change (action, profile, cn, ou, serial, san) WHERE state = 'proposed';
+
+-- How many people a change needs. The configuration (roles.quorum) may ask for more than is remembered here, which is remembered from then on; it takes
+-- a change, decided by that many, to need fewer again: whoever can write a file cannot.
+CREATE TABLE IF NOT EXISTS quorum (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    people   integer NOT NULL CHECK (people BETWEEN 1 AND 2),
+    change   bigint REFERENCES role_change -- that made it so; NULL: since the vault's birth
+);
+INSERT INTO quorum (people) VALUES (1) ON CONFLICT DO NOTHING;
 
 -- Débrayage: until then nobody asks whether certificates of this profile are revoked.
 CREATE TABLE IF NOT EXISTS override (
@@ -263,7 +304,7 @@ CREATE TABLE IF NOT EXISTS override (
 CREATE OR REPLACE VIEW override_in_force AS
     SELECT id, profile, until, author, reason FROM override WHERE ended_at IS NULL AND until > clock_timestamp();
 
--- What is still to be journaled of these two, in order: a row from the transaction that made it true.
+-- What is still to be journaled of these, in order: a row from the transaction that made it true.
 CREATE TABLE IF NOT EXISTS role_outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event        text NOT NULL,                -- as in the journal
@@ -271,6 +312,7 @@ CREATE TABLE IF NOT EXISTS role_outbox (
     override     bigint REFERENCES override,
     journaled_at timestamptz
 );
+ALTER TABLE role_outbox ADD COLUMN IF NOT EXISTS operation bigint REFERENCES operation;
 CREATE INDEX IF NOT EXISTS role_outbox_due ON role_outbox (id) WHERE journaled_at IS NULL;
 
 -- History is written once: a change is decided once, an override ends once, nothing is ever removed.
@@ -282,9 +324,9 @@ END $$;
 CREATE OR REPLACE FUNCTION guard_role_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF OLD.state <> 'proposed' OR NEW.state = 'proposed' OR (OLD.role IS NOT NULL AND NEW.role IS DISTINCT FROM OLD.role)
-       OR (NEW.id, NEW.at, NEW.action, NEW.profile, NEW.cn, NEW.ou, NEW.serial, NEW.san, NEW.quorum, NEW.author, NEW.certificate, NEW.via, NEW.origin, NEW.reason)
+       OR (NEW.id, NEW.at, NEW.action, NEW.profile, NEW.cn, NEW.ou, NEW.serial, NEW.san, NEW.quorum, NEW.author, NEW.certificate, NEW.via, NEW.origin, NEW.reason, NEW.people)
           IS DISTINCT FROM
-          (OLD.id, OLD.at, OLD.action, OLD.profile, OLD.cn, OLD.ou, OLD.serial, OLD.san, OLD.quorum, OLD.author, OLD.certificate, OLD.via, OLD.origin, OLD.reason) THEN
+          (OLD.id, OLD.at, OLD.action, OLD.profile, OLD.cn, OLD.ou, OLD.serial, OLD.san, OLD.quorum, OLD.author, OLD.certificate, OLD.via, OLD.origin, OLD.reason, OLD.people) THEN
         RAISE EXCEPTION 'change % is history', OLD.id;
     END IF;
     RETURN NEW;
@@ -300,6 +342,32 @@ BEGIN
     RETURN NEW;
 END $$;
 
+CREATE OR REPLACE FUNCTION guard_operation() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.ended_at IS NOT NULL OR NEW.ended_at IS NULL
+       OR (NEW.id, NEW.at, NEW.operation, NEW.key, NEW.author, NEW.certificate, NEW.origin, NEW.reason)
+          IS DISTINCT FROM (OLD.id, OLD.at, OLD.operation, OLD.key, OLD.author, OLD.certificate, OLD.origin, OLD.reason) THEN
+        RAISE EXCEPTION 'operation % is history', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Fewer people only by a change that as many have decided as were needed.
+CREATE OR REPLACE FUNCTION guard_quorum() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NEW.people < OLD.people AND NOT EXISTS (SELECT FROM role_change c WHERE c.id = NEW.change AND c.action = 'quorum' AND c.state = 'done'
+                                               AND c.people = NEW.people AND c.quorum >= OLD.people AND c.id IS DISTINCT FROM OLD.change) THEN
+        RAISE EXCEPTION 'changes of role bindings need % people until as many agree otherwise', OLD.people;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER operation_done_once BEFORE UPDATE ON operation FOR EACH ROW EXECUTE FUNCTION guard_operation();
+CREATE OR REPLACE TRIGGER operation_stays BEFORE DELETE ON operation FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER operation_is_kept BEFORE TRUNCATE ON operation EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER quorum_is_lowered_by_many BEFORE UPDATE ON quorum FOR EACH ROW EXECUTE FUNCTION guard_quorum();
+CREATE OR REPLACE TRIGGER quorum_stays BEFORE DELETE ON quorum FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
+CREATE OR REPLACE TRIGGER quorum_is_kept BEFORE TRUNCATE ON quorum EXECUTE FUNCTION refuse_rewriting();
 CREATE OR REPLACE TRIGGER role_stays BEFORE DELETE ON role FOR EACH ROW EXECUTE FUNCTION refuse_rewriting();
 CREATE OR REPLACE TRIGGER role_is_kept BEFORE TRUNCATE ON role EXECUTE FUNCTION refuse_rewriting();
 CREATE OR REPLACE TRIGGER role_change_decided_once BEFORE UPDATE ON role_change FOR EACH ROW EXECUTE FUNCTION guard_role_change();
@@ -327,17 +395,20 @@ BEGIN
     LOCK TABLE role IN SHARE ROW EXCLUSIVE MODE;
 END $$;
 
--- Whether a person, as changes name one, is a functional administrator in force with that certificate: a binding by serial number is of no other, so that
+-- Whether a person, as changes name one, holds a profile now with that certificate: a binding by serial number is of no other, so that
 -- a lost card's proposals go with its binding, whoever holds the next card.
-DROP FUNCTION IF EXISTS role_administers(text);
-CREATE OR REPLACE FUNCTION role_administers(person text, with_certificate text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM role WHERE profile = 'functional' AND revoked_at IS NULL AND 'CN=' || cn || ', OU=' || ou = person
+DROP FUNCTION IF EXISTS role_administers(text), role_administers(text, text);
+CREATE OR REPLACE FUNCTION role_holds(which text, person text, with_certificate text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM role WHERE profile = which AND revoked_at IS NULL AND 'CN=' || cn || ', OU=' || ou = person
                       AND (serial = '' OR ' ' || serial = right(with_certificate, length(serial) + 1)))
 $$;
 
 -- Why a change cannot be now; 'done' when nothing is in its way.
 CREATE OR REPLACE FUNCTION role_obstacle(c role_change) RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    IF c.action = 'quorum' THEN
+        RETURN CASE WHEN EXISTS (SELECT FROM quorum q WHERE q.people = c.people) THEN 'quorum-already' ELSE 'done' END;
+    END IF;
     IF c.action = 'bind' THEN
         RETURN CASE WHEN EXISTS (SELECT FROM role r WHERE r.revoked_at IS NULL AND (r.profile, r.cn, r.ou, r.serial, r.san) = (c.profile, c.cn, c.ou, c.serial, c.san))
                     THEN 'bound-already'
@@ -354,7 +425,7 @@ BEGIN
     RETURN 'done';
 END $$;
 
--- Makes a change true: the row of role, the decision, and what the journal is to say.
+-- Makes a change true: the row of role or the quorum, the decision, and what the journal is to say.
 CREATE OR REPLACE FUNCTION role_apply(c role_change, who text, with_certificate text, whence text, way text, why text) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -362,13 +433,16 @@ DECLARE
 BEGIN
     IF c.action = 'bind' THEN
         INSERT INTO role (profile, cn, ou, serial, san) VALUES (c.profile, c.cn, c.ou, c.serial, c.san) RETURNING id INTO STRICT bound;
-    ELSE
+    ELSIF c.action = 'revoke' THEN
         UPDATE role SET revoked_at = now() WHERE id = bound;
     END IF;
     UPDATE role_change SET state = 'done', role = bound, decided_at = clock_timestamp(), decided_by = who, decided_via = way, decided_from = whence, decided_why = why,
            decided_certificate = with_certificate
      WHERE id = c.id;
-    INSERT INTO role_outbox (event, change) VALUES (CASE c.action WHEN 'bind' THEN 'role-bound' ELSE 'role-revoked' END, c.id);
+    IF c.action = 'quorum' THEN
+        UPDATE quorum SET people = c.people, change = c.id;
+    END IF;
+    INSERT INTO role_outbox (event, change) VALUES (CASE c.action WHEN 'bind' THEN 'role-bound' WHEN 'revoke' THEN 'role-revoked' ELSE 'role-quorum' END, c.id);
     RETURN bound;
 END $$;
 
@@ -377,26 +451,52 @@ CREATE OR REPLACE FUNCTION role_way() RETURNS text LANGUAGE sql STABLE SET searc
     SELECT CASE session_user WHEN 'coffre_admin' THEN 'exporter' ELSE 'ceremony' END
 $$;
 
+-- The people a change needs: as many as the configuration asks for, at least as many as it ever has. What it asks for more is remembered, as a change of its own.
+CREATE OR REPLACE FUNCTION role_require(asked integer, whence text) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    needed integer;
+    c      role_change%ROWTYPE;
+BEGIN
+    SELECT q.people INTO STRICT needed FROM quorum q;
+    IF asked <= needed THEN
+        RETURN needed;
+    END IF;
+    PERFORM role_alone();
+    SELECT q.people INTO STRICT needed FROM quorum q; -- as it is now that nobody else changes it
+    IF asked > needed THEN
+        INSERT INTO role_change (action, profile, cn, ou, serial, san, people, quorum, author, certificate, via, origin, reason)
+        VALUES ('quorum', '', '', '', '', '', asked, needed, 'coffre.yml', 'coffre.yml', role_way(), whence, 'roles.quorum of the configuration')
+        RETURNING * INTO STRICT c;
+        PERFORM role_apply(c, c.author, c.certificate, whence, c.via, '');
+    END IF;
+    RETURN greatest(asked, needed);
+END $$;
+
 /*
- * Proposes to bind (what is named), or to revoke (the role of that number, or without one what is named); with quorum 1 it is done at once.
- * outcome: done, proposed; not-allowed, role-unknown, bound-already, too-many, revoked-already, last-administrator, proposed-already.
+ * Proposes to bind (what is named), to revoke (the role of that number, or without one what is named), or that changes need another number of people from
+ * now on (that number); when one person is enough it is done at once. `people` is what the configuration asks for, see role_require().
+ * outcome: done, proposed; not-allowed, role-unknown, bound-already, too-many, revoked-already, last-administrator, quorum-already, proposed-already.
  */
 CREATE OR REPLACE FUNCTION role_propose(what text, which bigint, of_profile text, of_cn text, of_ou text, of_serial text, of_san text, why text, people integer,
                                         who text, with_certificate text, whence text,
                                         OUT outcome text, OUT change_id bigint, OUT role_id integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    c   role_change%ROWTYPE;
-    way text := role_way();
+    c      role_change%ROWTYPE;
+    way    text := role_way();
+    needed integer;
 BEGIN
     PERFORM role_alone();
     PERFORM role_expire();
-    IF way = 'exporter' AND NOT role_administers(who, with_certificate) THEN
+    IF way = 'exporter' AND NOT role_holds('functional', who, with_certificate) THEN
         outcome := 'not-allowed';
         RETURN;
     END IF;
+    needed := role_require(people, whence);
     c.action := what;
-    IF what = 'bind' THEN
+    IF what = 'quorum' THEN
+        SELECT '', '', '', '', '', which INTO c.profile, c.cn, c.ou, c.serial, c.san, c.people;
+    ELSIF what = 'bind' THEN
         SELECT of_profile, of_cn, of_ou, of_serial, of_san INTO c.profile, c.cn, c.ou, c.serial, c.san;
     ELSE
         SELECT r.id, r.profile, r.cn, r.ou, r.serial, r.san INTO c.role, c.profile, c.cn, c.ou, c.serial, c.san FROM role r
@@ -418,11 +518,11 @@ BEGIN
         outcome := 'proposed-already';
         RETURN;
     END IF;
-    INSERT INTO role_change (action, profile, cn, ou, serial, san, role, quorum, author, certificate, via, origin, reason)
-    VALUES (c.action, c.profile, c.cn, c.ou, c.serial, c.san, c.role, people, who, with_certificate, way, whence, why)
+    INSERT INTO role_change (action, profile, cn, ou, serial, san, role, people, quorum, author, certificate, via, origin, reason)
+    VALUES (c.action, c.profile, c.cn, c.ou, c.serial, c.san, c.role, c.people, needed, who, with_certificate, way, whence, why)
     RETURNING * INTO STRICT c;
     change_id := c.id;
-    IF people > 1 THEN
+    IF needed > 1 THEN
         INSERT INTO role_outbox (event, change) VALUES ('role-proposed', c.id);
         outcome := 'proposed';
         RETURN;
@@ -432,7 +532,8 @@ END $$;
 
 /*
  * Approves or refuses a proposal. Only another person than its proposer may approve it; the proposer may withdraw it. A person is a subject, and a certificate.
- * outcome: done, refused; not-allowed, change-unknown, decided-already, expired, own-proposal, proposer-revoked, bound-already, too-many, revoked-already, last-administrator.
+ * outcome: done, refused; not-allowed, change-unknown, decided-already, expired, own-proposal, proposer-revoked, bound-already, too-many, revoked-already, last-administrator,
+ * quorum-already.
  */
 CREATE OR REPLACE FUNCTION role_decide(which bigint, approves boolean, why text, who text, with_certificate text, whence text,
                                        OUT outcome text, OUT role_id integer)
@@ -443,7 +544,7 @@ DECLARE
 BEGIN
     PERFORM role_alone();
     PERFORM role_expire();
-    IF way = 'exporter' AND NOT role_administers(who, with_certificate) THEN
+    IF way = 'exporter' AND NOT role_holds('functional', who, with_certificate) THEN
         outcome := 'not-allowed';
         RETURN;
     END IF;
@@ -462,7 +563,7 @@ BEGIN
         outcome := 'refused';
     ELSIF c.author = who OR c.certificate = with_certificate THEN
         outcome := 'own-proposal';
-    ELSIF c.via = 'exporter' AND NOT role_administers(c.author, c.certificate) THEN
+    ELSIF c.via = 'exporter' AND NOT role_holds('functional', c.author, c.certificate) THEN
         outcome := 'proposer-revoked';
     ELSE
         outcome := role_obstacle(c);
@@ -470,6 +571,40 @@ BEGIN
             role_id := role_apply(c, who, with_certificate, whence, way, why);
         END IF;
     END IF;
+END $$;
+
+/*
+ * Asks for an operation on behalf of a technical administrator; the active sealer does what it finds due. Asked again under the same key, or in the same words
+ * while it waits, it is the same request. outcome: asked, asked-already; not-allowed, too-many (4 wait, or 20 were asked for within a minute), key-used (for another one).
+ */
+CREATE OR REPLACE FUNCTION operation_ask(what text, called text, why text, who text, with_certificate text, whence text, OUT outcome text, OUT operation_id bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    o operation%ROWTYPE;
+BEGIN
+    PERFORM FROM head FOR UPDATE; -- before anything is read: one at a time, and none while a lot is being closed
+    IF NOT role_holds('technical', who, with_certificate) THEN
+        outcome := 'not-allowed';
+        RETURN;
+    END IF;
+    SELECT * INTO o FROM operation p WHERE p.author = who AND CASE WHEN called = '' THEN p.ended_at IS NULL AND p.key = '' AND (p.operation, p.reason) = (what, why)
+                                                                   ELSE p.key = called END;
+    IF FOUND THEN
+        operation_id := o.id;
+        outcome := CASE WHEN o.operation = what AND o.reason = why THEN 'asked-already' ELSE 'key-used' END;
+        RETURN;
+    END IF;
+    IF (SELECT count(*) FROM operation WHERE ended_at IS NULL) >= 4
+       OR (SELECT count(*) FROM operation p WHERE p.at > clock_timestamp() - interval '1 minute') >= 20 THEN
+        outcome := 'too-many';
+        RETURN;
+    END IF;
+    INSERT INTO operation (operation, key, author, certificate, origin, reason) VALUES (what, called, who, with_certificate, whence, why)
+    RETURNING id INTO STRICT operation_id;
+    INSERT INTO role_outbox (event, operation) VALUES ('operation-asked', operation_id);
+    UPDATE head SET close_asked = 'demande';
+    NOTIFY lot_close_asked;
+    outcome := 'asked';
 END $$;
 
 -- Begins an override. outcome: done, override-already (one is in force for this profile), too-long, reason-missing.
@@ -505,7 +640,8 @@ CREATE OR REPLACE FUNCTION role_journaled(which bigint[]) RETURNS void LANGUAGE 
     UPDATE role_outbox SET journaled_at = clock_timestamp() WHERE id = ANY (which) AND journaled_at IS NULL
 $$;
 
-REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), role_expire(), role_alone(), role_administers(text, text), role_obstacle(role_change),
+REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override(), guard_operation(), guard_quorum(), role_require(integer, text),
+    operation_ask(text, text, text, text, text, text), role_expire(), role_alone(), role_holds(text, text, text), role_obstacle(role_change),
     role_apply(role_change, text, text, text, text, text), role_way(),
     role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
     role_decide(bigint, boolean, text, text, text, text), override_set(text, bigint, text, text, text), override_end(text, text, text),
@@ -514,10 +650,27 @@ REVOKE ALL ON FUNCTION refuse_rewriting(), guard_role_change(), guard_override()
 -- The exporter's administrators: these functions and what they are about, nothing else. Overrides are the ceremony's.
 GRANT USAGE ON SCHEMA public TO coffre_admin;
 GRANT SELECT (operator, number, format) ON vault TO coffre_admin;
-GRANT SELECT ON role, role_change, override, override_in_force, role_outbox TO coffre_admin;
-GRANT EXECUTE ON FUNCTION role_expire(), role_journaled(bigint[]),
+GRANT SELECT ON role, role_change, quorum, override, override_in_force, role_outbox, operation TO coffre_admin;
+GRANT EXECUTE ON FUNCTION role_expire(), role_require(integer, text), role_journaled(bigint[]),
     role_propose(text, bigint, text, text, text, text, text, text, integer, text, text, text),
     role_decide(bigint, boolean, text, text, text, text) TO coffre_admin;
 GRANT SELECT ON override_in_force TO coffre_roster, coffre_exporter;
+
+-- The exporter's own requests: these, and those of readers (extraction, above).
+GRANT SELECT ON operation TO coffre_exporter;
+GRANT EXECUTE ON FUNCTION operation_ask(text, text, text, text, text, text) TO coffre_exporter;
+
+-- Large objects are nobody's business here, but everybody's by PostgreSQL's default: who may only read could fill the disk. Only a superuser may say so.
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lo_get', 'lo_open',
+                 'lo_close', 'loread', 'lowrite', 'lo_lseek', 'lo_lseek64', 'lo_tell', 'lo_tell64', 'lo_truncate', 'lo_truncate64', 'lo_unlink', 'lo_import', 'lo_export') LOOP
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+        END LOOP;
+    END IF;
+END $$;
 
 COMMIT;

@@ -134,6 +134,37 @@ int ceremony_roles(const struct ceremony *c)
     return r != NULL ? CEREMONY_DONE : ceremony_say(CEREMONY_FAILED, "%s", e.text);
 }
 
+/* How many people changes need from now on: itself a change, which needs as many as before. */
+int ceremony_quorum(const struct ceremony *c)
+{
+    struct ceremony_person who;
+    struct err e = {0};
+    char asked[8];
+    PGconn *db;
+    PGresult *r = NULL;
+    int status;
+
+    if (c->id == NULL || (strcmp(c->id, "1") != 0 && strcmp(c->id, "2") != 0))
+        return ceremony_say(CEREMONY_USAGE, "1 or 2 is due: how many people a change of role bindings needs");
+    if (strtoul(c->id, NULL, 10) < c->settings->roles.quorum)
+        return ceremony_say(CEREMONY_REFUSED, "roles.quorum is %u in the configuration: that comes first, on every host", (unsigned)c->settings->roles.quorum);
+    status = ceremony_confirm(c, "Changes of role bindings need %s from now on, as soon as those it needs now agree.", c->id[0] == '1' ? "one person" : "two people");
+    if (status != CEREMONY_DONE)
+        return status;
+    db = ceremony_connect_vault(c, &e);
+    ceremony_who(&who);
+    snprintf(asked, sizeof asked, "%u", (unsigned)c->settings->roles.quorum);
+    if (db != NULL) {
+        const char *const values[] = {c->id, c->reason == NULL ? "" : c->reason, asked, who.by, who.identity, who.host};
+
+        r = ceremony_query(db, "SELECT outcome, change_id FROM role_propose('quorum', $1::bigint, '', '', '', '', '', $2, $3::integer, $4, $5, $6)", values, 6, &e);
+    }
+    status = r == NULL ? ceremony_say(CEREMONY_FAILED, "%s", e.text) : ceremony_outcome(PQgetvalue(r, 0, 0), "quorum", "", PQgetvalue(r, 0, 1), "");
+    PQclear(r);
+    PQfinish(db);
+    return status;
+}
+
 /* As the sealer itself connects; the active one is woken. */
 int ceremony_close_lot(const struct ceremony *c)
 {

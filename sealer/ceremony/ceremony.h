@@ -26,12 +26,12 @@ struct ceremony {
     struct settings *settings;
     const char *csr_dir, *subject;
     unsigned bits;
-    const char *seal, *tsa;                        /* certificate files */
+    const char *seal, *tsa, *only;                 /* certificate files; "seal" or "tsa": that one alone */
     const char *database, *schema;                 /* conninfo of the owner; file */
     bool create_database, yes;
     const char *profile, *certificate, *cn, *ou, *serial, *san;
     const char *reason, *duration;
-    const char *id;                                /* of a change */
+    const char *id;                                /* of a change; the people of a quorum */
     bool all, end;
 };
 
@@ -45,6 +45,7 @@ int ceremony_roles(const struct ceremony *c);
 int ceremony_changes(const struct ceremony *c);
 int ceremony_approve(const struct ceremony *c);
 int ceremony_refuse(const struct ceremony *c);
+int ceremony_quorum(const struct ceremony *c);
 int ceremony_override(const struct ceremony *c);
 int ceremony_overrides(const struct ceremony *c);
 int ceremony_close_lot(const struct ceremony *c);
@@ -60,7 +61,7 @@ enum { CEREMONY_USER_MAX = 64 };
 
 /* Who does this and where, for the history. */
 struct ceremony_person {
-    char by[2 * CEREMONY_USER_MAX + 16];   /* "alice", "alice (as root)" after sudo */
+    char by[2 * CEREMONY_USER_MAX + 32];   /* "alice"; "alice (as root)": who logged in is not who this runs as; "root (without login)" */
     char identity[CEREMONY_USER_MAX + 16]; /* "user alice": one person, however he came */
     char host[65];
 };
@@ -69,6 +70,9 @@ void ceremony_who(struct ceremony_person *p);
 bool ceremony_is_profile(const char *text);
 /* Says what role_propose() or role_decide() answered (schema.sql): the exit status. `change` and `role` are numbers, or "". */
 int ceremony_outcome(const char *outcome, const char *action, const char *profile, const char *change, const char *role);
+
+/* Which of the two keys --only leaves; false when it names neither. */
+MUST_CHECK bool ceremony_only(const struct ceremony *c, bool *seal, bool *tsa);
 
 /* Where the token is, from the settings. */
 struct hsm_token ceremony_token(const struct ceremony *c);

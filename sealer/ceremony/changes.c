@@ -11,6 +11,7 @@ static const struct outcome {
     {"role-unknown", "no such binding is in force"},
     {"too-many", "so many bindings are in force that no other one fits: revoke some first"},
     {"revoked-already", "the binding is revoked already"},
+    {"quorum-already", "changes need that many people already"},
     {"last-administrator", "this is the last functional administrator: bind another one first"},
     {"change-unknown", "there is no such change"},
     {"decided-already", "this change is decided already"},
@@ -21,6 +22,10 @@ static const struct outcome {
 
 int ceremony_outcome(const char *outcome, const char *action, const char *profile, const char *change, const char *role)
 {
+    if (strcmp(outcome, "done") == 0 && strcmp(action, "quorum") == 0) {
+        printf("changes need another number of people from now on\n");
+        return CEREMONY_DONE;
+    }
     if (strcmp(outcome, "done") == 0) {
         printf("%s: %s %s\n", strcmp(action, "bind") == 0 ? "bound" : "revoked", profile, role);
         return CEREMONY_DONE;
@@ -44,6 +49,9 @@ int ceremony_outcome(const char *outcome, const char *action, const char *profil
             return ceremony_say(CEREMONY_REFUSED, "%s", refusals[i].sentence);
     return ceremony_say(CEREMONY_REFUSED, "%s", outcome);
 }
+
+/* What a change is about; of a quorum the number. */
+#define CHANGE_NAME "CASE action WHEN 'quorum' THEN people::text ELSE " CEREMONY_NAME " END"
 
 /* ---- history ------------------------------------------------------------------------------------ */
 
@@ -74,7 +82,7 @@ int ceremony_changes(const struct ceremony *c)
     PGconn *db = ceremony_connect_vault(c, &e);
     PGresult *r = db == NULL || !ceremony_run(db, "SELECT role_expire()", &e)
                       ? NULL
-                      : ceremony_query(db, "SELECT id, " CEREMONY_DATE("at") ", state, action, profile, " CEREMONY_NAME
+                      : ceremony_query(db, "SELECT id, " CEREMONY_DATE("at") ", state, action, profile, " CHANGE_NAME
                                            ", author, via, origin, reason, " CEREMONY_DATE("decided_at")
                                            ", decided_by, decided_via, decided_from, decided_why, quorum FROM role_change ORDER BY id", NULL, 0, &e);
 
@@ -91,7 +99,7 @@ int ceremony_changes(const struct ceremony *c)
 static PGresult *show(const struct ceremony *c, PGconn *db, const char *what, int *status)
 {
     struct err e = {0};
-    PGresult *r = ceremony_query(db, "SELECT action, profile, " CEREMONY_NAME ", author, origin, reason FROM role_change WHERE id = $1::bigint", &c->id, 1, &e);
+    PGresult *r = ceremony_query(db, "SELECT action, profile, " CHANGE_NAME ", author, origin, reason FROM role_change WHERE id = $1::bigint", &c->id, 1, &e);
 
     if (r == NULL)
         *status = ceremony_say(CEREMONY_FAILED, "%s", e.text);

@@ -19,8 +19,8 @@ struct act {
 };
 
 static const struct act acts[] = {
-    {"keys", ceremony_keys, "--csr-dir DIR [--bits N] [--subject DN]", "create the HSM keys and certificate requests"},
-    {"install", ceremony_install, "--seal CERT --tsa CERT", "check the two certificates and put them in place"},
+    {"keys", ceremony_keys, "--csr-dir DIR [--bits N] [--subject DN] [--only seal|tsa]", "create the HSM keys and certificate requests"},
+    {"install", ceremony_install, "--seal CERT --tsa CERT [--only seal|tsa]", "check the two certificates and put them in place"},
     {"genesis", ceremony_genesis, "[--database CONNINFO] [--create-database] [--schema FILE]",
      "create the store and the vault's birth certificate"},
     {"upgrade", ceremony_upgrade, "[--database CONNINFO] [--schema FILE]", "bring the store of an earlier version up to this one"},
@@ -32,6 +32,7 @@ static const struct act acts[] = {
     {"changes", ceremony_changes, "[--database CONNINFO]", "list the history of bindings and what waits for a second person"},
     {"approve", ceremony_approve, "ID [--reason TEXT] [--database CONNINFO]", "approve what another person proposed"},
     {"refuse", ceremony_refuse, "ID [--reason TEXT] [--database CONNINFO]", "refuse or withdraw a proposal"},
+    {"quorum", ceremony_quorum, "N [--reason TEXT] [--database CONNINFO]", "have changes need N people, 1 or 2; to need fewer takes as many as before"},
     {"override", ceremony_override, "{--profile P --for DURATION --reason TEXT | --end [--profile P]} [--database CONNINFO]",
      "let certificates in without asking whether they are revoked, for at most 7 days"},
     {"overrides", ceremony_overrides, "[--all] [--database CONNINFO]", "list the overrides in force, or all"},
@@ -101,7 +102,7 @@ bool ceremony_read_file(const char *path, struct buf *out, struct err *e)
 }
 
 enum { OPT_CSR_DIR = 256, OPT_BITS, OPT_SUBJECT, OPT_SEAL, OPT_TSA, OPT_DATABASE, OPT_CREATE, OPT_SCHEMA, OPT_PROFILE,
-       OPT_CERTIFICATE, OPT_CN, OPT_OU, OPT_SERIAL, OPT_SAN, OPT_REASON, OPT_FOR, OPT_ALL, OPT_END, OPT_VERSION };
+       OPT_CERTIFICATE, OPT_CN, OPT_OU, OPT_SERIAL, OPT_SAN, OPT_REASON, OPT_ONLY, OPT_FOR, OPT_ALL, OPT_END, OPT_VERSION };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},          {"yes", no_argument, NULL, 'y'},
@@ -114,6 +115,7 @@ static const struct option options[] = {
     {"cn", required_argument, NULL, OPT_CN},           {"ou", required_argument, NULL, OPT_OU},
     {"serial", required_argument, NULL, OPT_SERIAL},   {"san", required_argument, NULL, OPT_SAN},
     {"reason", required_argument, NULL, OPT_REASON},   {"for", required_argument, NULL, OPT_FOR},
+    {"only", required_argument, NULL, OPT_ONLY},
     {"all", no_argument, NULL, OPT_ALL},               {"end", no_argument, NULL, OPT_END},
     {NULL, 0, NULL, 0},
 };
@@ -128,7 +130,8 @@ static bool take_option(struct ceremony *c, int option)
         [OPT_PROFILE - OPT_CSR_DIR] = &c->profile,     [OPT_CERTIFICATE - OPT_CSR_DIR] = &c->certificate,
         [OPT_CN - OPT_CSR_DIR] = &c->cn,               [OPT_OU - OPT_CSR_DIR] = &c->ou,
         [OPT_SERIAL - OPT_CSR_DIR] = &c->serial,       [OPT_SAN - OPT_CSR_DIR] = &c->san,
-        [OPT_REASON - OPT_CSR_DIR] = &c->reason,       [OPT_FOR - OPT_CSR_DIR] = &c->duration,
+        [OPT_REASON - OPT_CSR_DIR] = &c->reason,       [OPT_ONLY - OPT_CSR_DIR] = &c->only,
+               [OPT_FOR - OPT_CSR_DIR] = &c->duration,
     };
 
     switch (option) {
@@ -169,6 +172,12 @@ static int run(struct ceremony *c, const struct act *act, const char *config)
     return status;
 }
 
+/* The number of a change, or of people. */
+static bool takes_number(const struct act *act)
+{
+    return strncmp(act->options, "ID", 2) == 0 || strncmp(act->options, "N ", 2) == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct ceremony c = {.bits = BITS_DEFAULT};
@@ -193,7 +202,7 @@ int main(int argc, char **argv)
         goto wrong;
     c.id = argv[optind + 1]; /* NULL at the end */
     for (size_t i = 0; i < ACTS; i++)
-        if (strcmp(acts[i].name, argv[optind]) == 0 && (strncmp(acts[i].options, "ID", 2) == 0) == (c.id != NULL))
+        if (strcmp(acts[i].name, argv[optind]) == 0 && takes_number(&acts[i]) == (c.id != NULL))
             return run(&c, &acts[i], config);
 wrong:
     usage(stderr);
