@@ -1,13 +1,13 @@
 /*
  * What changes of bindings and overrides are to say in the journal: rows of the store's outbox, made by the same transactions, whoever ran them. Each is journaled
- * until the journal has it on disk and the store knows: never lost, at worst twice.
+ * until the journal has it on disk and the store knows: never lost, at worst more than once, and then with the same number in `record`.
  */
 #include <stdlib.h>
 
 #include "common/values/log.h"
 #include "exporter/admin.h"
 
-enum { LOCK_CLASS = 0x434f5842 /* "COXB" */ };
+enum { LOCK_CLASS = 0x434f5842 /* "COXB" */, OUTBOX_FIELDS = 12 };
 
 void admin_forget_outbox(struct admin *a)
 {
@@ -31,55 +31,60 @@ static bool lead(struct admin *a, struct err *e)
     return true;
 }
 
-/* What is on disk needs no row any more. */
-static bool confirm(struct admin *a, struct err *e)
+/* What is on disk needs no row any more; what may be lost is written again. */
+static bool confirm(struct admin *a, uint64_t safe, struct err *e)
 {
     char list[ADMIN_RECORDS_MAX * 21 + 3] = "{";
     size_t len = 1;
     const struct database_value v[] = {database_text(list)};
+    unsigned kept = 0;
     PGresult *r;
 
-    for (unsigned i = 0; i < a->written_count; i++)
+    while (kept < a->written_count && a->numbers[kept] < safe)
+        kept++;
+    for (unsigned i = 0; i < kept; i++)
         len += (size_t)snprintf(list + len, sizeof list - len, "%s%lld", i == 0 ? "" : ",", (long long)a->written[i]);
     snprintf(list + len, sizeof list - len, "}");
     r = database_query(a->db, "SELECT role_journaled($1::bigint[])", v, 1, e);
     if (r == NULL)
         return false;
     PQclear(r);
-    a->records += a->written_count;
+    if (kept < a->written_count)
+        log_warning("outbox", "the journal has no room for %u records of role changes: they are written again", a->written_count - kept);
+    a->records += kept;
     a->written_count = 0;
     return true;
 }
 
 /* Of a change: what it is about, who decided it (of a proposal: who made it), from where, and why. */
 #define CHANGE_RECORDS \
-    "SELECT o.id, o.event, c.id::text, c.profile, c.cn, c.ou, c.serial, c.san," \
+    "SELECT o.id, o.event, o.id::text, c.id::text, c.profile, c.cn, c.ou, c.serial, c.san," \
     " CASE WHEN o.event = 'role-proposed' THEN c.author ELSE coalesce(c.decided_by, '') END," \
     " CASE WHEN o.event = 'role-proposed' THEN c.origin ELSE coalesce(c.decided_from, '') END," \
     " CASE WHEN o.event = 'role-refused' THEN coalesce(c.decided_why, '') ELSE c.reason END," \
     " c.author, c.action FROM role_outbox o JOIN role_change c ON c.id = o.change WHERE o.journaled_at IS NULL"
 #define OVERRIDE_RECORDS \
-    "SELECT o.id, o.event, v.id::text, v.profile, to_char(v.until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '', '', ''," \
+    "SELECT o.id, o.event, o.id::text, v.id::text, v.profile, to_char(v.until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '', '', ''," \
     " CASE WHEN o.event = 'override-set' THEN v.author ELSE coalesce(v.ended_by, '') END," \
     " CASE WHEN o.event = 'override-set' THEN v.origin ELSE coalesce(v.ended_from, '') END, v.reason, '', ''" \
     " FROM role_outbox o JOIN override v ON v.id = o.override WHERE o.journaled_at IS NULL"
 
 static void write_record(struct admin *a, const PGresult *r, int row)
 {
-    static const char *const of_change[] = {"change", "profile", "cn", "ou", "serial", "san", "by", "from", "reason", "proposed_by", "action"},
-                            *const of_override[] = {"override", "profile", "until", NULL, NULL, NULL, "by", "from", "reason", NULL, NULL};
+    static const char *const of_change[] = {"record", "change", "profile", "cn", "ou", "serial", "san", "by", "from", "reason", "proposed_by", "action"},
+                            *const of_override[] = {"record", "override", "profile", "until", NULL, NULL, NULL, "by", "from", "reason", NULL, NULL};
     struct slice event = database_get_slice(r, row, 1);
     bool change = event.len > 5 && memcmp(event.at, "role-", 5) == 0;
     const char *const *names = change ? of_change : of_override;
-    struct journal_field fields[11];
+    struct journal_field fields[OUTBOX_FIELDS];
     char name[32];
     unsigned count = 0;
 
-    for (int i = 0; i < 11; i++)
+    for (int i = 0; i < OUTBOX_FIELDS; i++)
         if (names[i] != NULL)
             fields[count++] = (struct journal_field){names[i], database_get_slice(r, row, 2 + i)};
     snprintf(name, sizeof name, "%.*s", (int)event.len, (const char *)event.at);
-    journal_write(a->journal, name, fields, count);
+    a->numbers[a->written_count] = journal_write(a->journal, name, fields, count);
     a->written[a->written_count++] = database_get_i64(r, row, 0);
 }
 
@@ -90,6 +95,7 @@ static bool write_due(struct admin *a, struct err *e)
 
     if (r == NULL)
         return false;
+    journal_watch(a->journal);
     for (int i = 0; i < PQntuples(r) && a->written_count < ADMIN_RECORDS_MAX; i++)
         write_record(a, r, i);
     PQclear(r);
@@ -108,12 +114,13 @@ static bool expire(struct admin *a, struct err *e)
 void admin_journal(struct admin *a)
 {
     struct err e = {0};
+    uint64_t safe;
     bool ok = lead(a, &e);
 
     if (ok && a->leads && a->written_count == 0)
-        ok = expire(a, &e) && write_due(a, &e);
-    else if (ok && a->leads && journal_settled(a->journal))
-        ok = confirm(a, &e);
+        ok = expire(a, &e) && (journal_full(a->journal) || write_due(a, &e));
+    else if (ok && a->leads && journal_settled(a->journal, &safe))
+        ok = confirm(a, safe, &e);
     if (!ok)
         log_warning("outbox", "records of role changes wait: %s", e.text);
 }

@@ -9,8 +9,8 @@
 
 enum journal_message {
     JOURNAL_RECORD = 1, /* role → journal: JSON, one object */
-    JOURNAL_STATE,      /* journal → role: u8 broker up, text reason; at linking and when it changes */
-    JOURNAL_TAKEN,      /* journal → role: u64 how many records of this channel are on disk, or counted as lost; the role keeps them until then */
+    JOURNAL_STATE,      /* journal → role: u8 broker up, u8 spool full, text reason; at linking and when it changes */
+    JOURNAL_TAKEN,      /* journal → role: u64 how many records of this channel are done with, u64 how many of these, the last, may be lost: the rest is on disk. The role keeps them until then */
 };
 
 enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 64 << 20 /* bytes a role keeps until its journal role has them on disk */ };
@@ -18,7 +18,7 @@ enum { JOURNAL_RECORD_MAX = 8192, JOURNAL_HELD_MAX = 64 << 20 /* bytes a role ke
 /* One role's line to the journal role. */
 struct journal;
 
-struct journal *journal_open(const struct role *self);
+struct journal *journal_open(struct role *self);
 /* Waits, at most 5 s, until the journal role has everything. NULL is a no-op. */
 void journal_free(struct journal *j);
 /* From role_events.linked for kind "journal"; the channel is taken over; what waited is sent. */
@@ -28,6 +28,8 @@ int journal_fd(const struct journal *j);
 void journal_serve(struct journal *j);
 /* Whether the broker takes records, as last heard; NULL: it does, else why not. */
 const char *journal_trouble(const struct journal *j);
+/* Whether the spool had no room when last heard of: what is written now would be lost. */
+bool journal_full(const struct journal *j);
 
 struct journal_field {
     const char *name;
@@ -38,11 +40,16 @@ struct journal_field {
 /*
  * Writes a record: {"at":"2026-…Z","operator":"4512","vault":1,"node":"host","daemon":"coffre-ingest","role":"front","event":"session-refused","fields":{…}}. `event` is a stable word listed in PROTOCOL.md.
  * Never blocks and never fails: records wait here until the journal role has them on disk; beyond JOURNAL_HELD_MAX they are counted, and the count is a record of its own ("journal-overflow") afterwards.
+ * Returns the record's number: they grow.
  */
-void journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count);
+uint64_t journal_write(struct journal *j, const char *event, const struct journal_field *fields, unsigned count);
 
-/* True when every record written so far is on disk with the journal role: for those who keep a record of their own until then. */
-bool journal_settled(const struct journal *j);
+/*
+ * For those who keep what they journal until it is on disk. journal_watch() before the first of some records forgets the losses of before; then, once journal_settled() is true, nothing
+ * written so far waits any more: of the records since, those numbered below `safe` are on disk, and the others may be lost, and are to be written again.
+ */
+void journal_watch(struct journal *j);
+bool journal_settled(const struct journal *j, uint64_t *safe);
 
 /* The role: `certificate` and `key` name the daemon's own towards RabbitMQ. */
 struct journal_duty {

@@ -53,9 +53,26 @@ static bool write_started(struct journal_role *j, bool unfinished, struct err *e
 {
     const struct journal_field fields[] = {JOURNAL_TEXT("version", COFFRE_VERSION), JOURNAL_TEXT("reason", "the run before did not stop by itself")};
 
-    if (!journal_role_write(j, "daemon-started", fields, unfinished ? 2 : 1))
-        j->lost++;
+    journal_role_must_write(j, "daemon-started", fields, unfinished ? 2 : 1);
     return spool_sync(j->spool, e);
+}
+
+/* What the process before has lost; and what the disk has. */
+static void own_up(struct journal_role *j, const struct spool_found *found)
+{
+    char lines[24], bytes[24];
+    struct journal_field fields[2];
+
+    j->doubt = j->lost.most - j->lost.sure;
+    journal_lost_own_up(j);
+    if (found->damaged == 0)
+        return;
+    log_error("journal-damaged", "%" PRIu64 " bytes before whole records are none any more, %" PRIu64 " lines", found->damaged, found->damaged_lines);
+    snprintf(lines, sizeof lines, "%" PRIu64, found->damaged_lines);
+    snprintf(bytes, sizeof bytes, "%" PRIu64, found->damaged);
+    fields[0] = (struct journal_field)JOURNAL_TEXT("lines", lines);
+    fields[1] = (struct journal_field)JOURNAL_TEXT("bytes", bytes);
+    journal_role_must_write(j, "journal-damaged", fields, 2);
 }
 
 bool journal_role_begin(struct journal_role *j, struct err *e)
@@ -70,7 +87,14 @@ bool journal_role_begin(struct journal_role *j, struct err *e)
     if (found.records > 0)
         log_info("journal-spool", "%" PRIu64 " records of before wait", found.records);
     if (found.torn > 0)
-        log_warning("journal-torn", "%" PRIu64 " bytes of a torn record are dropped", found.torn);
+        log_warning("journal-torn", "%" PRIu64 " bytes of a torn record are dropped: nobody was told that it is on disk", found.torn);
+    path = mem_printf("%s/lost", j->folder);
+    ok = tally_open(&j->tally, path, &j->lost, e);
+    free(path);
+    if (!ok)
+        return false;
+    j->on_disk = j->lost;
+    own_up(j, &found);
     path = mem_printf("%s/life", j->folder);
     name_life(now);
     read_life(path, before);
@@ -85,12 +109,14 @@ void journal_role_stopped(struct journal_role *j)
     char *path = mem_printf("%s/life", j->folder);
     struct err e = {0};
 
-    if (!journal_role_write(j, "daemon-stopped", &field, 1))
-        log_error("journal-overflow", "the stop is not recorded: the spool is full");
+    journal_role_must_write(j, "daemon-stopped", &field, 1);
     /* In this order: a stop that is not on disk was none. */
-    if (spool_sync(j->spool, &e))
+    if (spool_sync(j->spool, &e)) {
+        journal_lost_told(j);
+        journal_lost_keep(j);
         unlink(path);
-    else
+    } else {
         log_error("journal-disk", "the stop is not recorded: %s", e.text);
+    }
     free(path);
 }

@@ -5,19 +5,67 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/journal/journal_role_internal.h"
 #include "common/values/log.h"
 
-enum { TURN_MS = 500, SYNC_MS = 20 /* between two groups */, DISK_RETRY_MS = 1000, LEAVE_MS = 5000, MESSAGES_PER_TURN = 2048 };
+enum {
+    TURN_MS = 500, SYNC_MS = 20 /* between two groups */, DISK_RETRY_MS = 1000, LEAVE_MS = 5000, MESSAGES_PER_TURN = 2048,
+    REFUSED_MS = 10000,  /* between two records of what one writer's are refused for */
+    REFUSED_MAX = 1000,  /* in a row: it is out of its mind */
+};
 
 /* ---- siblings ------------------------------------------------------------------------------- */
 
-static void cut(struct journal_writer *w, const char *why)
+/* Records of a sibling that are none are themselves one, now and then. */
+static void tell_refused(struct journal_role *j, struct journal_writer *w, bool last)
+{
+    int64_t now = journal_now_ms(CLOCK_MONOTONIC);
+    char count[24], index[16];
+    struct journal_field fields[4];
+
+    if (w->refused == 0 || (!last && now < w->refused_at))
+        return;
+    snprintf(count, sizeof count, "%" PRIu64, w->refused);
+    snprintf(index, sizeof index, "%u", w->index);
+    fields[0] = (struct journal_field)JOURNAL_TEXT("role", w->kind);
+    fields[1] = (struct journal_field)JOURNAL_TEXT("index", index);
+    fields[2] = (struct journal_field)JOURNAL_TEXT("records", count);
+    fields[3] = (struct journal_field)JOURNAL_TEXT("reason", w->why);
+    journal_role_must_write(j, "record-refused", fields, 4);
+    w->refused = 0;
+    w->refused_at = now + REFUSED_MS;
+}
+
+static void cut(struct journal_role *j, struct journal_writer *w, const char *why)
 {
     log_debug("journal-writer-gone", "%s %u: %s", w->kind, w->index, why);
     channel_free(w->channel);
     w->channel = NULL;
+    tell_refused(j, w, true);
+}
+
+/*
+ * What it says cannot be told apart any more: it begins anew with another channel, and sends what is not on disk once more. That this is not for ever and fast is the
+ * parent's business.
+ */
+static void cut_off(struct journal_role *j, struct journal_writer *w, const char *why)
+{
+    log_error("channel-bad", "%s %u is cut off, and linked again: %s", w->kind, w->index, why);
+    cut(j, w, why);
+    role_relink(j->self, w->kind, w->index);
+}
+
+/* A channel ends with its writer, or because of what came through it. */
+static void ended(struct journal_role *j, struct journal_writer *w, const char *why)
+{
+    struct pollfd p = {.fd = channel_fd(w->channel)};
+
+    if (poll(&p, 1, 0) == 0)
+        cut_off(j, w, why);
+    else
+        cut(j, w, why);
 }
 
 static void tell_state(struct journal_role *j, struct journal_writer *w)
@@ -28,9 +76,10 @@ static void tell_state(struct journal_role *j, struct journal_writer *w)
     struct err e = {0};
 
     wire_put_u8(&out, j->up ? 1 : 0);
+    wire_put_u8(&out, j->full ? 1 : 0);
     wire_put_text(&out, slice_text(j->up ? "" : j->why));
     if (w->channel != NULL && !(channel_send(w->channel, JOURNAL_STATE, buf_slice(&b), &e) && channel_flush(w->channel, &e)))
-        cut(w, e.text);
+        cut(j, w, e.text);
 }
 
 void journal_role_set_up(struct journal_role *j, bool up, const char *why)
@@ -64,41 +113,53 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         channel_free(c);
         return;
     }
+    channel_limit(c, JOURNAL_MESSAGE_MAX);
     *place = (struct journal_writer){.channel = c, .index = index};
     snprintf(place->kind, sizeof place->kind, "%s", kind);
     tell_state(j, place);
 }
 
-/* Records that found no place are counted, and the count is a record as soon as there is some again. */
-static void own_up(struct journal_role *j)
+/* One answer says "kept up to here, lost from here on": what is kept behind a lost one is told as lost, and may be written once more. */
+static void keep_or_count(struct journal_role *j, struct journal_writer *w, struct slice record)
 {
-    char count[24];
-    struct journal_field field;
+    bool kept = j->lost.most == 0 && spool_append(j->spool, record);
 
-    if (j->lost == 0)
-        return;
-    snprintf(count, sizeof count, "%" PRIu64, j->lost);
-    field = (struct journal_field)JOURNAL_TEXT("records", count);
-    if (journal_role_write(j, "journal-overflow", &field, 1))
-        j->lost = 0;
+    if (!kept)
+        journal_lost_count(j);
+    if (!kept || w->lost > 0)
+        w->lost++;
+    w->records++;
+    w->refused_in_a_row = 0;
+    j->counts.records++;
+}
+
+/* A record that is none, or not its writer's, is not journaled, and nobody waits for it; the channel is as good as before. */
+static bool refuse(struct journal_role *j, struct journal_writer *w, struct err *why, struct err *e)
+{
+    w->records++;
+    w->lost++;
+    w->refused++;
+    if (w->refused_in_a_row++ == 0)
+        log_error("journal-refused", "a record of %s %u is refused: %s", w->kind, w->index, why->text);
+    snprintf(w->why, sizeof w->why, "%.255s", why->text);
+    j->counts.refused++;
+    if (w->refused_in_a_row >= REFUSED_MAX)
+        return err_set(e, ERR_INPUT, "%d records in a row are none: %s", REFUSED_MAX, why->text);
+    return true;
 }
 
 static bool take(struct journal_role *j, struct journal_writer *w, const struct channel_message *m, struct err *e)
 {
     const struct record_origin expected = {j->origin.operator_id, j->origin.node, j->origin.daemon, w->kind, j->origin.vault};
+    struct err why = {0};
 
+    if (m->fd >= 0)
+        close(m->fd);
     if (m->type != JOURNAL_RECORD || m->fd >= 0)
         return err_set(e, ERR_INPUT, "message %u makes no sense", m->type);
-    if (!record_check(m->body, &expected, e))
-        return false;
-    w->records++;
-    j->counts.records++;
-    own_up(j);
-    if (j->lost == 0 && spool_append(j->spool, m->body))
-        return true;
-    if (j->lost++ == 0)
-        log_error("journal-overflow", "the spool is full (%" PRIu64 " bytes): records are lost", spool_bytes(j->spool));
-    j->counts.lost++;
+    if (!record_check(m->body, &expected, &why))
+        return refuse(j, w, &why, e);
+    keep_or_count(j, w, m->body);
     return true;
 }
 
@@ -107,32 +168,40 @@ static void read_writer(struct journal_role *j, struct journal_writer *w)
     for (unsigned n = 0; n < MESSAGES_PER_TURN && w->channel != NULL; n++) {
         struct channel_message m;
         struct err e = {0};
-        enum channel_result got = channel_receive(w->channel, &m, &e);
+        enum channel_result got;
 
+        if (spool_is_crowded(j->spool)) {
+            j->unread = true;
+            return;
+        }
+        got = channel_receive(w->channel, &m, &e);
         if (got == CHANNEL_EMPTY)
             return;
-        if (got == CHANNEL_CLOSED) {
-            cut(w, e.text);
-        } else if (!take(j, w, &m, &e)) {
-            log_error("channel-bad", "%s %u is cut off: %s", w->kind, w->index, e.text);
-            cut(w, e.text);
-        } else if (n + 1 == MESSAGES_PER_TURN) {
+        if (got == CHANNEL_CLOSED)
+            ended(j, w, e.text);
+        else if (!take(j, w, &m, &e))
+            cut_off(j, w, e.text);
+        else if (n + 1 == MESSAGES_PER_TURN)
             j->unread = true;
-        }
     }
 }
 
-static void tell_taken(struct journal_writer *w)
+/* What became of its records; nothing more than that is owed to it when it does not listen. */
+static void tell_taken(struct journal_role *j, struct journal_writer *w)
 {
-    uint8_t bytes[8];
+    uint8_t bytes[16];
     struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
     struct wire_writer out = wire_write(&b);
     struct err e = {0};
 
     wire_put_u64(&out, w->records);
-    if (w->channel != NULL && w->told != w->records && !(channel_send(w->channel, JOURNAL_TAKEN, buf_slice(&b), &e) && channel_flush(w->channel, &e)))
-        cut(w, e.text);
+    wire_put_u64(&out, w->lost);
+    if (w->channel != NULL && w->told != w->records && !channel_send(w->channel, JOURNAL_TAKEN, buf_slice(&b), &e))
+        cut(j, w, e.text);
+    else if (w->channel != NULL && channel_queued(w->channel) != 0 && !channel_flush(w->channel, &e))
+        cut(j, w, e.text);
     w->told = w->records;
+    w->lost = 0;
 }
 
 /* ---- disk ------------------------------------------------------------------------------------ */
@@ -146,6 +215,41 @@ bool journal_role_write(struct journal_role *j, const char *event, const struct 
     ok = record_write(&record, &j->origin, journal_now_ms(CLOCK_REALTIME), event, fields, count, NULL) && spool_append(j->spool, buf_slice(&record));
     buf_free(&record);
     return ok;
+}
+
+void journal_role_must_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count)
+{
+    if (j->lost.most > 0 || !journal_role_write(j, event, fields, count))
+        journal_lost_count(j);
+}
+
+/* Whether some writer has not been told of lost records, or may not have read it. */
+static bool is_told(const struct journal_role *j)
+{
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
+        const struct journal_writer *w = &j->writers[i];
+
+        if (w->channel != NULL && (w->told != w->records || channel_queued(w->channel) != 0))
+            return false;
+    }
+    return true;
+}
+
+/* In this order: the count is on disk before anybody forgets a record for it, and an episode is over when all know. */
+static void tell_all(struct journal_role *j)
+{
+    journal_lost_keep(j);
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        tell_taken(j, &j->writers[i]);
+    if (!is_told(j))
+        return;
+    journal_lost_told(j);
+    journal_lost_own_up(j);
+    if (j->full != (j->lost.most > 0)) {
+        j->full = !j->full;
+        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+            tell_state(j, &j->writers[i]);
+    }
 }
 
 /* One fdatasync for all that came since the last one; in a burst, one every SYNC_MS. */
@@ -167,9 +271,10 @@ static void sync_spool(struct journal_role *j, bool now)
         j->disk_failed = !ok;
         if (!ok)
             return;
+    } else if (j->lost.most > 0) {
+        j->sync_at = journal_now_ms(CLOCK_MONOTONIC) + SYNC_MS;
     }
-    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
-        tell_taken(&j->writers[i]);
+    tell_all(j);
 }
 
 static void report(struct journal_role *j)
@@ -188,10 +293,10 @@ static void report(struct journal_role *j)
     else
         role_ready(j->self, bytes < most / 10 * 9, "%" PRIu64 " records wait, the oldest %" PRId64 " s%s%s", spool_records(j->spool), age, j->up ? "" : ": ", j->up ? "" : j->why);
     snprintf(text, sizeof text,
-             "coffre_journal_records_total %" PRIu64 "\ncoffre_journal_lost_total %" PRIu64 "\ncoffre_journal_published_total %" PRIu64
+             "coffre_journal_records_total %" PRIu64 "\ncoffre_journal_lost_total %" PRIu64 "\ncoffre_journal_refused_total %" PRIu64 "\ncoffre_journal_published_total %" PRIu64
              "\ncoffre_journal_confirmed_total %" PRIu64 "\ncoffre_journal_waiting_records %" PRIu64 "\ncoffre_journal_spool_bytes %" PRIu64
              "\ncoffre_journal_oldest_seconds %" PRId64 "\ncoffre_journal_broker_up %d\n",
-             j->counts.records, j->counts.lost, j->counts.published, j->counts.confirmed, spool_records(j->spool), bytes, age, j->up);
+             j->counts.records, j->counts.lost, j->counts.refused, j->counts.published, j->counts.confirmed, spool_records(j->spool), bytes, age, j->up);
     role_metrics(j->self, text);
 }
 
@@ -210,10 +315,20 @@ static void reload(void *ctx, const struct settings *fresh)
     spool_limit(((struct journal_role *)ctx)->spool, fresh->journal.spool_bytes);
 }
 
+/* Nobody else is sure to be there to write it: the role that cannot begin may be any. */
+static void unfit(void *ctx, const char *kind, unsigned index, const char *why)
+{
+    char *process = mem_printf("%s %u", kind, index);
+    const struct journal_field fields[] = {JOURNAL_TEXT("process", process), JOURNAL_TEXT("reason", why == NULL ? "" : why)};
+
+    journal_role_must_write(ctx, why == NULL ? "process-fit" : "process-unfit", fields, why == NULL ? 1 : 2);
+    free(process);
+}
+
 static void wait_for_work(struct journal_role *j)
 {
     struct pollfd fds[JOURNAL_WRITERS_MAX + 2];
-    int64_t now = journal_now_ms(CLOCK_MONOTONIC), timeout = j->draining ? 20 : TURN_MS;
+    int64_t now = journal_now_ms(CLOCK_MONOTONIC), timeout = j->draining ? SYNC_MS : TURN_MS;
     nfds_t n = 0;
 
     fds[n++] = (struct pollfd){.fd = role_parent_fd(j->self), .events = POLLIN};
@@ -223,8 +338,10 @@ static void wait_for_work(struct journal_role *j)
     for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++)
         if (j->writers[i].channel != NULL)
             fds[n++] = (struct pollfd){.fd = channel_fd(j->writers[i].channel), .events = POLLIN};
-    if (spool_unsynced(j->spool) > 0 && !j->disk_failed)
+    if ((spool_unsynced(j->spool) > 0 || !is_told(j)) && !j->disk_failed)
         timeout = j->sync_at > now ? j->sync_at - now : 0;
+    else if (j->lost.sure != j->on_disk.sure)
+        timeout = SYNC_MS;
     if (j->unread || (j->broker != NULL && broker_unread(j->broker)))
         timeout = 0;
     poll(fds, n, (int)timeout);
@@ -257,11 +374,11 @@ static void loop(struct journal_role *j)
 {
     while (role_poll(j->self, 0)) {
         j->unread = false;
-        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++)
+        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++) {
             read_writer(j, &j->writers[i]);
-        if (j->lost > 0)
-            own_up(j);
-        sync_spool(j, j->draining);
+            tell_refused(j, &j->writers[i], false);
+        }
+        sync_spool(j, j->draining || spool_is_crowded(j->spool));
         journal_role_broker(j);
         if (j->draining && finished(j))
             return;
@@ -281,12 +398,12 @@ void journal_role_confine(const struct settings *s, const char *daemon, const st
 
 int journal_role_run(struct role *self, const struct journal_duty *duty)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload};
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .unfit = unfit};
     static struct journal_role j;
     const struct settings *s = role_settings(self);
     struct err e = {0};
 
-    j = (struct journal_role){.self = self, .duty = duty, .why = "RabbitMQ is not reached yet",
+    j = (struct journal_role){.self = self, .duty = duty, .tally = {.fd = -1}, .why = "RabbitMQ is not reached yet",
                               .origin = {s->vault.operator_id, role_node_name(self), role_daemon_name(self), role_kind_name(self), s->vault.number}};
     j.folder = mem_printf("%s/journal-%s", s->state_dir, role_daemon_name(self));
     buf_init(&j.lines, JOURNAL_BATCH_BYTES + JOURNAL_RECORD_MAX);
@@ -294,11 +411,12 @@ int journal_role_run(struct role *self, const struct journal_duty *duty)
         role_on(self, &events, &j);
         loop(&j);
         broker_close(j.broker);
-        spool_close(j.spool);
     } else {
         log_error("journal-spool", "%s", e.text);
         role_ready(self, false, "%s", e.text);
     }
+    spool_close(j.spool);
+    tally_close(&j.tally);
     free(j.folder);
     buf_free(&j.lines);
     return j.draining ? 0 : 1;

@@ -7,6 +7,7 @@
 
 #include "common/journal/record.h"
 #include "common/journal/spool.h"
+#include "common/journal/tally.h"
 #include "common/system/broker.h"
 #include "common/values/wire.h"
 
@@ -14,6 +15,7 @@ enum {
     JOURNAL_WRITERS_MAX = 80,
     JOURNAL_WINDOW_MAX = 8,           /* batches published and not confirmed */
     JOURNAL_BATCH_BYTES = 64 * 1024,
+    JOURNAL_MESSAGE_MAX = 2 * JOURNAL_RECORD_MAX, /* of a sibling, or to one: more is no record */
 };
 
 /* A sibling. */
@@ -21,7 +23,11 @@ struct journal_writer {
     struct channel *channel; /* NULL: not there */
     char kind[32];
     unsigned index;
-    uint64_t records, told; /* of this channel: read, and said to be on disk */
+    uint64_t records, told; /* of this channel: read, and said to be done with */
+    uint64_t lost;          /* of those between the two, from the first that was not kept on */
+    uint64_t refused, refused_in_a_row; /* records that are none, or another's: not yet journaled; since the last good one */
+    int64_t refused_at;     /* monotonic ms: when that may be journaled again */
+    char why[256];          /* the last was refused for */
 };
 
 /* A batch the broker has not confirmed. */
@@ -44,11 +50,13 @@ struct journal_role {
     unsigned flying, window;
     int64_t connect_at, backoff_ms, publish_at; /* monotonic ms */
     int64_t sync_at, disk_at, report_at, leave_at;
-    uint64_t lost; /* not yet said */
-    bool up, disk_failed, unread, draining, stop_written;
+    struct tally tally;
+    struct tally_count lost, on_disk; /* found no room and not yet journaled: now, and as the file has it. `sure` of `lost`: writers have been told */
+    uint64_t doubt;                   /* of `lost.most`: what the process before may have counted without telling the writers */
+    bool up, full, disk_failed, tally_failed, unread, draining, stop_written;
     char why[256]; /* why not up */
     struct {
-        uint64_t records, lost, published, confirmed;
+        uint64_t records, lost, refused, published, confirmed;
     } counts;
 };
 
@@ -62,11 +70,22 @@ static inline int64_t journal_now_ms(clockid_t clock)
 
 /* A record of this role's own. */
 bool journal_role_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count);
+/* As before, for one that nobody would send again: when it finds no room it is counted. */
+void journal_role_must_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count);
 /* The broker takes records, or not; siblings are told. */
 void journal_role_set_up(struct journal_role *j, bool up, const char *why);
 
 /* journal_broker.c: one turn with the broker: connects when it is time, takes confirms, publishes. */
 void journal_role_broker(struct journal_role *j);
+
+/* journal_lost.c: records that find no room. */
+void journal_lost_count(struct journal_role *j);
+/* Puts the count on disk when it has changed. What cannot be put there is said once, and stays a number of this process. */
+void journal_lost_keep(struct journal_role *j);
+/* All writers have heard what was lost. */
+void journal_lost_told(struct journal_role *j);
+/* Journals the count as soon as there is room again; only while no writer waits for what became of its records. */
+void journal_lost_own_up(struct journal_role *j);
 
 /* journal_begin.c: opens the spool and writes "daemon-started", but when only this role was started again; and "daemon-stopped". */
 MUST_CHECK bool journal_role_begin(struct journal_role *j, struct err *e);

@@ -95,6 +95,16 @@ bool spool_append(struct spool *s, struct slice record)
     return true;
 }
 
+bool spool_is_crowded(const struct spool *s)
+{
+    return s->pending.len > s->pending.max / 2;
+}
+
+bool spool_has_room(const struct spool *s)
+{
+    return spool_bytes(s) == 0 || spool_bytes(s) + SPOOL_SEGMENT_MIN <= s->most;
+}
+
 /* A file's name is there after a power cut only when its folder was synchronised. A number is used once: a disk that refused may have kept the file. */
 static bool begin_segment(struct spool *s, struct err *e)
 {
@@ -226,33 +236,38 @@ static bool open_reading(struct spool *s, uint64_t id, struct err *e)
     return s->reading >= 0 || err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
 }
 
-bool spool_next(struct spool *s, size_t most, struct buf *lines, struct spool_batch *batch, struct err *e)
+/* Some whole lines from where the segment was read to; those that were overwritten after damage are passed over. */
+static bool read_lines(struct spool *s, struct spool_segment *g, size_t most, struct buf *lines, struct spool_batch *batch, struct err *e)
 {
-    struct spool_segment *g = next_segment(s);
-    size_t want, used = 0;
-    uint8_t *room;
+    size_t want = g->length - g->given < most ? (size_t)(g->length - g->given) : most, kept, used;
+    uint8_t *room = buf_reserve(lines, want, e);
     ssize_t n;
 
-    buf_reset(lines);
-    *batch = (struct spool_batch){0};
-    if (g == NULL)
-        return true;
-    want = g->length - g->given < most ? (size_t)(g->length - g->given) : most;
-    room = buf_reserve(lines, want, e);
     if (room == NULL || !open_reading(s, g->id, e))
         return false;
     n = pread(s->reading, room, want, (off_t)g->given);
     if (n <= 0)
         return err_set_errno(e, ERR_RETRY, "journal spool");
-    for (const uint8_t *end; (end = memchr(room + used, '\n', (size_t)n - used)) != NULL; used = (size_t)(end - room) + 1)
-        batch->records++;
+    used = spool_take_lines(room, (size_t)n, &kept, &batch->records);
     if (used == 0)
         return err_set(e, ERR_FATAL, "journal spool: a line without end in segment %" PRIu64, g->id);
-    buf_commit(lines, used);
+    buf_commit(lines, kept);
     g->given += used;
     batch->segment = g->id;
     batch->end = g->given;
-    batch->bytes = used;
+    batch->bytes = kept;
+    return true;
+}
+
+bool spool_next(struct spool *s, size_t most, struct buf *lines, struct spool_batch *batch, struct err *e)
+{
+    struct spool_segment *g;
+
+    buf_reset(lines);
+    *batch = (struct spool_batch){0};
+    while (batch->records == 0 && (g = next_segment(s)) != NULL)
+        if (!read_lines(s, g, most, lines, batch, e))
+            return false;
     return true;
 }
 

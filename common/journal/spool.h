@@ -1,6 +1,6 @@
 /*
- * Journal records on disk until RabbitMQ has them: a folder of segment files, one record a line, synchronised in groups. Its files are this role's own, but a crash may have torn the last line: such
- * lines are dropped when the folder is opened, and counted. One process at a time.
+ * Journal records on disk until RabbitMQ has them: a folder of segment files, one record a line, synchronised in groups. Its files are this role's own, but a crash may have torn the last line, and a
+ * disk may have lost any: such lines are dropped when the folder is opened, and counted; whatever is whole behind them stays. One process at a time.
  */
 #ifndef COFFRE_JOURNAL_SPOOL_H
 #define COFFRE_JOURNAL_SPOOL_H
@@ -14,7 +14,9 @@ enum { SPOOL_SEGMENT_MAX = 1 << 20 /* bytes of a file */, SPOOL_SEGMENT_MIN = 64
 /* What was found when it was opened. */
 struct spool_found {
     uint64_t records, bytes; /* kept */
-    uint64_t torn;           /* bytes dropped: lines that were not whole */
+    uint64_t torn;           /* bytes cut off at ends of files: what was being written, and nobody was told that it is on disk */
+    uint64_t damaged;        /* bytes dropped before whole records: they had been on disk */
+    uint64_t damaged_lines;  /* in these; as many records at least */
 };
 
 /*
@@ -27,6 +29,10 @@ void spool_limit(struct spool *s, uint64_t most);
 
 /* Takes a record (one line without its line feed), in memory. False: it is full. */
 MUST_CHECK bool spool_append(struct spool *s, struct slice record);
+/* Whether so much is in memory that spool_sync() comes first: whatever is appended then might find no room there. */
+bool spool_is_crowded(const struct spool *s);
+/* Whether a whole segment's room, or everything, is free: what was full has room again for more than one record. */
+bool spool_has_room(const struct spool *s);
 /* Puts what was appended on disk, for good (fdatasync). ERR_RETRY: the disk refuses; it is kept and tried again at the next call. */
 MUST_CHECK bool spool_sync(struct spool *s, struct err *e);
 /* Records appended and not yet on disk. */

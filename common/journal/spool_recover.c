@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/journal/journal.h"
 #include "common/journal/spool_internal.h"
 
 enum { FILE_MAX = 2 * SPOOL_SEGMENT_MAX };
@@ -68,65 +67,57 @@ static bool read_file(const struct spool *s, const char *name, struct buf *out, 
     return (fd >= 0 && n == 0) || err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
 }
 
-/* A power cut leaves half a line, or zeros: a whole one is an object without control characters. */
-static bool is_whole(struct slice line)
+static bool overwrite(int fd, const struct spool_scan *scan, const struct spool_gap *gap)
 {
-    if (line.len < 2 || line.len > JOURNAL_RECORD_MAX || line.at[0] != '{' || line.at[line.len - 1] != '}')
-        return false;
-    for (size_t i = 0; i < line.len; i++)
-        if (line.at[i] < 0x20)
-            return false;
-    return true;
+    return pwrite(fd, scan->bytes + gap->from, gap->len, (off_t)gap->from) == (ssize_t)gap->len;
 }
 
-/* Appends the whole lines of `in` to `out`. */
-static bool sift(struct slice in, struct buf *out, uint64_t *records, struct err *e)
+/* Nothing moves and nothing needs room: neither a crash in the middle nor a full disk costs a record. */
+static bool repair(const struct spool *s, const char *name, struct spool_scan *scan, struct spool_found *found, struct err *e)
 {
-    while (in.len > 0) {
-        const uint8_t *end = memchr(in.at, '\n', in.len);
-        struct slice line = slice_of(in.at, end == NULL ? in.len : (size_t)(end - in.at));
+    int fd = openat(s->folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct spool_gap gap;
+    bool ok = fd >= 0, changed = false;
 
-        if (end != NULL && is_whole(line)) {
-            if (!buf_add(out, line.at, line.len + 1, e))
-                return false;
-            (*records)++;
-        }
-        in = end == NULL ? slice_of(NULL, 0) : slice_of(end + 1, in.len - line.len - 1);
+    while (spool_scan_next(scan, &gap)) {
+        ok = ok && overwrite(fd, scan, &gap);
+        found->damaged += gap.len;
+        found->damaged_lines += gap.lines;
+        changed = true;
     }
-    return true;
-}
-
-static bool rewrite(const struct spool *s, const char *name, struct slice lines, struct err *e)
-{
-    static const char fresh[] = "rewritten";
-    int fd = openat(s->folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0 && write(fd, lines.at, lines.len) == (ssize_t)lines.len && fsync(fd) == 0;
-
+    if (scan->good != scan->len) {
+        ok = ok && ftruncate(fd, (off_t)scan->good) == 0;
+        found->torn += scan->len - scan->good;
+        changed = true;
+    }
+    ok = ok && (!changed || fsync(fd) == 0);
+    if (!ok)
+        err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
     if (fd >= 0)
-        ok = close(fd) == 0 && ok;
-    ok = ok && renameat(s->folder, fresh, s->folder, name) == 0 && fsync(s->folder) == 0;
-    return ok || err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
+        close(fd);
+    return ok;
 }
 
 static bool recover_segment(struct spool *s, struct spool_segment *g, struct spool_found *found, struct err *e)
 {
+    struct spool_scan scan = {0};
     char name[SPOOL_NAME_MAX];
-    struct buf all, good;
+    struct buf all;
     bool ok;
 
     spool_segment_name(name, g->id);
     buf_init(&all, FILE_MAX);
-    buf_init(&good, FILE_MAX);
-    ok = read_file(s, name, &all, e) && sift(buf_slice(&all), &good, &g->records, e);
-    if (ok && good.len != all.len) {
-        found->torn += all.len - good.len;
-        ok = rewrite(s, name, buf_slice(&good), e);
+    ok = read_file(s, name, &all, e);
+    if (ok) {
+        scan.bytes = all.data == NULL ? NULL : all.data + all.start;
+        scan.len = all.len;
+        ok = repair(s, name, &scan, found, e);
     }
-    g->length = good.len;
+    g->records = scan.records;
+    g->length = scan.good;
     found->records += g->records;
     found->bytes += g->length;
     buf_free(&all);
-    buf_free(&good);
     return ok;
 }
 
