@@ -35,6 +35,8 @@ static void lose_identity(struct fetch *f, const char *why)
 {
     if (f->identity != NULL)
         log_warning("channel-bad", "identity: %s", why);
+    if (f->identity != NULL)
+        role_relink(f->role, "identity", 0);
     channel_free(f->identity);
     f->identity = NULL;
 }

@@ -16,6 +16,7 @@ struct identity_ask {
     struct identity *owner;
     struct channel *channel; /* NULL: away */
     struct map requests;     /* owned struct request by number */
+    bool lost;               /* by us or by it: another is asked for */
     uint32_t last;
 };
 
@@ -63,6 +64,7 @@ static void lose(struct identity_ask *a, const char *why)
         log_warning("channel-bad", "fetch: %s", why);
     channel_free(a->channel);
     a->channel = NULL;
+    a->lost = true;
     /* Without a channel nothing new can be asked, so this ends. */
     while ((r = find_due(a, INT64_MAX)) != NULL)
         fail(a, r, "the fetch role has ended");
@@ -87,6 +89,7 @@ void identity_ask_link(struct identity_ask *a, struct channel *c)
     if (a->channel != NULL)
         lose(a, "it has started again");
     a->channel = c;
+    a->lost = false;
 }
 
 int identity_ask_fd(const struct identity_ask *a, short *events)
@@ -164,6 +167,9 @@ void identity_ask_tick(struct identity_ask *a)
 
     while ((r = find_due(a, now)) != NULL)
         fail(a, r, "no answer in time");
+    if (a->lost)
+        role_relink(a->owner->role, "fetch", 0);
+    a->lost = false;
 }
 
 void identity_ask_flush(struct identity_ask *a)

@@ -52,6 +52,7 @@ struct identity {
     struct journal *journal;
     struct identity_front fronts[ROLE_INSTANCES_MAX];
     struct channel *telling[IDENTITY_SOURCES_MAX]; /* roster, or query by index */
+    const char *telling_kind[IDENTITY_SOURCES_MAX];
     struct identity_source sources[IDENTITY_SOURCES_MAX];
     struct identity_ask *ask;
     struct identity_lists *lists;

@@ -50,6 +50,13 @@ static void forget_front(struct identity *i, unsigned front)
     i->fronts[front].failed = false;
 }
 
+/* One that has not ended hears of it and is linked again; one that has is by its next start. */
+static void lose_front(struct identity *i, unsigned front)
+{
+    forget_front(i, front);
+    role_relink(i->role, "front", front);
+}
+
 static void show(struct identity *i, unsigned front)
 {
     struct identity_server s = {.chain = buf_slice(&i->shown.chain), .anchors = buf_slice(&i->policies->anchors), .depth = i->shown.depth};
@@ -90,7 +97,7 @@ static void serve_front(struct identity *i, unsigned front)
     if (i->fronts[front].channel == NULL)
         return;
     if (!channel_flush(i->fronts[front].channel, &e)) {
-        forget_front(i, front);
+        lose_front(i, front);
         return;
     }
     while (!i->fronts[front].failed && (r = channel_receive(i->fronts[front].channel, &m, &e)) == CHANNEL_MESSAGE)
@@ -99,7 +106,7 @@ static void serve_front(struct identity *i, unsigned front)
             break;
         }
     if (r == CHANNEL_CLOSED || i->fronts[front].failed)
-        forget_front(i, front);
+        lose_front(i, front);
 }
 
 /* ---- who tells overrides ---- */
@@ -126,6 +133,7 @@ static void serve_telling(struct identity *i, unsigned source)
         log_error("channel-bad", "overrides: %s", e.text);
     channel_free(i->telling[source]);
     i->telling[source] = NULL;
+    role_relink(i->role, i->telling_kind[source], source);
 }
 
 /* ---- policies ---- */
@@ -219,6 +227,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     else if ((strcmp(kind, "roster") == 0 || strcmp(kind, "query") == 0) && index < IDENTITY_SOURCES_MAX) {
         channel_free(i->telling[index]);
         i->telling[index] = c;
+        i->telling_kind[index] = strcmp(kind, "roster") == 0 ? "roster" : "query";
     } else
         channel_free(c);
 }
@@ -324,7 +333,7 @@ static void flush_all(struct identity *i)
 
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
         if (i->fronts[n].channel != NULL && (i->fronts[n].failed || !channel_flush(i->fronts[n].channel, &e)))
-            forget_front(i, n);
+            lose_front(i, n);
     identity_ask_flush(i->ask);
 }
 
