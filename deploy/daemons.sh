@@ -42,6 +42,12 @@ keys_apart() {
     done
 }
 
+# Once: whoever tries other schemas changes them there.
+schemas_up() {
+    [ ! -d "$home/schemas" ] || return 0
+    tar -C "$here/samples/schemas" -c . | as_user sh -c 'mkdir schemas.new && tar -x --no-same-owner -C schemas.new -f - && mv schemas.new schemas'
+}
+
 configuration_up() {
     local before=
     secret_bytes pack.key 32
@@ -49,11 +55,13 @@ configuration_up() {
     as_user mkdir -p "$home/certificates"
     keys_apart secrets pack dedup
     keys_apart pki ingest exporter coffre-ingest coffre-sealer coffre-exporter
+    schemas_up
     [ ! -s "$home/coffre.yml" ] || before=$(sha256sum <"$home/coffre.yml")
     sed -e "s|@OPERATOR@|$OPERATOR|g" -e "s|@VAULT@|$VAULT|g" -e "s|@STOMP@|$(loopback "$PORT_STOMP")|" \
         -e "s|@HTTPS@|$(loopback "$PORT_HTTPS")|" \
         -e "s|@PORT_AMQPS@|$PORT_AMQPS|" -e "s|@LOT_AGE@|$LOT_AGE|" -e "s|@FRONTS@|$FRONTS|" -e "s|@TOKEN@|$softhsm_token|" \
-        -e "s|@MODULE@|$(softhsm_module)|" -e "s|@SOCKET@|$home/postgresql/socket|" "$here/coffre.yml.in" | write_file "$home/coffre.yml" 600
+        -e "s|@MODULE@|$(softhsm_module)|" -e "s|@SOCKET@|$home/postgresql/socket|" \
+        -e "s|@SCHEMA_POLICY@|$SCHEMA_POLICY|" "$here/coffre.yml.in" | write_file "$home/coffre.yml" 600
     [ "$before" = "$(sha256sum <"$home/coffre.yml")" ] && return
     # A changed configuration is a new start.
     for daemon in $daemons; do

@@ -8,11 +8,18 @@ void front_confine(const struct settings *s, struct sandbox *box)
     box->permits = SANDBOX_ACCEPT;
 }
 
-/* Strangers' bytes again: two channels, nothing else. */
+/* Strangers' bytes again: channels, nothing else. */
 void inspect_confine(const struct settings *s, struct sandbox *box)
 {
     (void)s;
-    box->permits = 0;
+    box->permits = SANDBOX_BLIND;
+}
+
+/* Of a file its whole folder, for what it includes. */
+void schemas_confine(const struct settings *s, struct sandbox *box)
+{
+    box->permits = SANDBOX_FILES;
+    sandbox_read_list(box, &s->ingest.schemas);
 }
 
 void keys_confine(const struct settings *s, struct sandbox *box)

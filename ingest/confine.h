@@ -6,6 +6,7 @@
 
 void front_confine(const struct settings *s, struct sandbox *box);
 void inspect_confine(const struct settings *s, struct sandbox *box);
+void schemas_confine(const struct settings *s, struct sandbox *box);
 void keys_confine(const struct settings *s, struct sandbox *box);
 void relay_confine(const struct settings *s, struct sandbox *box);
 void deliver_confine(const struct settings *s, struct sandbox *box);

@@ -1,4 +1,6 @@
 /* coffre-ingest: the table of its roles, and what --check-config checks beyond the settings themselves. */
+#include <stdlib.h>
+
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
@@ -8,7 +10,9 @@
 #include "common/system/remote_key.h"
 #include "common/system/secret.h"
 #include "common/system/tls.h"
+#include "common/values/log.h"
 #include "ingest/confine.h"
+#include "ingest/ledger/schema_set.h"
 #include "ingest/roles.h"
 
 static unsigned fronts(const struct settings *s)
@@ -83,8 +87,9 @@ static const struct role_kind kinds[] = {
     {.name = "roster", .run = roster_run, .confine = roster_confine, .links = {"identity"}, .drain_stage = 3},
     {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 3},
     {.name = "fetch", .run = fetch_role_run, .prompt = true, .confine = fetch_confine, .drain_stage = 3},
-    {.name = "inspect", .run = inspect_run, .prompt = true, .confine = inspect_confine, .drain_stage = 3},
-    {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity"}, .drain_stage = 4},
+    {.name = "inspect", .run = inspect_run, .prompt = true, .confine = inspect_confine, .links = {"schemas"}, .drain_stage = 3},
+    {.name = "schemas", .run = schemas_run, .confine = schemas_confine, .drain_stage = 3},
+    {.name = "journal", .run = journal_run, .confine = journal_confine, .links = {"front", "identity", "ledger", "schemas"}, .drain_stage = 4},
 };
 
 static bool check_private(const char *certificate, const char *key, struct err *e)
@@ -145,6 +150,20 @@ static bool check_recipient(const char *path, const char *ca, struct err *e)
     return ok;
 }
 
+/* A family that does not load is told, and stops neither the others nor the daemon: the regulator publishes such. */
+static bool check_schemas(const struct settings *s, struct err *e)
+{
+    struct schema_set *set = mem_zalloc(1, sizeof *set);
+    bool ok = schema_set_read(set, s, e);
+
+    for (unsigned i = 0; i < set->count; i++)
+        if (set->families[i].trouble != NULL)
+            log_warning("schema-not-loaded", "%s: %s", set->families[i].entry, set->families[i].trouble);
+    schema_set_free(set);
+    free(set);
+    return ok || err_prefix(e, "ingest.schemas");
+}
+
 static bool check(const struct settings *s, struct err *e)
 {
     for (unsigned i = 0; i < s->ingest.pack_keys.count; i++)
@@ -155,6 +174,8 @@ static bool check(const struct settings *s, struct err *e)
     for (unsigned i = 0; i < s->regulator.recipients.count; i++)
         if (!check_recipient(s->regulator.recipients.items[i], s->regulator.ca, e))
             return err_prefix(e, "regulator.recipients");
+    if (!check_schemas(s, e))
+        return false;
     if (!check_key(s->ingest.dedup_key, e))
         return err_prefix(e, "ingest.dedup_key");
     if (!check_private(s->ingest.certificate, s->ingest.key, e))

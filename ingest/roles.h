@@ -11,6 +11,7 @@ int deliver_run(struct role *self); /* answers and archive notices back to senso
 int roster_run(struct role *self);  /* role bindings from PostgreSQL */
 int ledger_run(struct role *self);  /* numbers, encrypts, stores */
 int inspect_run(struct role *self); /* parses events for the ledger; no key, no database */
+int schemas_run(struct role *self); /* reads schemas for inspect */
 
 /* Message types on the channels (PROTOCOL.md, "Channels of coffre-ingest"). */
 enum relay_message { RELAY_DEPOSIT = 1, RELAY_CONFIRMED, RELAY_REFUSED, RELAY_BROKER };
@@ -36,6 +37,7 @@ enum deliver_outcome {
     DELIVER_REJECTED = 1, /* not accepted: comes back with its count raised */
     DELIVER_UNSEEN = 2,   /* never handed to the application: comes back as it was */
 };
-enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED };
+enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED, INSPECT_READY };
+enum schemas_message { SCHEMAS_SET = 1, SCHEMAS_TAKEN };
 
 #endif

@@ -30,6 +30,11 @@ UNIT_TESTS += test_schema
 SCHEMA_OBJS = tests/unit/schema_events.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o
 test_schema_OBJS = tests/unit/test_schema.o $(SCHEMA_OBJS) $(EVENT_OBJS)
 test_schema_LIBS = -lcmocka
+# schemas of events
+UNIT_TESTS += test_schema
+SCHEMA_OBJS = tests/unit/schema_events.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o
+test_schema_OBJS = tests/unit/test_schema.o $(SCHEMA_OBJS) $(EVENT_OBJS)
+test_schema_LIBS = -lcmocka
 # values
 UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
 $(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))

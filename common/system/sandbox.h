@@ -14,6 +14,7 @@ enum sandbox_permits {
     SANDBOX_FILES = 4,   /* open below the paths named; without it no file can be opened at all */
     SANDBOX_THREADS = 8, /* clone for threads, never for processes */
     SANDBOX_MODULE = 16, /* a PKCS#11 library lives here: files (below the paths named, or any when none is), threads, shared memory; never execve, listen or ptrace */
+    SANDBOX_BLIND = 64,   /* without SANDBOX_FILES: a file's attributes may be asked for by its name, and no file is ever there. libxml2 asks whether what it is given from memory is a file */
     SANDBOX_NETWORK = 32, /* with SANDBOX_MODULE: sockets to its HSM; without, a socket is refused (not killed for: libraries log to syslog) */
 };
 

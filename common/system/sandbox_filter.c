@@ -179,6 +179,11 @@ static bool add_fstat(scmp_filter_ctx f)
     return RULE(SCMP_ACT_ALLOW, newfstatat, BITS(3, AT_EMPTY_PATH, AT_EMPTY_PATH));
 }
 
+static bool add_blindness(scmp_filter_ctx f)
+{
+    return RULE(SCMP_ACT_ERRNO(ENOENT), newfstatat, BITS(3, AT_EMPTY_PATH, 0));
+}
+
 static bool add_locks(scmp_filter_ctx f)
 {
     static const int locks[] = {F_GETLK, F_SETLK, F_SETLKW, F_DUPFD, F_DUPFD_CLOEXEC, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW};
@@ -196,7 +201,7 @@ static bool add_role(scmp_filter_ctx f, unsigned permits, bool writes)
 
     return allow_all(f, base_calls, COUNT(base_calls)) && add_memory(f, permits) && add_process(f, permits) && add_descriptors(f) &&
            ((permits & SANDBOX_ACCEPT) == 0 || allow_all(f, accept_calls, COUNT(accept_calls))) && (!connects || add_sockets(f)) && (!module || connects || refuse_sockets(f)) &&
-           (files ? allow_all(f, file_calls, COUNT(file_calls)) : add_fstat(f)) && (!(module || writes) || allow_all(f, write_calls, COUNT(write_calls))) &&
+           (files ? allow_all(f, file_calls, COUNT(file_calls)) : add_fstat(f)) && (files || (permits & SANDBOX_BLIND) == 0 || add_blindness(f)) && (!(module || writes) || allow_all(f, write_calls, COUNT(write_calls))) &&
            (!module || (allow_all(f, module_calls, COUNT(module_calls)) && add_locks(f)));
 }
 

@@ -88,6 +88,8 @@ struct settings {
             uint64_t handshake, connect, stall, write, inactivity, heartbeat_min, drain, takeover;
         } timeouts;
         uint64_t pack_bytes, pack_window, batch_events, event_depth;
+        struct settings_list schemas; /* files and folders of XSD */
+        char *schema_policy, *schema_unknown;
     } ingest;
     struct {
         char *rabbitmq_certificate, *rabbitmq_key;
@@ -135,7 +137,10 @@ char *settings_path(const char *path);
 /* Those keys that only a start changes get the values of `started`. False when there was none that differed; else their names are in `changed`, for people. */
 bool settings_keep(struct settings *fresh, const struct settings *started, char *changed, size_t size);
 
-/* Every file that the settings of these parts name, but for folders and what the daemons write themselves. */
+/*
+ * Every file that the settings of these parts name, but for folders and what the daemons write themselves. Of schemas also the files and folders (with a "/" at their end: what is in
+ * them counts) around them, as far as they may be read.
+ */
 void settings_files(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *path), void *ctx);
 
 /* Those files of these parts whose contents, too, only a start changes. */

@@ -1,7 +1,9 @@
 /* What a reload may change, and which files it reads: see settings.h. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/system/settings_internal.h"
@@ -119,6 +121,59 @@ static bool is_written_by_us(const struct settings_row *row)
     return strcmp(row->key, "state_dir") == 0 || strcmp(row->key, "sealer.memory") == 0;
 }
 
+enum { FOLDERS_DEPTH = 8, FOLDERS_MAX = 256 /* files and folders of one entry: those that read them have bounds of their own */ };
+
+/* Whoever hears of a folder's files. */
+struct walk {
+    void (*each)(void *ctx, const char *path);
+    void *ctx;
+    unsigned left;
+};
+
+/* A folder, its *.xsd, and those below. */
+static void walk_folder(struct walk *w, const char *folder, unsigned depth)
+{
+    char *itself = mem_printf("%s/", folder);
+    DIR *all = opendir(folder);
+    const struct dirent *d;
+
+    w->each(w->ctx, itself);
+    while (all != NULL && w->left != 0 && (d = readdir(all)) != NULL) {
+        size_t len = strlen(d->d_name);
+        char *path = d->d_name[0] == '.' ? NULL : mem_printf("%s/%s", folder, d->d_name);
+        struct stat st;
+
+        if (path == NULL || stat(path, &st) != 0) {
+            free(path);
+            continue;
+        }
+        if (S_ISDIR(st.st_mode) && depth < FOLDERS_DEPTH) {
+            w->left--;
+            walk_folder(w, path, depth + 1);
+        } else if (len > 4 && strcmp(d->d_name + len - 4, ".xsd") == 0) {
+            w->left--;
+            w->each(w->ctx, path);
+        }
+        free(path);
+    }
+    if (all != NULL)
+        closedir(all);
+    free(itself);
+}
+
+/* An entry of ingest.schemas and what it may include: all below its folder. */
+static void walk_schemas(const char *path, void (*each)(void *ctx, const char *path), void *ctx)
+{
+    struct walk w = {each, ctx, FOLDERS_MAX};
+    char *folder = mem_strdup(path), *slash = strrchr(folder, '/');
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && slash != NULL && slash != folder)
+        *slash = '\0';
+    walk_folder(&w, folder, 1);
+    free(folder);
+}
+
 void settings_files(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *path), void *ctx)
 {
     for (size_t i = 0; i < settings_rows; i++) {
@@ -132,10 +187,12 @@ void settings_files(const struct settings *s, unsigned parts, void (*each)(void 
             each(ctx, *(char *const *)at);
         for (unsigned k = 0; row->type == PATHS && k < list->count; k++)
             each(ctx, list->items[k]);
+        for (unsigned k = 0; list == &s->ingest.schemas && k < list->count; k++)
+            walk_schemas(list->items[k], each, ctx);
     }
 }
 
-/* Certificates and keys towards RabbitMQ and PostgreSQL are read at each connection, the PIN whenever the token is opened. */
+/* Certificates and keys towards RabbitMQ and PostgreSQL are read at each connection, the PIN whenever the token is opened. The library is mapped into its roles. */
 void settings_files_read_once(const struct settings *s, unsigned parts, void (*each)(void *ctx, const char *key, const char *path), void *ctx)
 {
     static const char *const keys[] = {"ingest.dedup_key", "sealer.module"};

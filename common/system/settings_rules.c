@@ -109,6 +109,19 @@ static bool check_identity(const struct settings *s, struct err *e)
     return are_distances(s->expiry.warn) || broken(s, e, "expiry.warn", "not one to eight durations, such as 60d 30d 7d 1d");
 }
 
+static bool check_schemas(const struct settings *s, struct err *e)
+{
+    static const char *const policies[] = {"off", "record", "refuse", NULL};
+    const struct {
+        const char *key, *value;
+    } rows[] = {{"ingest.schema_policy", s->ingest.schema_policy}, {"ingest.schema_unknown", s->ingest.schema_unknown}};
+
+    for (unsigned i = 0; i < 2; i++)
+        if (strchr(rows[i].value, ' ') != NULL || !are_words(rows[i].value, policies))
+            return broken(s, e, rows[i].key, "none of off, record, refuse");
+    return true;
+}
+
 bool settings_check_rules(const struct settings *s, unsigned parts, struct err *e)
 {
     enum log_level level;
@@ -126,6 +139,6 @@ bool settings_check_rules(const struct settings *s, unsigned parts, struct err *
         return broken(s, e, "ingest.limits.transaction_bytes", "less than ingest.limits.body_bytes");
     if (s->ingest.limits.pending_bytes < s->ingest.limits.transaction_bytes)
         return broken(s, e, "ingest.limits.pending_bytes", "less than ingest.limits.transaction_bytes");
-    return check_identity(s, e) && ((parts & SETTINGS_INGEST) == 0 || check_listen(s, "ingest.listen", &s->ingest.listen, e)) &&
+    return check_identity(s, e) && check_schemas(s, e) && ((parts & SETTINGS_INGEST) == 0 || check_listen(s, "ingest.listen", &s->ingest.listen, e)) &&
            ((parts & SETTINGS_EXPORTER) == 0 || check_listen(s, "exporter.listen", &s->exporter.listen, e));
 }

@@ -92,6 +92,9 @@ const struct settings_row settings_table[] = {
     {"ingest.pack_window", NUMBER, AT(ingest.pack_window), 0, 1, 1024, "16", "packs published and not yet confirmed"},
     {"ingest.batch_events", NUMBER, AT(ingest.batch_events), 0, 1, 100000, "2000", "events the ledger writes in one transaction"},
     {"ingest.event_depth", NUMBER, AT(ingest.event_depth), 0, 4, 256, "32", "nesting depth of an event"},
+    {"ingest.schemas", PATHS, AT(ingest.schemas), 0, 0, 0, NULL, "schemas of events (XSD): files, and folders whose *.xsd are all read; what they include is below the same folder"},
+    {"ingest.schema_policy", TEXT, AT(ingest.schema_policy), 0, 0, 0, "record", "off, record or refuse: what becomes of an event that does not fit its schema"},
+    {"ingest.schema_unknown", TEXT, AT(ingest.schema_unknown), 0, 0, 0, "record", "off, record or refuse: the same for an event whose type no schema declares"},
 
     {"sealer.rabbitmq_certificate", PATH, AT(sealer.rabbitmq_certificate), S, 0, 0, NULL, "client certificate towards the broker"},
     {"sealer.rabbitmq_key", PATH, AT(sealer.rabbitmq_key), S, 0, 0, NULL, "its private key"},

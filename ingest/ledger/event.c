@@ -152,6 +152,8 @@ struct event_checker *event_checker_new(const struct event_limits *limits, struc
     struct event_checker *c = mem_zalloc(1, sizeof(*c));
 
     c->limits = *limits;
+    if (c->limits.depth > EVENT_DEPTH_MAX)
+        c->limits.depth = EVENT_DEPTH_MAX;
     c->digester = digest_new(e);
     if (c->digester != NULL && event_xml_open(c, e))
         return c;
@@ -163,6 +165,7 @@ void event_checker_free(struct event_checker *c)
 {
     if (c == NULL)
         return;
+    event_checker_use_schemas(c, &(struct event_schemas){0});
     digest_free(c->digester);
     event_xml_close(c);
     free(c);

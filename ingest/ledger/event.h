@@ -8,6 +8,7 @@
 
 #include "common/formats/lot.h"
 #include "common/formats/pack.h"
+#include "ingest/ledger/schema.h"
 
 enum { EVENT_TYPE_MAX = LOT_TYPE_MAX, EVENT_REASON_MAX = 200, EVENT_CLIENT_ID_MAX = 1024 };
 
@@ -21,11 +22,25 @@ struct event_limits {
     unsigned depth;          /* elements inside each other, the root counts as one */
 };
 
+/* How an event that is right otherwise compares with the schemas. */
+enum event_fit {
+    EVENT_UNJUDGED,    /* there are none, or nobody asks */
+    EVENT_FITS,
+    EVENT_UNFIT,
+    EVENT_UNKNOWN,     /* no schema declares its root */
+    EVENT_NOT_COVERED, /* in short codes */
+    EVENT_FIT_KINDS
+};
+
+enum event_schema_policy { EVENT_SCHEMA_OFF, EVENT_SCHEMA_RECORD, EVENT_SCHEMA_REFUSE };
+
 struct event_verdict {
     bool valid;
     uint32_t placeholder;          /* its offset in the body; 0 when invalid */
     char type[EVENT_TYPE_MAX + 1]; /* the root's name: [A-Za-z_][A-Za-z0-9_.-]*; "" when not known */
     char reason[EVENT_REASON_MAX]; /* "" when valid, else a stable word, ": ", and a short text (line and column) */
+    char remark[EVENT_REASON_MAX]; /* of a valid one that does not fit its schema: what its reason would be if that were refused; else "" */
+    enum event_fit fit;
 };
 
 /* A parser and digest contexts, kept from one event to the next; limits are borrowed. NULL and ERR_FATAL: out of means.
@@ -34,11 +49,23 @@ struct event_checker;
 struct event_checker *event_checker_new(const struct event_limits *limits, struct err *e);
 void event_checker_free(struct event_checker *c);
 
+enum { EVENT_FAMILIES_MAX = 64 };
+
+struct event_schemas {
+    struct schema *families[EVENT_FAMILIES_MAX]; /* owned; an event is judged by the first that declares its root */
+    unsigned count;
+    enum event_schema_policy policy;  /* of events that do not fit */
+    enum event_schema_policy unknown; /* of those whose root none declares */
+};
+
+/* From the next event on, instead of those before, which are freed; families are taken over. A new checker has none. */
+void event_checker_use_schemas(struct event_checker *c, const struct event_schemas *schemas);
+
 /*
  * Judges one deposit. The words of `reason`: client-id-missing, client-id-invalid, digest-missing, digest-algorithm,
  * digest-mismatch, empty, too-large, encoding, not-well-formed, doctype, entity, depth, type, operator-missing,
- * operator-mismatch, vault-missing, vault-mismatch, header-repeated, placeholder-missing, placeholder-repeated. False
- * and ERR_FATAL only when this process cannot judge (a library failed): nothing is said of the deposit then.
+ * operator-mismatch, vault-missing, vault-mismatch, header-repeated, placeholder-missing, placeholder-repeated, schema,
+ * schema-unknown. The schema sees the number 1 where the placeholder is. False and ERR_FATAL only when this process cannot judge (a library failed): nothing is said of the deposit then.
  */
 MUST_CHECK bool event_check(struct event_checker *c, const struct pack_deposit *d, struct event_verdict *v,
                             struct err *e);

@@ -32,8 +32,9 @@ static void refuse_and_stop(struct event_checker *c, const char *reason)
 /* --- header fields
  * ------------------------------------------------------------------------------------------------------- */
 
-static enum event_field field_named(const char *name)
+static enum event_field field_named(struct event_checker *c, const char *name)
 {
+    c->short_names = c->short_names || (name[0] != '\0' && name[1] == '\0' && strchr("abd", name[0]) != NULL);
     if (strcmp(name, "IDOper") == 0 || strcmp(name, "a") == 0)
         return EVENT_OPERATOR;
     if (strcmp(name, "IDCoffre") == 0 || strcmp(name, "b") == 0)
@@ -86,7 +87,7 @@ static void end_field(struct event_checker *c)
 /* --- what the parser says
  * ------------------------------------------------------------------------------------------------ */
 
-static void on_root(struct event_checker *c, const char *name, bool prefixed)
+static void on_root(struct event_checker *c, const char *name, bool prefixed, const char *name_space)
 {
     struct slice s = slice_text(name);
 
@@ -96,6 +97,8 @@ static void on_root(struct event_checker *c, const char *name, bool prefixed)
     }
     memcpy(c->verdict->type, s.at, s.len);
     c->verdict->type[s.len] = '\0';
+    if (!event_schema_begin(c, name, name_space))
+        xmlStopParser(c->xml);
 }
 
 static void on_start(void *ctx, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri, int namespaces,
@@ -103,16 +106,15 @@ static void on_start(void *ctx, const xmlChar *local, const xmlChar *prefix, con
 {
     struct event_checker *c = checker(ctx);
 
-    (void)uri, (void)declared, (void)attributes, (void)defaulted, (void)values;
     c->name_spaces += namespaces > 0 ? (unsigned)namespaces : 0;
     if (++c->depth > c->limits.depth) {
         refuse_and_stop(c, "depth: too many elements inside each other");
     } else if (c->name_spaces > NAME_SPACES_MAX) {
         refuse_and_stop(c, "name-spaces: too many are declared");
     } else if (c->depth == 1) {
-        on_root(c, (const char *)local, prefix != NULL);
+        on_root(c, (const char *)local, prefix != NULL, (const char *)uri);
     } else if (c->depth == 2) {
-        c->field = prefix == NULL ? field_named((const char *)local) : EVENT_NO_FIELD;
+        c->field = prefix == NULL ? field_named(c, (const char *)local) : EVENT_NO_FIELD;
         c->value_len = 0;
         c->has_element = false;
         if (c->field != EVENT_NO_FIELD && ++c->seen[c->field] > 1)
@@ -121,15 +123,18 @@ static void on_start(void *ctx, const xmlChar *local, const xmlChar *prefix, con
     } else {
         c->has_element = true;
     }
+    if (c->schema != NULL && c->verdict->valid)
+        event_schema_start(c, &(struct event_tag){local, prefix, uri, namespaces, declared, attributes, defaulted, values});
 }
 
 static void on_end(void *ctx, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri)
 {
     struct event_checker *c = checker(ctx);
 
-    (void)local, (void)prefix, (void)uri;
     if (c->depth == 2 && c->field != EVENT_NO_FIELD)
         end_field(c);
+    if (c->schema != NULL && c->verdict->valid)
+        event_schema_end(c, &(struct event_tag){.name = local, .prefix = prefix, .uri = uri});
     c->depth--;
 }
 
@@ -137,6 +142,8 @@ static void on_text(void *ctx, const xmlChar *text, int len)
 {
     struct event_checker *c = checker(ctx);
 
+    if (len > 0 && c->schema != NULL)
+        event_schema_text(c, slice_of(text, (size_t)len));
     if (c->depth != 2 || c->field == EVENT_NO_FIELD || len <= 0)
         return;
     if (c->value_len + (size_t)len <= EVENT_VALUE_MAX)
@@ -158,10 +165,15 @@ static void on_comment(void *ctx, const xmlChar *text)
 
     if (strcmp((const char *)text, "SAFE_ID") != 0)
         return;
-    if (++c->placeholders > 1)
+    if (++c->placeholders > 1) {
         refuse_and_stop(c, "placeholder-repeated: several comments SAFE_ID");
-    else if (c->depth == 2 && c->field == EVENT_ID)
+        return;
+    }
+    if (c->depth == 2 && c->field == EVENT_ID) {
         c->placeholder_end = consumed(c);
+        if (c->schema != NULL)
+            event_schema_placeholder(c);
+    }
 }
 
 static void on_doctype(void *ctx, const xmlChar *name, const xmlChar *external, const xmlChar *system)
@@ -409,6 +421,14 @@ static bool parse(struct event_checker *c, struct slice body, struct err *e)
     return true;
 }
 
+static void conclude(const struct event_checker *c, struct slice body, struct event_verdict *v)
+{
+    if (v->valid && (c->xml->wellFormed != 1 || c->xml->nsWellFormed != 1))
+        event_refuse(v, "not-well-formed: libxml2 error %d", c->xml->errNo);
+    if (v->valid)
+        check_header(c, body, v);
+}
+
 bool event_xml_check(struct event_checker *c, struct slice body, struct event_verdict *v, struct err *e)
 {
     bool ok;
@@ -423,14 +443,14 @@ bool event_xml_check(struct event_checker *c, struct slice body, struct event_ve
     memset(c->seen, 0, sizeof(c->seen));
     c->placeholders = c->name_spaces = 0;
     c->placeholder_end = 0;
+    c->trouble = (struct err){0};
     ok = parse(c, body, e);
     buf_reset(&c->text);
     c->verdict = NULL;
-    if (!ok)
-        return false;
-    if (v->valid && (c->xml->wellFormed != 1 || c->xml->nsWellFormed != 1))
-        event_refuse(v, "not-well-formed: libxml2 error %d", c->xml->errNo);
-    if (v->valid)
-        check_header(c, body, v);
-    return true;
+    if (ok && c->trouble.code != ERR_NONE)
+        ok = err_set(e, c->trouble.code, "%s", c->trouble.text);
+    if (ok)
+        conclude(c, body, v);
+    event_schema_finish(c, v);
+    return ok;
 }

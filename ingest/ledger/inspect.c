@@ -1,15 +1,18 @@
 /*
  * Role inspect: judges deposits for the ledger (PROTOCOL.md, "Channels of coffre-ingest"). Strangers' bytes are parsed
- * here and nowhere else behind the front: no key, no database, no network. The ledger's messages are checked all the
- * same.
+ * here and nowhere else behind the front: no key, no database, no network, no file; schemas come as bytes from the role
+ * that reads them. Siblings' messages are checked all the same.
  */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <libxml/parser.h>
 
 #include "common/values/log.h"
-#include "ingest/ledger/event.h"
+#include "common/values/wire.h"
+#include "ingest/ledger/schema_set.h"
 #include "ingest/roles.h"
 
 enum { IDLE_MS = 1000 };
@@ -17,9 +20,11 @@ enum { IDLE_MS = 1000 };
 struct inspect {
     struct role *self;
     struct channel *ledger;        /* owned; NULL: not linked */
+    struct channel *schemas;       /* owned; NULL: not linked */
     struct event_checker *checker; /* owned */
     struct buf verdicts;           /* the answer being written */
-    uint64_t checked, refused;
+    uint64_t checked, refused, fits[EVENT_FIT_KINDS];
+    bool equipped; /* has the schemas that the configuration names, or it names none */
     bool draining; /* leave once the ledger has */
 };
 
@@ -28,7 +33,7 @@ static void put_verdict(struct wire_writer *w, const struct event_verdict *v)
     wire_put_u8(w, v->valid ? 0 : 1);
     wire_put_u32(w, v->placeholder);
     wire_put_text(w, slice_text(v->type));
-    wire_put_text(w, slice_text(v->reason));
+    wire_put_text(w, slice_text(v->valid ? v->remark : v->reason));
 }
 
 /* Judges the records of one CHECK message into i->verdicts. */
@@ -49,6 +54,7 @@ static bool judge_all(struct inspect *i, struct slice body, struct err *e)
             return false;
         put_verdict(&w, &v);
         i->refused += v.valid ? 0 : 1;
+        i->fits[v.fit]++;
     }
     i->checked += n;
     if (!wire_end(&r, "CHECK", e))
@@ -58,26 +64,62 @@ static bool judge_all(struct inspect *i, struct slice body, struct err *e)
     return wire_ok(&w, "CHECKED", e);
 }
 
-static bool handle(struct inspect *i, const struct channel_message *m, struct err *e)
+static bool handle_ledger(struct inspect *i, const struct channel_message *m, struct err *e)
 {
-    if (m->fd >= 0 || m->type != INSPECT_CHECK)
+    if (m->fd >= 0 || m->type != INSPECT_CHECK || !i->equipped)
         return err_set(e, ERR_INPUT, "message %u from the ledger makes no sense", m->type);
     return judge_all(i, m->body, e) && channel_send(i->ledger, INSPECT_CHECKED, buf_slice(&i->verdicts), e);
 }
 
-/* Serves what is there. A sibling that is gone comes back with a new channel; one that talks nonsense ends this role.
- */
-static bool serve(struct inspect *i, struct err *e)
+/* Nothing is judged before there is what to judge by: the ledger keeps its deposits until it hears this. */
+static void tell_ready(struct inspect *i)
 {
-    struct channel_message m;
-    enum channel_result r;
-
-    while ((r = channel_receive(i->ledger, &m, NULL)) == CHANNEL_MESSAGE)
-        if (!handle(i, &m, e))
-            return false;
-    if (r == CHANNEL_CLOSED || !channel_flush(i->ledger, NULL)) {
+    role_ready(i->self, i->equipped, i->equipped ? "judging deposits" : "waiting for the schemas");
+    if (i->ledger != NULL && i->equipped && !channel_send(i->ledger, INSPECT_READY, slice_of(NULL, 0), NULL)) {
         channel_free(i->ledger);
         i->ledger = NULL;
+    }
+}
+
+/* All of a new set, or none of it: what was in force stays then. */
+static bool handle_schemas(struct inspect *i, const struct channel_message *m, struct err *e)
+{
+    uint8_t bytes[2 + 1 + ERR_TEXT_MAX];
+    struct buf answer = {.data = bytes, .capacity = sizeof(bytes), .max = sizeof(bytes)};
+    struct wire_writer w = wire_write(&answer);
+    struct event_schemas compiled;
+    struct err why = {0};
+    bool ok;
+
+    if (m->fd >= 0 || m->type != SCHEMAS_SET)
+        return err_set(e, ERR_INPUT, "message %u from schemas makes no sense", m->type);
+    ok = schema_set_compile(m->body, &compiled, &why);
+    if (ok) {
+        event_checker_use_schemas(i->checker, &compiled);
+        log_info("schemas-in-force", "%u families", compiled.count);
+        i->equipped = true;
+        tell_ready(i);
+    } else {
+        log_error("schema-refused", "%s", why.text);
+    }
+    wire_put_u8(&w, ok ? 1 : 0);
+    wire_put_text(&w, slice_text(why.text));
+    return wire_ok(&w, "TAKEN", e) && channel_send(i->schemas, SCHEMAS_TAKEN, buf_slice(&answer), e);
+}
+
+/* Serves what is there. A sibling that is gone comes back with a new channel; one that talks nonsense ends this role.
+ */
+static bool serve(struct inspect *i, struct channel **from, bool (*handle)(struct inspect *, const struct channel_message *, struct err *), struct err *e)
+{
+    struct channel_message m;
+    enum channel_result r = CHANNEL_EMPTY;
+
+    while (*from != NULL && (r = channel_receive(*from, &m, NULL)) == CHANNEL_MESSAGE)
+        if (!handle(i, &m, e))
+            return false;
+    if (*from != NULL && (r == CHANNEL_CLOSED || !channel_flush(*from, NULL))) {
+        channel_free(*from);
+        *from = NULL;
     }
     return true;
 }
@@ -85,10 +127,14 @@ static bool serve(struct inspect *i, struct err *e)
 static void on_linked(void *ctx, const char *kind, unsigned index, struct channel *c)
 {
     struct inspect *i = ctx;
+    bool ledger = strcmp(kind, "ledger") == 0;
+    struct channel **mine = ledger ? &i->ledger : &i->schemas;
 
-    (void)kind, (void)index;
-    channel_free(i->ledger);
-    i->ledger = c;
+    (void)index;
+    channel_free(*mine);
+    *mine = c;
+    if (ledger)
+        tell_ready(i);
 }
 
 static void on_drain(void *ctx)
@@ -98,11 +144,20 @@ static void on_drain(void *ctx)
 
 static void report(struct inspect *i)
 {
-    char text[200];
+    static const char *const fits[EVENT_FIT_KINDS] = {"unjudged", "valid", "invalid", "unknown", "not-covered"};
+    char text[600];
+    size_t used = (size_t)snprintf(text, sizeof(text), "coffre_inspected_total %llu\ncoffre_inspected_refused_total %llu\n",
+                                   (unsigned long long)i->checked, (unsigned long long)i->refused);
 
-    snprintf(text, sizeof(text), "coffre_inspected_total %llu\ncoffre_inspected_refused_total %llu\n",
-             (unsigned long long)i->checked, (unsigned long long)i->refused);
+    for (unsigned k = EVENT_FITS; k < EVENT_FIT_KINDS && used < sizeof(text); k++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "coffre_inspected_schema_total{result=\"%s\"} %llu\n", fits[k],
+                                 (unsigned long long)i->fits[k]);
     role_metrics(i->self, text);
+}
+
+static void watch(struct pollfd *fd, const struct channel *c)
+{
+    *fd = (struct pollfd){.fd = c == NULL ? -1 : channel_fd(c), .events = (short)(POLLIN | (c != NULL && channel_queued(c) != 0 ? POLLOUT : 0))};
 }
 
 static int run(struct inspect *i)
@@ -111,15 +166,13 @@ static int run(struct inspect *i)
     uint64_t reported = 0;
 
     while (!i->draining || i->ledger != NULL) {
-        struct pollfd fds[2] = {{.fd = role_parent_fd(i->self), .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+        struct pollfd fds[3] = {{.fd = role_parent_fd(i->self), .events = POLLIN}};
         int ready;
 
-        if (i->ledger != NULL) {
-            fds[1].fd = channel_fd(i->ledger);
-            fds[1].events = (short)(POLLIN | (channel_queued(i->ledger) != 0 ? POLLOUT : 0));
-        }
-        ready = poll(fds, 2, IDLE_MS);
-        if (ready > 0 && fds[1].revents != 0 && !serve(i, &e)) {
+        watch(&fds[1], i->ledger);
+        watch(&fds[2], i->schemas);
+        ready = poll(fds, 3, IDLE_MS);
+        if (ready > 0 && ((fds[1].revents != 0 && !serve(i, &i->ledger, handle_ledger, &e)) || (fds[2].revents != 0 && !serve(i, &i->schemas, handle_schemas, &e)))) {
             log_error("channel-bad", "%s", e.text);
             return 1;
         }
@@ -138,7 +191,7 @@ int inspect_run(struct role *self)
     const struct settings *s = role_settings(self);
     const struct event_limits limits = {s->vault.operator_id, s->vault.number, (unsigned)s->ingest.event_depth};
     static const struct role_events events = {.linked = on_linked, .drain = on_drain};
-    struct inspect i = {.self = self};
+    struct inspect i = {.self = self, .equipped = s->ingest.schemas.count == 0};
     struct err e = {0};
     int status;
 
@@ -150,9 +203,10 @@ int inspect_run(struct role *self)
     }
     buf_init(&i.verdicts, ROLE_MESSAGE_MAX);
     role_on(self, &events, &i);
-    role_ready(self, true, "judging deposits");
+    tell_ready(&i);
     status = run(&i);
     channel_free(i.ledger);
+    channel_free(i.schemas);
     buf_free(&i.verdicts);
     event_checker_free(i.checker);
     xmlCleanupParser();

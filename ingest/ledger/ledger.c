@@ -150,6 +150,7 @@ static void on_linked(void *ctx, const char *kind, unsigned index, struct channe
         ledger_inspect_gone(l);
     }
     l->inspect = c;
+    l->inspect_ready = false;
 }
 
 static void on_drain(void *ctx)

@@ -263,6 +263,12 @@ static bool reason_is_sound(struct slice reason)
     return true;
 }
 
+/* What inspect may say of a deposit that is taken all the same. */
+static bool is_remark(struct slice reason)
+{
+    return reason_is_sound(reason) && reason.len > 6 && memcmp(reason.at, "schema", 6) == 0;
+}
+
 static bool take_verdict(struct wire_reader *r, struct batch_entry *entry, struct err *e)
 {
     uint8_t verdict = wire_get_u8(r);
@@ -271,7 +277,7 @@ static bool take_verdict(struct wire_reader *r, struct batch_entry *entry, struc
 
     if (r->short_read || verdict > 1 || (type.len != 0 && !lot_type_is_valid(type)))
         return err_set(e, ERR_INPUT, "inspect: a verdict that makes no sense");
-    if (verdict == 0 && (type.len == 0 || reason.len != 0 || !event_placeholder_is_at(entry->d.body, placeholder) ||
+    if (verdict == 0 && (type.len == 0 || (reason.len != 0 && !is_remark(reason)) || !event_placeholder_is_at(entry->d.body, placeholder) ||
                          digest_parse_algorithm(entry->d.digest_algo) == DIGEST_NONE))
         return err_set(e, ERR_INPUT, "inspect: a valid verdict that is not");
     if (verdict == 1 && !reason_is_sound(reason))
@@ -282,7 +288,7 @@ static bool take_verdict(struct wire_reader *r, struct batch_entry *entry, struc
         memcpy(entry->type, type.at, type.len);
     entry->type[type.len] = '\0';
     free(entry->reason);
-    entry->reason = verdict == 1 ? mem_text(reason) : NULL;
+    entry->reason = reason.len != 0 ? mem_text(reason) : NULL;
     return true;
 }
 
@@ -291,6 +297,10 @@ static bool take_verdicts(struct ledger *l, const struct channel_message *m, str
     struct wire_reader r = wire_read(m->body);
     struct ledger_batch *b = l->checking;
 
+    if (m->type == INSPECT_READY && m->fd < 0) {
+        l->inspect_ready = true;
+        return wire_end(&r, "READY", e);
+    }
     if (m->type != INSPECT_CHECKED || m->fd >= 0 || b == NULL || l->check_to == 0)
         return err_set(e, ERR_INPUT, "inspect: message %u makes no sense", m->type);
     if (wire_get_u32(&r) != l->check_to - l->check_from)
@@ -407,7 +417,7 @@ bool ledger_check(struct ledger *l, struct err *e)
         l->checking = NULL;
         begin_check(l);
     }
-    if (l->checking != NULL && l->check_to == 0 && l->inspect != NULL && !send_check(l, NULL)) {
+    if (l->checking != NULL && l->check_to == 0 && l->inspect != NULL && l->inspect_ready && !send_check(l, NULL)) {
         channel_free(l->inspect);
         l->inspect = NULL;
         ledger_inspect_gone(l);

@@ -127,6 +127,7 @@ struct ledger {
     const struct settings *settings;
     /* For the role's life. */
     struct channel *inspect;                                        /* NULL: not linked */
+    bool inspect_ready;                                             /* it has what it judges by */
     char *queue_in, *exchange_in, *exchange_out, *exchange_archive; /* owned */
     char vault[32];                                                 /* "<operator>/<N>" */
     struct batch_limits limits;

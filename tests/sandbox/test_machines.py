@@ -12,11 +12,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 import bpf
 
 FILTERS = pathlib.Path(os.environ["BUILD"]) / "coffre-test-filters"
-ACCEPT, CONNECT, FILES, THREADS, MODULE = 1, 2, 4, 8, 16  # enum sandbox_permits
+ACCEPT, CONNECT, FILES, THREADS, MODULE, BLIND = 1, 2, 4, 8, 16, 64  # enum sandbox_permits
 MACHINES = {"x86_64": bpf.X86_64, "aarch64": bpf.AARCH64}
 
 # As roles have them: fronts, inspect, keys, identity, relay, journal and roster, fetch, seal.
-ROLES = {"front": [ACCEPT], "inspect": [0], "keys": [FILES], "identity": [FILES, "writes"], "relay": [CONNECT], "journal": [CONNECT, "writes"], "fetch": [CONNECT | THREADS],
+ROLES = {"front": [ACCEPT], "inspect": [BLIND], "keys": [FILES], "identity": [FILES, "writes"], "relay": [CONNECT], "journal": [CONNECT, "writes"], "fetch": [CONNECT | THREADS],
          "seal": [MODULE | CONNECT | FILES | THREADS, "writes"], "parent": ["parent"]}
 
 # Arguments that filters look at, by call: one each of what is allowed and what is not.
