@@ -60,6 +60,13 @@ MUST_CHECK bool broker_declare_queue(struct broker *b, const char *queue, const 
  */
 MUST_CHECK bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
                                          struct err *e);
+/*
+ * Does it do what is asked of it? A consumer without credit is added and taken away: no message moves. ERR_RETRY and the connection lost when
+ * there is no answer within `ms`: a quorum queue without a leader never answers, and RabbitMQ itself gives up after a minute only.
+ */
+MUST_CHECK bool broker_queue_answers(struct broker *b, const char *queue, unsigned ms, struct err *e);
+/* With all that is in it. One without a leader takes RabbitMQ 5 s. */
+MUST_CHECK bool broker_delete_queue(struct broker *b, const char *queue, struct err *e);
 MUST_CHECK bool broker_bind_queue(struct broker *b, const char *queue, const char *exchange, const char *key, struct err *e);
 /* A durable exchange; `type`: "direct", "fanout". */
 MUST_CHECK bool broker_declare_exchange(struct broker *b, const char *exchange, const char *type, struct err *e);
@@ -77,6 +84,11 @@ MUST_CHECK bool broker_confirms(struct broker *b, uint16_t channel, struct err *
  */
 MUST_CHECK bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, const char *key,
                                const char *content_type, struct slice body, uint64_t *tag, struct err *e);
+/*
+ * Does this key lead to any queue? Told by a message that has expired when it gets there, on a channel with confirms that nobody else uses. A
+ * queue that confirms nothing within `ms` is one.
+ */
+MUST_CHECK bool broker_has_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, unsigned ms, bool *routed, struct err *e);
 /* Neither persistent nor mandatory: nobody there, nothing said. On a channel without confirms, which would count it. Blocks as broker_publish(). */
 MUST_CHECK bool broker_publish_transient(struct broker *b, uint16_t channel, const char *exchange, const char *key,
                                          const char *content_type, struct slice body, struct err *e);

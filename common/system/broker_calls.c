@@ -55,6 +55,44 @@ bool broker_declare_queue(struct broker *b, const char *queue, const struct brok
     return object_call(b, "declaring a queue", e);
 }
 
+/* Not documented by RabbitMQ but for its AMQP 1.0 plugin, which is its only way to consume: the credit a consumer begins with. */
+static bool consume_nothing(struct broker *b, const char *queue, const char *tag, struct err *e)
+{
+    amqp_table_entry_t credit[] = {{text("credit"), {.kind = AMQP_FIELD_KIND_I32, .value.i32 = 0}},
+                                   {text("drain"), {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 0}}};
+    amqp_table_entry_t argument = {text("x-credit"), {.kind = AMQP_FIELD_KIND_TABLE, .value.table = {2, credit}}};
+
+    amqp_basic_consume(b->state, OBJECT_CHANNEL, text(queue), text(tag), 0, 0, 0, (amqp_table_t){1, &argument});
+    return object_call(b, "asking whether a queue answers", e);
+}
+
+bool broker_queue_answers(struct broker *b, const char *queue, unsigned ms, struct err *e)
+{
+    static const char tag[] = "does it answer";
+    struct timeval brief = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000}, usual;
+    bool ok;
+
+    if (!broker_channel_open(b, OBJECT_CHANNEL, e))
+        return false;
+    usual = *amqp_get_rpc_timeout(b->state);
+    if (amqp_set_rpc_timeout(b->state, &brief) != AMQP_STATUS_OK)
+        return err_set(e, ERR_FATAL, "RabbitMQ: time limits refused");
+    ok = consume_nothing(b, queue, tag, e);
+    if (ok) {
+        amqp_basic_cancel(b->state, OBJECT_CHANNEL, text(tag));
+        ok = object_call(b, "asking whether a queue answers", e);
+    }
+    return amqp_set_rpc_timeout(b->state, &usual) == AMQP_STATUS_OK && ok;
+}
+
+bool broker_delete_queue(struct broker *b, const char *queue, struct err *e)
+{
+    if (!broker_channel_open(b, OBJECT_CHANNEL, e))
+        return false;
+    amqp_queue_delete(b->state, OBJECT_CHANNEL, text(queue), 0, 0);
+    return object_call(b, "deleting a queue", e);
+}
+
 bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
                               struct err *e)
 {
@@ -164,6 +202,31 @@ bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, co
     if (!publish(b, channel, exchange, key, &p, true, body, e))
         return false;
     *tag = ++b->channels[channel]->published;
+    return true;
+}
+
+bool broker_has_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, unsigned ms, bool *routed, struct err *e)
+{
+    amqp_basic_properties_t p = {._flags = AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG, .expiration = text("0")};
+    struct broker_event ev = {.kind = BROKER_NOTHING};
+    char id[24];
+    bool returned = false;
+
+    if (!broker_usable(b, channel, e))
+        return false;
+    snprintf(id, sizeof id, "%" PRIu64, b->channels[channel]->published + 1);
+    p.message_id = text(id);
+    if (!publish(b, channel, exchange, key, &p, true, slice_of(NULL, 0), e))
+        return false;
+    b->channels[channel]->published++;
+    do { /* the return comes before the confirm */
+        if (!broker_poll(b, (int)ms, &ev, e))
+            return false;
+        if (ev.kind == BROKER_CHANNEL_CLOSED)
+            return err_set(e, ERR_INPUT, "RabbitMQ: %s", ev.text);
+        returned = returned || (ev.kind == BROKER_RETURN && ev.channel == channel);
+    } while (ev.kind != BROKER_NOTHING && ev.kind != BROKER_CONFIRM);
+    *routed = !returned;
     return true;
 }
 

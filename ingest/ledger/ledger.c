@@ -192,6 +192,21 @@ static void trim(struct ledger *l)
     l->trimmed = l->figures.batches;
 }
 
+/* One queue that takes nothing holds up all: packs are not done with before their answers are stored. Nothing is lost, but it must be seen. */
+static bool tell_unconfirmed(struct ledger *l, uint64_t now)
+{
+    const struct ledger_message *m = ledger_unconfirmed(l);
+
+    if (m == NULL)
+        return false;
+    role_ready(l->self, false, "answers wait: RabbitMQ has not confirmed one to depositor %" PRIu32 " for %" PRIu64 " s; its queue has perhaps no leader", m->depositor,
+               (now - m->send_at) / 1000);
+    if (l->told_at == 0 || now - l->told_at > LEDGER_TELL_MS)
+        log_error("answers-unconfirmed", "%s.%" PRIu32 " takes no answers: RabbitMQ has perhaps no leader for it", l->exchange_out, m->depositor);
+    l->told_at = l->told_at == 0 || now - l->told_at > LEDGER_TELL_MS ? now : l->told_at;
+    return true;
+}
+
 static void report(struct ledger *l)
 {
     char text[1000];
@@ -212,9 +227,10 @@ static void report(struct ledger *l)
              l->figures.events, l->figures.duplicates, l->figures.invalid, l->figures.parked, l->figures.replies, l->figures.replies_dropped, l->figures.batches,
              l->figures.transactions, l->fenced ? 1 : 0, l->head.next_serial, l->head.lot);
     role_metrics(l->self, text);
-    if (l->fenced)
-        role_ready(l->self, true, "active: epoch %" PRIu64 ", lot %" PRIu64 ", next serial %" PRIu64, l->epoch,
-                   l->head.lot, l->head.next_serial);
+    if (l->fenced && !tell_unconfirmed(l, now))
+        role_ready(l->self, true, "active: epoch %" PRIu64 ", lot %" PRIu64 ", next serial %" PRIu64 "%s%s%s", l->epoch,
+                   l->head.lot, l->head.next_serial, l->silent_queue[0] == '\0' ? "" : "; RabbitMQ's queue ", l->silent_queue,
+                   l->silent_queue[0] == '\0' ? "" : " does not answer");
 }
 
 /* --- a session
@@ -258,6 +274,8 @@ static void close_session(struct ledger *l)
         l->waiting_first = (l->waiting_first + 1) % LEDGER_PREFETCH;
         l->waiting_count--;
     }
+    ledger_queues_done(l);
+    l->silent_queue[0] = '\0';
     l->first = l->used = l->part_first = l->part_used = l->declared_count = l->unseen = 0;
     l->writing = WRITE_IDLE;
     l->looking = NULL;

@@ -12,8 +12,6 @@
 
 enum { PARKED_RETRY_MS = 5000, PARKED = 0 };
 
-static const int64_t QUEUE_BYTES_MAX = 1 << 30; /* PROTOCOL.md: x-max-length-bytes */
-
 bool ledger_answer_open(struct ledger *l, struct err *e)
 {
     const struct broker_options o = {.settings = l->settings,
@@ -28,38 +26,6 @@ bool ledger_answer_open(struct ledger *l, struct err *e)
 
 /* --- depositors' queues
  * ----------------------------------------------------------------------------------------------------- */
-
-static bool declare_one(struct ledger *l, const char *exchange, uint32_t depositor, bool keyed, struct err *e)
-{
-    const struct broker_argument argument = {.name = "x-max-length-bytes", .number = QUEUE_BYTES_MAX};
-    char *queue = mem_printf("%s.%" PRIu32, exchange, depositor);
-    char key[16] = "";
-    bool ok;
-
-    if (keyed)
-        snprintf(key, sizeof(key), "%" PRIu32, depositor);
-    ok = broker_declare_queue(l->publisher, queue, &argument, 1, e) &&
-         broker_bind_queue(l->publisher, queue, exchange, key, e);
-    free(queue);
-    return ok;
-}
-
-/* False only when the connection is lost; a queue that RabbitMQ refuses is an operator's matter and is logged. */
-static bool declare(struct ledger *l, uint32_t depositor, struct err *e)
-{
-    struct err why = {0};
-
-    if (!broker_channel_is_open(l->publisher, CHANNEL_DECLARE) &&
-        !broker_channel_open(l->publisher, CHANNEL_DECLARE, e))
-        return false;
-    if (declare_one(l, l->exchange_out, depositor, true, &why) &&
-        declare_one(l, l->exchange_archive, depositor, false, &why))
-        return true;
-    if (why.code == ERR_RETRY)
-        return err_set(e, ERR_RETRY, "%s", why.text);
-    log_error("depositor-queue", "the queues of depositor %" PRIu32 " cannot be declared: %s", depositor, why.text);
-    return true;
-}
 
 static bool is_declared(const struct ledger *l, uint32_t depositor)
 {
@@ -87,10 +53,11 @@ bool ledger_roster(struct ledger *l, struct err *e)
 
         if (is_declared(l, depositor))
             continue;
-        ok = declare(l, depositor, e);
+        ok = ledger_queues_provide(l, depositor, e);
         l->declared = mem_realloc(l->declared, (l->declared_count + 1) * sizeof(*l->declared));
         l->declared[l->declared_count++] = depositor;
     }
+    ledger_queues_done(l);
     PQclear(r);
     return ok;
 }
@@ -196,6 +163,7 @@ static bool publish_due(struct ledger *l, struct err *e)
             return true;
         if (!publish_one(l, m, e))
             return false;
+        m->send_at = now;
     }
     return true;
 }
@@ -210,7 +178,7 @@ static void message_done(struct ledger *l, unsigned index)
 }
 
 /* Stored, or not: then again later, but an answer not for ever: its sensor sends again and is told again. */
-static bool settle(struct ledger *l, unsigned index, bool stored, struct err *e)
+static void settle(struct ledger *l, unsigned index, bool stored)
 {
     struct ledger_message *m = &l->messages[index];
 
@@ -220,29 +188,28 @@ static bool settle(struct ledger *l, unsigned index, bool stored, struct err *e)
                       "answers for depositor %" PRIu32 " could not be queued %u times and are dropped", m->depositor,
                       m->attempts);
         message_done(l, index);
-        return true;
+        return;
     }
     m->tag = 0;
     m->send_at = ledger_now() + (m->depositor == PARKED ? PARKED_RETRY_MS : m->attempts > 1 ? LEDGER_REPUBLISH_MS : 0);
-    if (m->depositor != PARKED)
-        return !m->returned || declare(l, m->depositor, e);
+    if (m->depositor != PARKED) {
+        l->declared_count = m->returned ? 0 : l->declared_count; /* its queue is made again with the next look at the roster */
+        l->roster_next = m->returned ? 0 : l->roster_next;
+        return;
+    }
     log_error("parked-queue", "a pack cannot be set aside: no queue %s.Parked, or it refuses", l->exchange_in);
     role_ready(l->self, false, "a pack cannot be set aside: there must be a queue bound to %s with key parked",
                l->exchange_in);
-    return true;
 }
 
-static bool on_confirm(struct ledger *l, const struct broker_event *ev, struct err *e)
+static void on_confirm(struct ledger *l, const struct broker_event *ev)
 {
     for (unsigned i = l->message_count; i-- > 0;) {
         const struct ledger_message *m = &l->messages[i];
 
-        if (m->tag == 0 || (ev->multiple ? m->tag > ev->tag : m->tag != ev->tag))
-            continue;
-        if (!settle(l, i, ev->positive && !m->returned, e))
-            return false;
+        if (m->tag != 0 && (ev->multiple ? m->tag <= ev->tag : m->tag == ev->tag))
+            settle(l, i, ev->positive && !m->returned);
     }
-    return true;
 }
 
 static void on_return(struct ledger *l, const struct broker_event *ev)
@@ -263,8 +230,7 @@ static bool take_events(struct ledger *l, struct err *e)
         case BROKER_NOTHING:
             return true;
         case BROKER_CONFIRM:
-            if (!on_confirm(l, &ev, e))
-                return false;
+            on_confirm(l, &ev);
             break;
         case BROKER_RETURN:
             on_return(l, &ev);
@@ -306,6 +272,16 @@ static bool acknowledge(struct ledger *l, struct err *e)
 bool ledger_publish(struct ledger *l, struct err *e)
 {
     return publish_due(l, e) && ledger_reply_publish(l, e) && take_events(l, e) && acknowledge(l, e);
+}
+
+const struct ledger_message *ledger_unconfirmed(const struct ledger *l)
+{
+    const struct ledger_message *oldest = NULL;
+
+    for (unsigned i = 0; i < l->message_count; i++)
+        if (l->messages[i].tag != 0 && (oldest == NULL || l->messages[i].send_at < oldest->send_at))
+            oldest = &l->messages[i];
+    return oldest != NULL && ledger_now() - oldest->send_at > LEDGER_UNCONFIRMED_MS ? oldest : NULL;
 }
 
 void ledger_messages_drop(struct ledger *l)

@@ -29,11 +29,12 @@ enum {
     LEDGER_INVALID_MAX = 1000, /* of one transaction: each is a statement, and RabbitMQ expects heart-beats between transactions */
     LEDGER_UNSEEN_MAX = 8,   /* then look-ups are left to the unique index, until it finds a duplicate */
     LEDGER_REPUBLISH_MS = 1000,
+    LEDGER_UNCONFIRMED_MS = 10000, /* after which it is told that RabbitMQ does not confirm */
+    LEDGER_TELL_MS = 60000,        /* … and told again */
     LEDGER_REPUBLISH_MAX = 30,      /* times; then an answer is given up, its sensor asks again */
     LEDGER_LOCK_CLASS = 0x43464c47, /* advisory lock (LEDGER_LOCK_CLASS, vault number): the active ledger holds it */
 
     CHANNEL_CONSUME = 1, /* on the consuming connection */
-    CHANNEL_DECLARE = 1, /* on the publishing one: errors of declarations close this channel only */
     CHANNEL_PUBLISH = 2,
     CHANNEL_REPLY = 3, /* no confirms */
 
@@ -111,7 +112,7 @@ struct ledger_message {
     struct buf body;
     uint32_t depositor; /* 0: a pack to park */
     uint64_t tag;       /* 0: not sent */
-    uint64_t send_at;   /* not before, ms */
+    uint64_t send_at;   /* not before, ms; once sent: when */
     unsigned attempts;
     bool returned;
 };
@@ -144,6 +145,9 @@ struct ledger {
     bool misconfigured; /* the database is another vault's, or not one to work with */
     /* For a session. */
     struct broker *consumer, *publisher;
+    struct broker *maker;  /* while depositors' queues are seen to */
+    char silent_queue[64]; /* the last one found that does not answer; empty: none */
+    uint64_t told_at;      /* when it was last said that answers are not confirmed */
     struct database *write, *look;
     bool fenced; /* the lock is ours, the epoch too */
     uint64_t epoch;
@@ -217,8 +221,14 @@ MUST_CHECK bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct e
 MUST_CHECK bool ledger_publish(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_roster(struct ledger *l, struct err *e);
 void ledger_messages_drop(struct ledger *l);
+/* The message that RabbitMQ has not confirmed for longest, when that is too long; NULL: none. */
+const struct ledger_message *ledger_unconfirmed(const struct ledger *l);
 /* The answer to an entry as a framed record; `reply`: with the deposit's correlation, for a temporary queue. */
 void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, bool reply);
+
+/* ledger_queues.c: a depositor's queues, there and bound. False: the session is over. What only an operator can mend is told. */
+MUST_CHECK bool ledger_queues_provide(struct ledger *l, uint32_t depositor, struct err *e);
+void ledger_queues_done(struct ledger *l); /* the connection used for it ends */
 
 /* ledger_reply.c: answers to temporary queues. */
 void ledger_reply(struct ledger *l, const struct ledger_batch *b);

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""RabbitMQ killed in the very moment in which a new depositor's queues are made: it leaves them without a leader, for good. The vault mends what was
+never used, says what it may not touch, and loses no answer.
+
+Rounds: LEADERLESS_ROUNDS, 2 unless told.
+"""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+from holders import *
+
+ROUNDS = int(os.environ.get("LEADERLESS_ROUNDS", "2"))
+
+
+def broker():
+    context = ssl.create_default_context(cafile=str(PKI / "internal-ca.pem"))
+    context.load_cert_chain(PKI / "coffre-ingest.pem", PKI / "coffre-ingest.key")
+    return pika.BlockingConnection(pika.ConnectionParameters(
+        host="localhost", port=port("AMQPS"), virtual_host="coffre", ssl_options=pika.SSLOptions(context, "localhost"),
+        credentials=pika.credentials.ExternalCredentials()))
+
+
+def there(connection, queue):
+    try:
+        connection.channel().queue_declare(queue, passive=True)
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    return True
+
+
+def kill_broker():
+    os.kill(pid_of("rabbitmq"), signal.SIGKILL)
+    wait_until(lambda: pid_of("rabbitmq") is None, SOON, "RabbitMQ is gone")
+
+
+def id_of(name):
+    return value("SELECT id FROM role WHERE cn = %s", name)
+
+
+def has_leader(queue):
+    """As RabbitMQ's own node sees it."""
+    said = instance("rabbitmqctl", "eval", f"ra:members({{'coffre_{queue}', node()}}, 1000).", check=False).stdout
+    return "{ok," in said
+
+
+def leaderless(queue, exchange, key):
+    """A queue made and bound at once, as an older vault did it, over which RabbitMQ is killed, until that leaves it without a leader."""
+    for _ in range(10):
+        connection = broker()
+        channel = connection.channel()
+        channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum", "x-max-length-bytes": 1 << 30})
+        channel.queue_bind(queue, exchange, key)
+        kill_broker()
+        instance("start", "rabbitmq")
+        if not has_leader(queue):
+            return
+        broker().channel().queue_delete(queue)
+    raise AssertionError(f"{queue} has a leader every time")
+
+
+def answered(name, count=3):
+    """A sensor deposits and reads its answers, and those of before; how many came."""
+    with Stomp(name, timeout=SOON) as sensor:
+        sensor.send("SUBSCRIBE", {"id": "0", "destination": f"/queue/{OUT}", "ack": "client-individual"})
+        sent = {unique() for _ in range(count)}
+        for client_id in sent:
+            sensor.deposit(event(client_id), client_id)
+        got = set()
+        while not sent <= got:
+            _, headers, _ = sensor.read()
+            if headers.get("ClientId"):
+                got.add(headers["ClientId"])
+                sensor.send("ACK", {"id": headers["ack"]})
+        return len(got)
+
+
+def test_rabbitmq_killed_while_a_new_depositors_queues_are_made():
+    """As it happens: a certificate is bound, the ledger makes its queues, RabbitMQ dies."""
+    stuck = 0
+    for turn in range(ROUNDS):
+        mark = daemon_log("coffre-ingest")
+        connection = broker()
+        name = issue(short("tue"))
+        bind(name)
+        queue = f"{OUT}.{id_of(name)}"
+        while not there(connection, queue):
+            pass
+        kill_broker()
+        instance("start", "rabbitmq")
+        wait_until(lambda: ready("coffre-ingest"), SOON * 2, "the vault takes deposits again")
+        let_in(name, kinds=[StompSensor])
+        assert answered(name) == 4
+        made_anew = mark.count("code=queue-made-anew")
+        stuck += made_anew > 0
+        print(f"# round {turn}: {made_anew} queues made anew")
+        wait_until(lambda: deposits_of(name) == 4, SOON, "all is numbered")
+        unbind(name)
+    print(f"# {stuck} of {ROUNDS} rounds left a queue without a leader")
+    check_numbers()
+
+
+def test_a_queue_that_may_hold_answers_is_told_and_left_alone():
+    depositor = value("SELECT max(id) FROM role") + 1
+    queue = f"{OUT}.{depositor}"
+    leaderless(queue, OUT, str(depositor))
+    wait_until(lambda: ready("coffre-ingest"), SOON * 2, "the vault takes deposits again")
+    mark = daemon_log("coffre-ingest")
+    name = issue(short("muet"))
+    bind(name)
+    assert id_of(name) == depositor
+    mark.says("code=queue-without-leader", re.escape(queue), "ra:trigger_election")
+    let_in(name, kinds=[StompSensor])
+    wait_until(lambda: deposits_of(name) == 1, SOON, "its deposit is numbered")
+    mark.says("code=answers-unconfirmed", re.escape(queue))
+    said = program("coffre-ingest", "--config", RUN / "coffre.yml", "--status", check=False)
+    assert said.returncode != 0 and f"answers wait: RabbitMQ has not confirmed one to depositor {depositor}" in said.stdout, said
+    assert mark.count("queue-made-anew") == 0
+    # The command that the log gives. What waited is delivered, nothing comes twice.
+    instance("rabbitmqctl", "eval", f"ra:trigger_election({{'coffre_{queue}', node()}}).")
+    wait_until(lambda: ready("coffre-ingest"), SOON, "answers are queued again")
+    assert answered(name) == 4
+    check_numbers()
+    unbind(name)
+
+
+if __name__ == "__main__":
+    run(globals())
