@@ -19,7 +19,8 @@ struct admin {
     struct database *db;     /* NULL: away */
     struct channel *front;   /* NULL: away */
     struct journal *journal; /* owned */
-    unsigned quorum;         /* setting: people a change needs */
+    unsigned quorum;         /* setting: people a change needs, at least */
+    bool told;               /* the store remembers it */
     char why[ASK_TEXT_MAX];  /* the database is away because */
     bool leads;              /* this process journals what the store's outbox holds; one of all exporters does */
     int64_t written[ADMIN_RECORDS_MAX]; /* outbox rows handed to the journal, not yet known to be on disk */

@@ -1,5 +1,5 @@
 /*
- * What changes of bindings and overrides are to say in the journal: rows of the store's outbox, made by the same transactions, whoever ran them. Each is journaled
+ * What changes of bindings, overrides and operations are to say in the journal: rows of the store's outbox, made by the same transactions, whoever ran them. Each is journaled
  * until the journal has it on disk and the store knows: never lost, at worst more than once, and then with the same number in `record`.
  */
 #include <stdlib.h>
@@ -62,20 +62,30 @@ static bool confirm(struct admin *a, uint64_t safe, struct err *e)
     " CASE WHEN o.event = 'role-proposed' THEN c.author ELSE coalesce(c.decided_by, '') END," \
     " CASE WHEN o.event = 'role-proposed' THEN c.origin ELSE coalesce(c.decided_from, '') END," \
     " CASE WHEN o.event = 'role-refused' THEN coalesce(c.decided_why, '') ELSE c.reason END," \
-    " c.author, c.action FROM role_outbox o JOIN role_change c ON c.id = o.change WHERE o.journaled_at IS NULL"
+    " c.author, CASE c.action WHEN 'quorum' THEN 'quorum ' || c.people ELSE c.action END FROM role_outbox o JOIN role_change c ON c.id = o.change WHERE o.journaled_at IS NULL"
 #define OVERRIDE_RECORDS \
     "SELECT o.id, o.event, o.id::text, v.id::text, v.profile, to_char(v.until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '', '', ''," \
     " CASE WHEN o.event = 'override-set' THEN v.author ELSE coalesce(v.ended_by, '') END," \
     " CASE WHEN o.event = 'override-set' THEN v.origin ELSE coalesce(v.ended_from, '') END, v.reason, '', ''" \
     " FROM role_outbox o JOIN override v ON v.id = o.override WHERE o.journaled_at IS NULL"
+#define OPERATION_RECORDS \
+    "SELECT o.id, o.event, o.id::text, p.id::text, p.operation, coalesce(p.lot::text, ''), '', '', '', p.author, p.origin, p.reason, '', ''" \
+    " FROM role_outbox o JOIN operation p ON p.id = o.operation WHERE o.journaled_at IS NULL"
+
+static bool starts(struct slice event, const char *word)
+{
+    size_t len = strlen(word);
+
+    return event.len > len && memcmp(event.at, word, len) == 0;
+}
 
 static void write_record(struct admin *a, const PGresult *r, int row)
 {
     static const char *const of_change[] = {"record", "change", "profile", "cn", "ou", "serial", "san", "by", "from", "reason", "proposed_by", "action"},
-                            *const of_override[] = {"record", "override", "profile", "until", NULL, NULL, NULL, "by", "from", "reason", NULL, NULL};
+                            *const of_override[] = {"record", "override", "profile", "until", NULL, NULL, NULL, "by", "from", "reason", NULL, NULL},
+                            *const of_operation[] = {"record", "operation", "what", "lot", NULL, NULL, NULL, "by", "from", "reason", NULL, NULL};
     struct slice event = database_get_slice(r, row, 1);
-    bool change = event.len > 5 && memcmp(event.at, "role-", 5) == 0;
-    const char *const *names = change ? of_change : of_override;
+    const char *const *names = starts(event, "role-") ? of_change : starts(event, "operation-") ? of_operation : of_override;
     struct journal_field fields[OUTBOX_FIELDS];
     char name[32];
     unsigned count = 0;
@@ -91,7 +101,7 @@ static void write_record(struct admin *a, const PGresult *r, int row)
 static bool write_due(struct admin *a, struct err *e)
 {
     const struct database_value v[] = {database_i64(ADMIN_RECORDS_MAX)};
-    PGresult *r = database_query(a->db, CHANGE_RECORDS " UNION ALL " OVERRIDE_RECORDS " ORDER BY 1 LIMIT $1", v, 1, e);
+    PGresult *r = database_query(a->db, CHANGE_RECORDS " UNION ALL " OVERRIDE_RECORDS " UNION ALL " OPERATION_RECORDS " ORDER BY 1 LIMIT $1", v, 1, e);
 
     if (r == NULL)
         return false;
