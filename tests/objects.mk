@@ -30,11 +30,6 @@ UNIT_TESTS += test_schema
 SCHEMA_OBJS = tests/unit/schema_events.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o
 test_schema_OBJS = tests/unit/test_schema.o $(SCHEMA_OBJS) $(EVENT_OBJS)
 test_schema_LIBS = -lcmocka
-# schemas of events
-UNIT_TESTS += test_schema
-SCHEMA_OBJS = tests/unit/schema_events.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o
-test_schema_OBJS = tests/unit/test_schema.o $(SCHEMA_OBJS) $(EVENT_OBJS)
-test_schema_LIBS = -lcmocka
 # values
 UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
 $(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
@@ -196,7 +191,7 @@ fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o
 FUZZERS += fuzz_chain
 fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
-UNIT_TESTS += test_redirect test_known test_identity_links
-$(foreach t,redirect known identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
+UNIT_TESTS += test_redirect test_known test_quota test_identity_links
+$(foreach t,redirect known quota identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
 UNIT_TESTS += test_identity_people test_identity_ocsp
 $(foreach t,identity_people identity_ocsp,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka -lcurl))

@@ -132,6 +132,7 @@ MUST_CHECK bool identity_people_present(struct identity_people *p, unsigned fron
 void identity_people_gone(struct identity_people *p, unsigned front, uint64_t connection);
 void identity_people_lost(struct identity_people *p, unsigned front); /* all connections of a front that is gone */
 void identity_people_review(struct identity_people *p, bool everybody); /* those for whom something may have changed; `everybody`: chains too */
+void identity_people_tick(struct identity_people *p); /* about once a second */
 void identity_people_metrics(const struct identity_people *p, struct buf *out);
 
 /* What one profile's policy says of one presented chain. */
@@ -157,7 +158,8 @@ void identity_standing_end(struct identity *i, struct identity_standing *s);
 void identity_overrides_take(struct identity *i, unsigned source, const struct identity_overrides *o);
 void identity_overrides_tick(struct identity *i, int64_t now); /* begins and ends */
 bool identity_overrides_in_force(const struct identity *i, enum roster_profile profile, int64_t now);
-void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *why);
+/* Records that somebody was let in by it; `omitted`: so many before that were not recorded. */
+void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted);
 void identity_overrides_free(struct identity *i);
 
 /* ---- identity_shown.c: policies, and what fronts show; loaded whole or not at all ---- */

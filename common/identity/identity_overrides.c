@@ -1,4 +1,5 @@
 /* Overrides (débrayage): while one is in force for a profile, what nobody knows of a revocation lets pass; what is known to be revoked never does. Every begin, use and end is recorded. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -89,12 +90,13 @@ bool identity_overrides_in_force(const struct identity *i, enum roster_profile p
     return i->override_until[profile] > now;
 }
 
-void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from)
+void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted)
 {
-    char reason[512];
+    char reason[512], before[64] = "";
 
-    i->overrides_used++;
-    snprintf(reason, sizeof reason, "%.400s, from %.64s", holder, from);
+    if (omitted != 0)
+        snprintf(before, sizeof before, "; and %" PRIu64 " more, not recorded one by one", omitted);
+    snprintf(reason, sizeof reason, "%.370s, from %.64s%s", holder, from, before);
     record(i, "override-used", profile, i->override_until[profile], i->override_by[profile] == NULL ? "" : i->override_by[profile], reason);
 }
 

@@ -1,6 +1,6 @@
 /*
  * Who has presented what: certificates, each once however many connections present it, and what every profile's policy says of them; connections, and what their front was told.
- * A front hears of a verdict once for each PRESENT, and again whenever it changes. Chains are strangers'.
+ * What they are told is in identity_verdicts.c. Chains are strangers'.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,48 +9,13 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
-#include "common/identity/identity_internal.h"
+#include "common/identity/identity_people_internal.h"
 #include "common/identity/pkix.h"
 #include "common/values/log.h"
 
 enum {
     CONNECTIONS_MAX = 200000, /* of all fronts; their own limits are far below */
     CHAIN_AGE_MS = 1000,      /* a chain that did not pass is looked at again when presented again after this */
-};
-
-struct person;
-
-struct identity_connection {
-    uint64_t number;
-    unsigned front;
-    struct person *person;
-    struct identity_connection *next, **back; /* of the same person */
-    char address[IDENTITY_ADDRESS_MAX + 1];
-    bool told;
-    unsigned profiles, barred; /* as told */
-    enum identity_check check;
-    unsigned overridden; /* profiles whose override has been recorded for this connection */
-};
-
-/* A chain as presented. */
-struct person {
-    uint8_t digest[32];
-    struct person *same;       /* another under the same first bytes of it */
-    struct identity_chain chain;
-    bool readable;
-    struct identity_standing of[ROSTER_FUNCTIONAL + 1]; /* by profile; those offered */
-    struct identity_connection *connections;
-    int64_t begun;             /* ms, wall: when the chain was validated */
-    int64_t due;               /* ms, wall: to be looked at then, whatever happens */
-    uint64_t policies, overrides, lists, answers; /* generations that were looked at */
-    bool untold;               /* standings are other than when all its connections were last looked at */
-};
-
-struct identity_people {
-    struct identity *owner;
-    struct map people; /* owned, by the first bytes of `digest` */
-    size_t count, connections;
-    uint64_t verdicts[IDENTITY_CHECKS];
 };
 
 /* ---- certificates ---- */
@@ -118,7 +83,7 @@ static void free_chain(struct identity_chain *chain)
 
 /* ---- people ---- */
 
-static const struct identity_policy *policy_of(const struct identity *i, unsigned profile)
+const struct identity_policy *people_policy(const struct identity *i, unsigned profile)
 {
     const struct identity_policy *p = &i->policies->of[profile];
 
@@ -140,7 +105,7 @@ static void begin_standings(struct identity *i, struct person *one, int64_t now)
     memcpy(before, one->of, sizeof before);
     memset(one->of, 0, sizeof one->of);
     for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
-        const struct identity_policy *p = policy_of(i, n);
+        const struct identity_policy *p = people_policy(i, n);
 
         if (p != NULL)
             identity_standing_begin(i, p, one->readable ? &one->chain : NULL, now, &one->of[n]);
@@ -190,9 +155,9 @@ static void weigh(struct identity *i, struct person *one, int64_t now)
     for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
         struct identity_standing *s = &one->of[n], before = *s;
 
-        if (policy_of(i, n) == NULL)
+        if (people_policy(i, n) == NULL)
             continue;
-        identity_standing_weigh(i, policy_of(i, n), one->chain.leaf, now, s);
+        identity_standing_weigh(i, people_policy(i, n), one->chain.leaf, now, s);
         one->untold = one->untold || !same_standing(s, &before);
         if (s->until < one->due)
             one->due = s->until;
@@ -240,130 +205,6 @@ static void remove_person(struct identity_people *p, struct person *one)
     free_chain(&one->chain);
     free(one);
     p->count--;
-}
-
-/* ---- verdicts ---- */
-
-/* How far a validation came: what is closest to passing is what its holder needs to hear. A revocation is never hidden behind an unknown one. */
-static unsigned how_far(enum identity_check check)
-{
-    static const enum identity_check order[] = {IDENTITY_MISSING, IDENTITY_MALFORMED,   IDENTITY_FOREIGN,  IDENTITY_INVALID,   IDENTITY_EXPIRED,
-                                                IDENTITY_NOT_YET, IDENTITY_CONSTRAINTS, IDENTITY_USAGE,    IDENTITY_WEAK,      IDENTITY_UNCHECKED,
-                                                IDENTITY_REVOKED, IDENTITY_SUBJECT,     IDENTITY_ADDRESS};
-
-    for (unsigned i = 0; i < sizeof order / sizeof *order; i++)
-        if (order[i] == check)
-            return i + 1;
-    return 0;
-}
-
-struct outcome {
-    unsigned profiles, barred, overridden;
-    enum identity_check check;
-    const char *why;     /* of the standing that came furthest */
-    unsigned profile;    /* whose it is */
-    bool pending;
-};
-
-static struct outcome sum_up(const struct identity *i, const struct identity_connection *c)
-{
-    struct outcome o = {.check = IDENTITY_FOREIGN, .why = "no profile is offered here"};
-
-    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
-        const struct identity_policy *p = policy_of(i, n);
-        const struct identity_standing *s = &c->person->of[n];
-        enum identity_check check = s->check;
-        const char *why = s->why;
-
-        if (p == NULL)
-            continue;
-        o.pending = o.pending || s->pending;
-        /* An answer that has not come yet takes nothing away from who has been let in before it was asked for. */
-        if (check == IDENTITY_UNCHECKED && c->told && s->pending && !s->ended && (c->profiles & 1u << n) != 0)
-            check = IDENTITY_PASSED;
-        if (check == IDENTITY_PASSED && !allow_permits(&p->allow, c->address)) {
-            check = IDENTITY_ADDRESS;
-            why = c->address;
-            o.barred |= 1u << n;
-        }
-        if (check == IDENTITY_PASSED) {
-            o.profiles |= 1u << n;
-            o.overridden |= s->overridden ? 1u << n : 0;
-        } else if (o.profile == 0 || how_far(check) > how_far(o.check)) {
-            o.check = check;
-            o.why = why;
-            o.profile = n;
-        }
-    }
-    if (o.profiles != 0)
-        o.check = IDENTITY_PASSED;
-    return o;
-}
-
-/* CN, OU and serial for people, whatever they are made of. */
-static void name_holder(X509 *leaf, char *out, size_t size)
-{
-    char name[PKIX_NAME_TEXT], serial[PKIX_SERIAL_TEXT];
-
-    if (leaf == NULL)
-        snprintf(out, size, "unreadable");
-    else
-        snprintf(out, size, "%s, serial %s", pkix_name_text(name, X509_get_subject_name(leaf)), pkix_serial_text(serial, leaf));
-}
-
-static void record_unknown(struct identity *i, const struct identity_connection *c, const char *why)
-{
-    struct tls_subject subject;
-    char serial[PKIX_SERIAL_TEXT];
-    X509 *leaf = c->person->chain.leaf;
-    bool named = tls_subject_of(leaf, &subject, NULL);
-    const struct journal_field fields[] = {JOURNAL_TEXT("cn", named ? subject.cn : ""), JOURNAL_TEXT("ou", named ? subject.ou : ""),
-                                           JOURNAL_TEXT("serial", pkix_serial_text(serial, leaf)), JOURNAL_TEXT("peer", c->address),
-                                           JOURNAL_TEXT("reason", why)};
-
-    log_warning("revocation-unknown", "%s: %s", serial, why);
-    journal_write(i->journal, "revocation-unknown", fields, sizeof fields / sizeof *fields);
-}
-
-static void record(struct identity *i, struct identity_connection *c, const struct outcome *o)
-{
-    char holder[PKIX_NAME_TEXT + PKIX_SERIAL_TEXT + 16];
-
-    if (o->check == IDENTITY_UNCHECKED && (!c->told || c->check != IDENTITY_UNCHECKED))
-        record_unknown(i, c, o->why);
-    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++) {
-        if ((o->overridden & 1u << n) == 0 || (c->overridden & 1u << n) != 0)
-            continue;
-        name_holder(c->person->chain.leaf, holder, sizeof holder);
-        identity_overrides_used(i, (enum roster_profile)n, holder, c->address);
-    }
-    c->overridden = o->overridden;
-}
-
-static void tell(struct identity_people *p, struct identity_connection *c)
-{
-    struct identity *i = p->owner;
-    struct outcome o = sum_up(i, c);
-    struct identity_verdict v = {.connection = c->number, .profiles = o.profiles, .barred = o.barred, .check = o.check};
-    char reason[600] = "";
-    struct err e = {0};
-
-    if (!c->told && o.pending)
-        return;
-    record(i, c, &o);
-    if (c->told && c->profiles == o.profiles && c->barred == o.barred && c->check == o.check)
-        return;
-    if (o.profiles == 0)
-        snprintf(reason, sizeof reason, "%s: %s", o.profile == 0 ? "any profile" : roster_profile_name((enum roster_profile)o.profile), o.why);
-    v.reason = slice_text(reason);
-    log_debug("verdict", "front %u, connection %" PRIu64 ": %s, profiles %#x: %s", c->front, c->number, validate_code(o.check), o.profiles, reason);
-    c->told = true;
-    c->profiles = o.profiles;
-    c->barred = o.barred;
-    c->check = o.check;
-    p->verdicts[o.check]++;
-    if (i->fronts[c->front].channel != NULL && !i->fronts[c->front].failed && !identity_send_verdict(i->fronts[c->front].channel, &v, &e))
-        identity_front_failed(i, c->front, e.text);
 }
 
 /* ---- connections ---- */
@@ -428,7 +269,7 @@ bool identity_people_present(struct identity_people *p, unsigned front, const st
     map_put(connections, c->number, c);
     p->connections++;
     weigh(p->owner, one, now);
-    tell(p, c);
+    verdicts_tell(p, c);
     /* What this newcomer has brought to light is the others' too; all of them hear it before this turn of the loop ends. */
     p->owner->review = p->owner->review || one->untold;
     return true;
@@ -465,7 +306,7 @@ static void review(struct identity_people *p, struct person *one, int64_t now, b
         return;
     one->untold = false;
     for (struct identity_connection *c = one->connections; c != NULL; c = c->next)
-        tell(p, c);
+        verdicts_tell(p, c);
 }
 
 void identity_people_review(struct identity_people *p, bool everybody)
@@ -478,6 +319,11 @@ void identity_people_review(struct identity_people *p, bool everybody)
     while ((one = map_next(&p->people, &place)) != NULL)
         for (; one != NULL; one = one->same)
             review(p, one, now, everybody);
+}
+
+void identity_people_tick(struct identity_people *p)
+{
+    verdicts_tick(p);
 }
 
 void identity_people_metrics(const struct identity_people *p, struct buf *out)

@@ -292,6 +292,7 @@ static void every_second(struct identity *i)
 {
     identity_lists_tick(i->lists);
     identity_watch_tick(i->watch);
+    identity_people_tick(i->people);
     identity_overrides_tick(i, identity_wall());
     tell_health(i);
     report(i);
