@@ -132,7 +132,7 @@ aside() {
         unit) job unit unit $UNIT_PROGRAMS ;;
         fuzz) job fuzz fuzz $FUZZ_PROGRAMS ;;
         manuals) job manuals manuals ;;
-        *) job "$(name_of "$what")" timeout -k 30 $hang "$what" ;;
+        *) job "$(name_of "$what")" timeout --foreground -k 30 $hang "$what" ;;
         esac
     done
 }
@@ -169,7 +169,7 @@ in_vault() {
     vault "$lane"
     job "instance $lane" bring_up || return
     for file in "$@"; do
-        job "$(name_of "$file")" timeout -k 30 $hang "$file"
+        job "$(name_of "$file")" timeout --foreground -k 30 $hang "$file"
     done
     job "down $lane" verdict "everything stops" deploy/instance.sh down
 }
