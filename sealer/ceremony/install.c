@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include "sealer/ceremony/ceremony.h"
+#include "sealer/credentials.h"
 #include "sealer/durable.h"
 
 /* One certificate on its way. */
@@ -44,6 +45,7 @@ static bool check_key(const struct ceremony *c, const struct arrival *a, X509 *x
     return ok;
 }
 
+/* Stricter than the sealer: what it is not for, it should not be for. */
 static bool is_critical(X509 *x, int nid)
 {
     int at = X509_get_ext_by_NID(x, nid, -1);
@@ -53,7 +55,7 @@ static bool is_critical(X509 *x, int nid)
 
 static bool check_usage(const struct arrival *a, X509 *x, struct err *e)
 {
-    uint32_t usage = X509_get_key_usage(x), extended = X509_get_extended_key_usage(x);
+    uint32_t usage = X509_get_key_usage(x);
 
     if (!a->timestamps)
         return (is_critical(x, NID_key_usage) && usage == (KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)) ||
@@ -63,24 +65,7 @@ static bool check_usage(const struct arrival *a, X509 *x, struct err *e)
     if (usage != UINT32_MAX && (usage & ~(uint32_t)(KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)) != 0)
         return err_set(e, ERR_INPUT, "%s: the key usage of a time-stamping certificate is digitalSignature, nonRepudiation or both",
                        a->source);
-    return (is_critical(x, NID_ext_key_usage) && extended == XKU_TIMESTAMP &&
-            X509_check_purpose(x, X509_PURPOSE_TIMESTAMP_SIGN, 0) == 1) ||
-           err_set(e, ERR_INPUT, "%s: a time-stamping certificate has a critical extended key usage of timeStamping, and nothing "
-                                 "else (RFC 3161 2.3)", a->source);
-}
-
-static bool verify_chain(const struct arrival *a, X509 *x, struct trust *t, int64_t now_ms, struct err *e)
-{
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    bool ok = ctx != NULL && X509_STORE_CTX_init(ctx, trust_store_at(t, now_ms), x, a->certificates) == 1 &&
-              X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_TIMESTAMP_SIGN) == 1 && X509_verify_cert(ctx) == 1;
-
-    if (!ok)
-        err_set(e, ERR_INPUT, "%s: %s", a->source,
-                ctx == NULL ? "out of memory" : X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
-    X509_STORE_CTX_free(ctx);
-    ERR_clear_error();
-    return ok;
+    return true; /* the extended one is check_trust()'s */
 }
 
 static bool check_trust(const struct ceremony *c, const struct arrival *a, X509 *x, struct err *e)
@@ -96,7 +81,7 @@ static bool check_trust(const struct ceremony *c, const struct arrival *a, X509 
     buf_free(&pem);
     if (t == NULL)
         return err_prefix(e, "regulator.ca");
-    ok = a->timestamps ? verify_chain(a, x, t, now_ms, e) : trust_check_seal(t, x, a->certificates, now_ms, e) || err_prefix(e, "%s", a->source);
+    ok = credentials_check_certificate(x, a->certificates, a->timestamps ? CREDENTIALS_STAMP : CREDENTIALS_SEAL, t, now_ms, e) || err_prefix(e, "%s", a->source);
     trust_free(t);
     return ok;
 }
@@ -159,22 +144,27 @@ static int put_in_place(const struct ceremony *c, const struct arrival *a)
 int ceremony_install(const struct ceremony *c)
 {
     const struct settings *s = c->settings;
-    struct arrival both[] = {
+    struct arrival all[] = {
         {.source = c->seal, .target = s->sealer.seal_certificate, .label = s->sealer.seal_key},
         {.source = c->tsa, .target = s->sealer.tsa_certificate, .label = s->sealer.tsa_key, .timestamps = true},
     };
+    const bool given[] = {c->seal != NULL, c->tsa != NULL};
     int status = CEREMONY_DONE;
+    bool wanted[2];
 
-    if (c->seal == NULL || c->tsa == NULL)
-        return ceremony_say(CEREMONY_USAGE, "install: --seal or --tsa is missing");
-    /* Both are checked before either is written. */
+    if (!ceremony_only(c, &wanted[0], &wanted[1]))
+        return ceremony_say(CEREMONY_USAGE, "install: --only is seal or tsa");
+    for (unsigned i = 0; i < 2; i++)
+        if (given[i] != wanted[i])
+            return ceremony_say(CEREMONY_USAGE, "install: --%s is %s", i == 0 ? "seal" : "tsa", given[i] ? "not for --only of the other" : "missing");
+    /* All are checked before any is written. */
     for (unsigned i = 0; i < 2 && status == CEREMONY_DONE; i++)
-        status = check_arrival(c, &both[i]);
+        status = given[i] ? check_arrival(c, &all[i]) : CEREMONY_DONE;
     for (unsigned i = 0; i < 2 && status == CEREMONY_DONE; i++)
-        status = put_in_place(c, &both[i]);
+        status = given[i] ? put_in_place(c, &all[i]) : CEREMONY_DONE;
     for (unsigned i = 0; i < 2; i++) {
-        sk_X509_pop_free(both[i].certificates, X509_free);
-        buf_free(&both[i].pem);
+        sk_X509_pop_free(all[i].certificates, X509_free);
+        buf_free(&all[i].pem);
     }
     return status;
 }

@@ -118,29 +118,48 @@ static int refuse_existing(const struct ceremony *c, const struct wanted *w)
                  : CEREMONY_DONE;
 }
 
+bool ceremony_only(const struct ceremony *c, bool *seal, bool *tsa)
+{
+    *seal = c->only == NULL || strcmp(c->only, "seal") == 0;
+    *tsa = c->only == NULL || strcmp(c->only, "tsa") == 0;
+    return *seal || *tsa;
+}
+
 int ceremony_keys(const struct ceremony *c)
 {
-    const struct wanted both[] = {
+    const struct wanted all[] = {
         {c->settings->sealer.seal_key, "seal.csr", "scellement", "critical,digitalSignature,nonRepudiation", NULL},
         {c->settings->sealer.tsa_key, "tsa.csr", "horodatage", "critical,digitalSignature,nonRepudiation", "critical,timeStamping"},
     };
     const struct hsm_token token = ceremony_token(c);
+    const struct wanted *wanted = all;
     struct err e = {0};
+    unsigned count = 2;
+    bool seal, tsa;
     int status;
 
     if (c->csr_dir == NULL)
         return ceremony_say(CEREMONY_USAGE, "keys: --csr-dir is missing");
-    for (unsigned i = 0; i < 2; i++)
-        if ((status = refuse_existing(c, &both[i])) != CEREMONY_DONE)
+    if (!ceremony_only(c, &seal, &tsa))
+        return ceremony_say(CEREMONY_USAGE, "keys: --only is seal or tsa");
+    if (!seal || !tsa) {
+        wanted = seal ? &all[0] : &all[1];
+        count = 1;
+    }
+    for (unsigned i = 0; i < count; i++)
+        if ((status = refuse_existing(c, &wanted[i])) != CEREMONY_DONE)
             return status;
-    status = ceremony_confirm(c, "Two RSA keys of %u bits, \"%s\" and \"%s\", are created in token \"%s\"; they can never leave it.",
-                              c->bits, both[0].label, both[1].label, token.label);
+    if (count == 2)
+        status = ceremony_confirm(c, "Two RSA keys of %u bits, \"%s\" and \"%s\", are created in token \"%s\"; they can never leave it.",
+                                  c->bits, all[0].label, all[1].label, token.label);
+    else
+        status = ceremony_confirm(c, "An RSA key of %u bits, \"%s\", is created in token \"%s\"; it can never leave it.", c->bits, wanted->label, token.label);
     if (status != CEREMONY_DONE)
         return status;
     if (mkdir(c->csr_dir, 0755) != 0 && errno != EEXIST)
         return ceremony_say(CEREMONY_FAILED, "%s: %s", c->csr_dir, strerror(errno));
-    for (unsigned i = 0; i < 2; i++)
-        if (!hsm_generate_rsa(&token, both[i].label, c->bits, &e) || !request_certificate(c, &both[i], &e))
+    for (unsigned i = 0; i < count; i++)
+        if (!hsm_generate_rsa(&token, wanted[i].label, c->bits, &e) || !request_certificate(c, &wanted[i], &e))
             return ceremony_say(e.code == ERR_INPUT ? CEREMONY_USAGE : CEREMONY_FAILED, "%s", e.text);
     return CEREMONY_DONE;
 }
