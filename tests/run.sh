@@ -75,7 +75,7 @@ unit() {
     verdict "unit tests compile, with sanitizers" build MODE=asan BUILD="$(dirname "$1")" "$@" || return
     for test in "$@"; do
         # cmocka's TAP says nothing when a sanitizer ends the process: the status does.
-        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 timeout 300 "$test" \
+        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 timeout --foreground 300 "$test" \
             | sed -E "s/^(ok|not ok) [0-9]+ - /\1 - ${test##*/}: /"
         status=${PIPESTATUS[0]}
         [ "$status" -eq 0 ] || echo "not ok - ${test##*/} ended with status $status"
@@ -90,7 +90,7 @@ fuzz() {
         mkdir -p "$corpus"
         [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$corpus/"
         # What the fuzzer finds new goes to a copy of the corpus, not into the sources.
-        verdict "fuzz $name, $fuzz_seconds s" timeout $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+        verdict "fuzz $name, $fuzz_seconds s" timeout --foreground $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
             -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$corpus"
         rm -rf "$corpus"
     done
