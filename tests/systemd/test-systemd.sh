@@ -83,7 +83,7 @@ say "the journal: a line for each record, none of them killed, refused or unconf
 for daemon in $daemons; do
     on journalctl --no-pager -u $daemon -o cat >"$work/$daemon.log"
     grep -q "daemon=$daemon role=parent .*code=started" "$work/$daemon.log" || fail "$daemon has not said that it has started"
-    ! grep -E "code=(landlock-absent|sandbox-off|role-confined|role-died|unlocked)" "$work/$daemon.log" || fail "$daemon: see above"
+    ! grep -E "code=(landlock-absent|sandbox-off|sandbox-failed|role-confined|role-ended|role-hung|role-refuses|keys-unlocked)" "$work/$daemon.log" || fail "$daemon: see above"
 done
 
 say "reload"
