@@ -116,6 +116,7 @@ static void finish(struct ledger *l)
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
         ledger_part_clear(&l->parts[i]);
     channel_free(l->inspect);
+    journal_free(l->journal);
     pack_reader_free(l->reader);
     pack_writer_free(l->writer);
     batch_identity_free(l->identity);
@@ -141,8 +142,8 @@ static void on_linked(void *ctx, const char *kind, unsigned index, struct channe
     struct ledger *l = ctx;
 
     (void)index;
-    if (strcmp(kind, "inspect") != 0) {
-        channel_free(c);
+    if (strcmp(kind, "journal") == 0) {
+        journal_link(l->journal, c);
         return;
     }
     if (l->inspect != NULL) {
@@ -219,12 +220,12 @@ static void report(struct ledger *l)
         trim(l);
     l->reported_batches = l->figures.batches;
     snprintf(text, sizeof(text),
-             "coffre_events_total %" PRIu64 "\ncoffre_duplicates_total %" PRIu64 "\ncoffre_invalid_total %" PRIu64
+             "coffre_events_total %" PRIu64 "\ncoffre_duplicates_total %" PRIu64 "\ncoffre_invalid_total %" PRIu64 "\ncoffre_unfit_total %" PRIu64
              "\ncoffre_packs_parked_total %" PRIu64 "\ncoffre_replies_total %" PRIu64 "\ncoffre_replies_dropped_total %" PRIu64
              "\ncoffre_ledger_batches_total %" PRIu64
              "\ncoffre_ledger_transactions_total %" PRIu64 "\ncoffre_ledger_active %d\ncoffre_next_serial %" PRIu64
              "\ncoffre_open_lot %" PRIu64 "\n",
-             l->figures.events, l->figures.duplicates, l->figures.invalid, l->figures.parked, l->figures.replies, l->figures.replies_dropped, l->figures.batches,
+             l->figures.events, l->figures.duplicates, l->figures.invalid, l->figures.unfit, l->figures.parked, l->figures.replies, l->figures.replies_dropped, l->figures.batches,
              l->figures.transactions, l->fenced ? 1 : 0, l->head.next_serial, l->head.lot);
     role_metrics(l->self, text);
     if (l->fenced && !tell_unconfirmed(l, now))
@@ -341,10 +342,11 @@ static int patience(struct ledger *l)
 
 static bool wait_for_something(struct ledger *l)
 {
-    struct pollfd fds[6];
+    struct pollfd fds[7];
     unsigned n = 0;
 
     add_fd(fds, &n, role_parent_fd(l->self), false);
+    add_fd(fds, &n, journal_fd(l->journal), false);
     add_fd(fds, &n, database_fd(l->write), ledger_wants_to_write(l));
     add_fd(fds, &n, database_fd(l->look), false);
     add_fd(fds, &n, broker_fd(l->publisher), false);
@@ -353,8 +355,12 @@ static bool wait_for_something(struct ledger *l)
         add_fd(fds, &n, broker_fd(l->consumer), false);
     if (l->inspect != NULL)
         add_fd(fds, &n, channel_fd(l->inspect), channel_queued(l->inspect) != 0);
-    if (poll(fds, n, patience(l)) > 0 && fds[0].revents == 0)
-        return true;
+    if (poll(fds, n, patience(l)) > 0) {
+        if (fds[1].revents != 0)
+            journal_serve(l->journal);
+        if (fds[0].revents == 0)
+            return true;
+    }
     return role_poll(l->self, 0);
 }
 
@@ -444,6 +450,7 @@ int ledger_run(struct role *self)
     secret_open_heap();
     l->self = self;
     l->settings = role_settings(self);
+    l->journal = journal_open(self);
     role_on(self, &events, l);
     if (start(l, &e))
         status = run(l);

@@ -7,6 +7,7 @@
 #ifndef COFFRE_INGEST_LEDGER_INTERNAL_H
 #define COFFRE_INGEST_LEDGER_INTERNAL_H
 
+#include "common/journal/journal.h"
 #include "common/system/broker.h"
 #include "common/system/database.h"
 #include "common/system/secret.h"
@@ -128,6 +129,11 @@ struct ledger {
     const struct settings *settings;
     /* For the role's life. */
     struct channel *inspect;                                        /* NULL: not linked */
+    struct journal *journal;
+    struct {
+        uint64_t since, omitted; /* ms; records that found no room since the last */
+        unsigned told;           /* since then */
+    } telling;
     bool inspect_ready;                                             /* it has what it judges by */
     char *queue_in, *exchange_in, *exchange_out, *exchange_archive; /* owned */
     char vault[32];                                                 /* "<operator>/<N>" */
@@ -181,7 +187,7 @@ struct ledger {
     uint64_t roster_next;
     /* Figures. */
     struct {
-        uint64_t events, duplicates, invalid, parked, batches, transactions, sessions, replies, replies_dropped;
+        uint64_t events, duplicates, invalid, unfit, parked, batches, transactions, sessions, replies, replies_dropped;
     } figures;
     uint64_t reported_at, reported_batches, trimmed;
 };
@@ -229,6 +235,9 @@ void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, b
 /* ledger_queues.c: a depositor's queues, there and bound. False: the session is over. What only an operator can mend is told. */
 MUST_CHECK bool ledger_queues_provide(struct ledger *l, uint32_t depositor, struct err *e);
 void ledger_queues_done(struct ledger *l); /* the connection used for it ends */
+
+/* ledger_journal.c: what is refused or does not fit in a part that is committed. */
+void ledger_tell(struct ledger *l, const struct ledger_part *p);
 
 /* ledger_reply.c: answers to temporary queues. */
 void ledger_reply(struct ledger *l, const struct ledger_batch *b);

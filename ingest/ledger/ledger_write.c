@@ -230,6 +230,7 @@ static void count_part(struct ledger *l, const struct ledger_part *p)
         l->figures.duplicates += p->batch->entries[i].kind == BATCH_DUPLICATE;
     l->figures.events += p->events;
     l->figures.invalid += p->invalid_count;
+    ledger_tell(l, p);
 }
 
 static void part_done(struct ledger *l)
