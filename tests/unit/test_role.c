@@ -26,7 +26,17 @@ struct duty {
     struct channel *peer;
     bool drained, poked;
     const char *refuses; /* a file in the state folder: while it is there, no reload is taken */
+    unsigned links;      /* channels to its peer that it has been given */
 };
+
+static bool there(const struct role *self, const char *name)
+{
+    char *path = mem_printf("%s/%s", role_settings(self)->state_dir, name);
+    bool is = access(path, F_OK) == 0;
+
+    free(path);
+    return is;
+}
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
 {
@@ -36,6 +46,21 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     (void)index;
     channel_free(d->peer);
     d->peer = c;
+    d->links++;
+}
+
+/* Leaves a trace of what others are said to be unable to do. */
+static void unfit(void *ctx, const char *kind, unsigned index, const char *why)
+{
+    struct duty *d = ctx;
+    char *path = mem_printf("%s/unfit", role_settings(d->role)->state_dir);
+    FILE *out = strcmp(role_kind_name(d->role), "answerer") == 0 ? fopen(path, "a") : NULL;
+
+    if (out != NULL) {
+        fprintf(out, "%s %u: %s\n", kind, index, why == NULL ? "fit" : why);
+        fclose(out);
+    }
+    free(path);
 }
 
 /* Leaves a trace of the order in which roles were asked to finish. */
@@ -78,17 +103,29 @@ static int run_asker(struct role *self)
 {
     static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .poke = poke};
     struct duty d = {.role = self, .refuses = "refuse"};
+    struct err why = {0};
 
-    if (getenv("TEST_ROLE_REFUSES") != NULL)
-        return ROLE_EXIT_CONFIG;
+    if (there(self, "foreign") || there(self, "wrong")) {
+        err_set(&why, there(self, "foreign") ? ERR_FOREIGN : ERR_INPUT, "something is wrong");
+        return role_unfit(self, &why);
+    }
     role_on(self, &events, &d);
     report(&d);
     while (role_poll(self, 20) && !d.drained) {
         struct channel_message m;
         struct err e = {0};
 
-        if (d.peer == NULL)
+        if (d.peer != NULL && there(self, "unlink")) {
+            channel_free(d.peer);
+            d.peer = NULL;
+        }
+        if (d.peer == NULL && there(self, "relink"))
+            for (unsigned i = 0; i < 5; i++)
+                role_relink(self, "answerer", 0);
+        if (d.peer == NULL) {
+            role_ready(self, false, "linked %u times", d.links);
             continue;
+        }
         if (d.poked)
             role_kill_sibling(self, "answerer", 0);
         d.poked = false;
@@ -106,7 +143,7 @@ static int run_asker(struct role *self)
 
 static int run_answerer(struct role *self)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain};
+    static const struct role_events events = {.linked = linked, .drain = drain, .unfit = unfit};
     struct duty d = {.role = self};
     char me[32], *hang;
 
@@ -122,8 +159,10 @@ static int run_answerer(struct role *self)
         if (d.peer == NULL)
             continue;
         if (channel_receive(d.peer, &m, NULL) == CHANNEL_MESSAGE &&
-            (!channel_send(d.peer, 2, slice_text(me), NULL) || !channel_flush(d.peer, NULL)))
-            break;
+            (!channel_send(d.peer, 2, slice_text(me), NULL) || !channel_flush(d.peer, NULL))) {
+            channel_free(d.peer);
+            d.peer = NULL;
+        }
     }
     channel_free(d.peer);
     free(hang);
@@ -133,7 +172,9 @@ static int run_answerer(struct role *self)
 /* Started again for ever, less and less often. */
 static int run_dying(struct role *self)
 {
-    (void)self;
+    /* Another name than the one the parent has read is not this daemon's. */
+    if (strcmp(role_node_name(self), getenv("TEST_ROLE_NODE")) != 0)
+        return 4;
     return getenv("TEST_ROLE_DIES") != NULL ? 3 : run_answerer(self);
 }
 
@@ -164,9 +205,43 @@ static const char *contents(const char *name)
     return text;
 }
 
+static int write_config(void)
+{
+    FILE *out = fopen(config, "w");
+
+    if (out == NULL)
+        return -1;
+    fputs("vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: h, ca: c}\n"
+          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\n"
+          "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
+          out);
+    return fclose(out);
+}
+
+static void put(const char *name)
+{
+    char *path = mem_printf("%s/state/%s", folder, name);
+
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    free(path);
+}
+
+static void take_away(const char *name)
+{
+    char *path = mem_printf("%s/state/%s", folder, name);
+
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
 static pid_t start(void)
 {
-    pid_t pid = fork();
+    char node[256] = "";
+    pid_t pid;
+
+    gethostname(node, sizeof node - 1);
+    setenv("TEST_ROLE_NODE", node, 1);
+    pid = fork();
 
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -197,6 +272,25 @@ static long pid_of(const char *kind)
 
     free(line);
     assert_true(pid > 0);
+    return pid;
+}
+
+/* Waits until another process than `before` has this duty and is ready; its number. */
+static long await_another(const char *kind, long before)
+{
+    char *line = mem_printf("role %s 0 pid ", kind);
+    long pid = 0;
+
+    for (int i = 0; i < 3000 && (pid == 0 || pid == before); i++) {
+        const char *at = strstr(contents("coffre-test.status"), line);
+        char word[20] = "";
+
+        if (at == NULL || sscanf(at + strlen(line), "%ld %19s", &pid, word) != 2 || strcmp(word, "ready") != 0)
+            pid = 0;
+        poll(NULL, 0, 10);
+    }
+    free(line);
+    assert_true(pid != 0 && pid != before);
     return pid;
 }
 
@@ -310,15 +404,199 @@ static void a_role_that_keeps_dying_does_not_stop_the_others(void **state)
     assert_int_equal(finish(pid), 0);
 }
 
-static void a_role_that_refuses_stops_the_daemon(void **state)
+/* While the daemon starts, what is wrong ends it. */
+static void a_role_that_cannot_begin_refuses_the_start(void **state)
 {
+    char *path;
+
+    (void)state;
+    path = mem_printf("%s/state", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    free(path);
+    put("wrong");
+    assert_int_equal(finish(start()), ROLE_EXIT_CONFIG);
+}
+
+static void is_gone(long before)
+{
+    char *dead = mem_printf("pid %ld ", before);
+
+    for (int i = 0; i < 3000 && strstr(contents("coffre-test.status"), dead) != NULL; i++)
+        poll(NULL, 0, 10);
+    assert_null(strstr(text, dead));
+    free(dead);
+}
+
+/* Once it runs, only that role waits, until what is wrong is right. */
+static void a_role_that_finds_something_wrong_later_is_tried_again(void **state)
+{
+    pid_t pid = start();
+    long before;
+
+    (void)state;
+    await("state ready\n");
+    before = pid_of("asker");
+    put("wrong");
+    kill((pid_t)before, SIGKILL);
+    is_gone(before);
+    await("not-ready cannot begin: something is wrong\n");
+    await("state degraded\n");
+    assert_non_null(strstr(text, " ready line feed\n"));
+    /* Tried more than once, told once. */
+    poll(NULL, 0, 2000);
+    assert_string_equal(contents("unfit"), "asker 0: something is wrong\n");
+    take_away("wrong");
+    await("state ready\n");
+    for (int i = 0; i < 3000 && strstr(contents("unfit"), "asker 0: fit\n") == NULL; i++)
+        poll(NULL, 0, 10);
+    assert_non_null(strstr(text, "asker 0: fit\n"));
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+}
+
+/* Design 1: at any time. */
+static void another_vaults_database_ends_the_daemon(void **state)
+{
+    pid_t pid = start();
+
+    (void)state;
+    await("state ready\n");
+    put("foreign");
+    kill((pid_t)pid_of("asker"), SIGKILL);
+    assert_int_equal(finish(pid), ROLE_EXIT_CONFIG);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Asked for a hundred times, one channel comes, not before its second is over; the next takes longer. */
+static void a_channel_asked_for_comes_after_a_pause(void **state)
+{
+    pid_t pid = start();
+    int64_t began, second;
+
+    (void)state;
+    await("state ready\n");
+    put("unlink");
+    await("linked 1 times");
+    take_away("unlink");
+    began = now_ms();
+    put("relink");
+    await("state ready\n");
+    assert_true(now_ms() - began >= 900);
+    second = now_ms();
+    put("unlink");
+    await("linked 2 times");
+    await("linked 3 times");
+    assert_true(now_ms() - second >= 1900);
+    second = now_ms();
+    await("linked 4 times");
+    assert_true(now_ms() - second >= 3000);
+    take_away("unlink");
+    await("state ready\n");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+}
+
+static unsigned reloads(void)
+{
+    const char *at = strstr(contents("coffre-test.prom"), "coffre_reloads_total{result=\"done\"} ");
+
+    return at == NULL ? 0 : (unsigned)atoi(at + strlen("coffre_reloads_total{result=\"done\"} "));
+}
+
+static void await_reloads(unsigned count)
+{
+    for (int i = 0; i < 3000 && reloads() < count; i++)
+        poll(NULL, 0, 10);
+    assert_true(reloads() >= count);
+}
+
+/* Many reloads fill what a stopped role does not read: the parent serves the others, and tells it in the end. */
+static void a_role_that_is_stopped_stops_nobody_else(void **state)
+{
+    FILE *out = fopen(config, "a");
+    long asker, answerer;
+    unsigned done = 0;
+    char *answered;
     pid_t pid;
 
     (void)state;
-    setenv("TEST_ROLE_REFUSES", "1", 1);
+    assert_non_null(out);
+    for (unsigned i = 0; i < 2500; i++)
+        fprintf(out, "# %094u\n", i);
+    fclose(out);
     pid = start();
-    unsetenv("TEST_ROLE_REFUSES");
-    assert_int_equal(finish(pid), ROLE_EXIT_CONFIG);
+    await("state ready\n");
+    asker = pid_of("asker");
+    kill((pid_t)asker, SIGSTOP);
+    for (; done < 60 && strstr(contents("coffre-test.status"), " refused asker 0: it does not listen") == NULL; done++) {
+        kill(pid, SIGHUP);
+        await_reloads(done + 1);
+    }
+    assert_non_null(strstr(text, " refused asker 0: it does not listen"));
+    answerer = pid_of("answerer");
+    for (unsigned i = 0; i < 3; i++) {
+        kill((pid_t)answerer, SIGKILL);
+        answerer = await_another("answerer", answerer);
+    }
+    kill(pid, SIGHUP);
+    await_reloads(done + 1);
+    kill((pid_t)asker, SIGCONT);
+    for (int i = 0; i < 3000 && strstr(contents("coffre-test.status"), "it does not listen") != NULL; i++)
+        poll(NULL, 0, 10);
+    assert_null(strstr(text, "it does not listen"));
+    answered = mem_printf("ready answered by %ld\n", answerer);
+    await(answered);
+    free(answered);
+    assert_int_equal(pid_of("asker"), asker);
+    /* Nor does it keep the daemon from ending. */
+    kill((pid_t)asker, SIGSTOP);
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+    assert_int_equal(write_config(), 0);
+}
+
+/* Signals by the hundred are a few reloads, and the last of them counts. */
+static void a_storm_of_signals_is_a_few_reloads(void **state)
+{
+    pid_t pid = start();
+
+    (void)state;
+    await("state ready\n");
+    for (unsigned i = 0; i < 300; i++) {
+        kill(pid, SIGHUP);
+        poll(NULL, 0, 5);
+    }
+    await_reloads(2);
+    assert_true(reloads() < 30);
+    await("state ready\n");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+}
+
+/* Never quiet for a second: taken all the same. */
+static void a_file_that_never_rests_is_read(void **state)
+{
+    pid_t pid = start();
+
+    (void)state;
+    await("state ready\n");
+    for (unsigned i = 0; i < 600 && strstr(contents("coffre-test.status"), "\nreload ") == NULL; i++) {
+        FILE *out = fopen(config, "a");
+
+        fprintf(out, "# %u\n", i);
+        fclose(out);
+        poll(NULL, 0, 100);
+    }
+    assert_non_null(strstr(text, " done\n"));
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
 }
 
 static void a_reload_that_a_role_refuses_is_not_said_to_be_done(void **state)
@@ -419,20 +697,11 @@ static void a_wrong_configuration_starts_nothing(void **state)
 
 static int make_folder(void **state)
 {
-    FILE *out;
-
     (void)state;
     if (mkdtemp(folder) == NULL)
         return -1;
     snprintf(config, sizeof config, "%s/coffre.yml", folder);
-    out = fopen(config, "w");
-    if (out == NULL)
-        return -1;
-    fputs("vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: h, ca: c}\n"
-          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\n"
-          "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
-          out);
-    return fclose(out);
+    return write_config();
 }
 
 static int remove_folder(void **state)
@@ -466,7 +735,13 @@ int main(int argc, char **argv)
         TEST(a_sibling_past_its_deadline_is_killed),
         TEST(a_role_that_hangs_is_killed_and_started_again),
         TEST(a_role_that_keeps_dying_does_not_stop_the_others),
-        TEST(a_role_that_refuses_stops_the_daemon),
+        TEST(a_role_that_cannot_begin_refuses_the_start),
+        TEST(a_role_that_finds_something_wrong_later_is_tried_again),
+        TEST(another_vaults_database_ends_the_daemon),
+        TEST(a_channel_asked_for_comes_after_a_pause),
+        TEST(a_role_that_is_stopped_stops_nobody_else),
+        TEST(a_storm_of_signals_is_a_few_reloads),
+        TEST(a_file_that_never_rests_is_read),
         TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
         TEST(a_file_read_once_that_changes_needs_a_start),
         TEST(roles_end_when_their_parent_is_killed),
