@@ -280,5 +280,133 @@ def test_an_unbound_client_is_cut_on_both_ports():
     answers(agent, 200)
 
 
+# ---- roles that start again while a file is wrong --------------------------------------------------------------------
+
+class Sealer(Another):
+    """Stands by: the instance's own is active."""
+
+    def __init__(self, **changed):
+        super().__init__("coffre-sealer", {"sealer.listen": None, "sealer.memory": None, **keys(changed)})
+
+    def front_ready(self):
+        assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text(errors='replace')[-2000:]}"
+        return (self.state / f"{self.program}.status").exists() and "state ready" in self.status()
+
+
+def path_of(daemon, key):
+    """The file, or the first of the files, that the instance's own daemon has for this key."""
+    return pathlib.Path(re.sub(r'[\[\]"]', "", settings(daemon)[key]).split(",")[0])
+
+
+def own_copies(place, daemon, names):
+    """Settings of one's own: a copy of each of these files."""
+    changed = {}
+    for key in names:
+        put(place / key, path_of(daemon, key).read_bytes())
+        changed[key] = [str(place / key)] if key in ("ingest.pack_keys", "regulator.recipients") else str(place / key)
+    return changed
+
+
+def says_of(vault, role, words):
+    return re.search(rf"(?m)^role {role} 0 pid \d+ {words}", vault.status())
+
+
+def cannot_begin_until_right(vault, place, key, roles, journal):
+    good = (place / key).read_bytes()
+    others = {kind: pids for kind, pids in children(vault.process.pid).items() if kind not in roles}
+    mark = vault.mark()
+    put(place / key, b"garbage")
+    mark.says("reload-refused", re.escape(key))
+    for role in roles:
+        os.kill(vault.role(role), signal.SIGKILL)
+    for role in roles:
+        wait_until(lambda: says_of(vault, role, f"not-ready cannot begin: .*{re.escape(key)}"), SOON, lambda: f"{role} cannot begin without {key}: {vault.status()}")
+        mark.says("role-unfit", role, re.escape(key))
+        journal.wait("process-unfit", process=f"^{role} 0$", reason=re.escape(key))
+    assert vault.process.poll() is None
+    assert {kind: pids for kind, pids in children(vault.process.pid).items() if kind not in roles} == others, "other roles were started again"
+    assert "state degraded" in vault.status()
+    put(place / key, good)
+    for role in roles:
+        wait_until(lambda: says_of(vault, role, "(?!not-ready cannot|down|not-ready start)"), SOON, lambda: f"{role} has begun: {vault.status()}")
+        mark.says("role-fit", role)
+    for role in roles:
+        journal.wait("process-fit", process=f"^{role} 0$")
+    wait_until(lambda: "state ready" in vault.status(), SOON, lambda: f"everything is ready again: {vault.status()}")
+
+
+INGEST = {"ingest.key": ["keys"], "ingest.certificate": ["identity"], "operator.ca": ["identity"], "ingest.pack_keys": ["relay", "deliver", "ledger"], "ingest.dedup_key": ["ledger"],
+          "regulator.recipients": ["ledger"]}
+EXPORTER = {"exporter.key": ["keys"], "exporter.certificate": ["identity"], "regulator.ca": ["identity"]}
+SEALER = {"regulator.ca": ["work"]}  # seal and stamp wait by themselves, with what they had in the token
+
+
+def test_an_ingest_role_that_finds_a_broken_file_waits_for_it():
+    with own_files() as place, Journal() as journal:
+        with Another("coffre-ingest", own_copies(place, "coffre-ingest", INGEST)) as vault:
+            for key, roles in INGEST.items():
+                cannot_begin_until_right(vault, place, key, roles, journal)
+                let_in("sensor-1", vault.port)
+
+
+def test_an_exporter_role_that_finds_a_broken_file_waits_for_it():
+    with own_files() as place, Journal() as journal:
+        with Another("coffre-exporter", own_copies(place, "coffre-exporter", EXPORTER)) as vault:
+            for key, roles in EXPORTER.items():
+                cannot_begin_until_right(vault, place, key, roles, journal)
+                answers("reader-1", 200, at=vault.port)
+
+
+def test_a_sealer_role_that_finds_a_broken_file_waits_for_it():
+    with own_files() as place, Journal() as journal:
+        with Sealer(**own_copies(place, "coffre-sealer", SEALER)) as vault:
+            for key, roles in SEALER.items():
+                cannot_begin_until_right(vault, place, key, roles, journal)
+
+
+def test_a_daemon_is_refused_at_its_start_for_what_is_wrong_then():
+    with own_files() as place:
+        vault = Another("coffre-ingest", own_copies(place, "coffre-ingest", INGEST))
+        put(place / "ingest.key", b"garbage")
+        try:
+            with vault:
+                raise AssertionError("it has started")
+        except AssertionError as ended:
+            assert "ended" in str(ended) and "ingest.key" in str(ended), ended
+        assert vault.process.returncode == 78
+
+
+# ---- one role that is stuck, many signals ------------------------------------------------------------------------------
+
+def test_roles_that_are_stopped_keep_nobody_from_working():
+    """Each in turn, with another one restarted and the configuration read meanwhile: the parent goes on, and the one stopped is told when it goes on."""
+    with ingest() as vault:
+        for stopped in ("deliver", "roster", "ledger", "fetch", "identity"):
+            pid = vault.role(stopped)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                before = vault.role("relay")
+                mark = vault.mark()
+                os.kill(before, signal.SIGKILL)
+                wait_until(lambda: vault.role("relay") not in (None, before) and says_of(vault, "relay", "ready"), SOON, lambda: f"relay is back: {vault.status()}")
+                vault.reload()
+                mark.says("code=reloaded", "role=parent")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            let_in("sensor-1", vault.port)
+        os.kill(vault.role("roster"), signal.SIGSTOP)
+        assert vault.stop() == 0
+
+
+def test_a_storm_of_signals_under_load():
+    with ingest() as vault, Load(handshake_of(vault.port), threads=2) as load:
+        mark = vault.mark()
+        for _ in range(200):
+            vault.reload()
+            time.sleep(0.05)
+        load.more(5)
+        assert 2 <= mark.count("role=parent .*code=reloaded") <= 60, mark.count("code=reloaded")
+
+
 if __name__ == "__main__":
     run(globals())
