@@ -286,11 +286,11 @@ class Sealer(Another):
     """Stands by: the instance's own is active."""
 
     def __init__(self, **changed):
-        super().__init__("coffre-sealer", {"sealer.listen": None, "sealer.memory": None, **keys(changed)})
+        super().__init__("coffre-sealer", {"sealer.listen": None, **keys(changed)})
 
     def front_ready(self):
         assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text(errors='replace')[-2000:]}"
-        return (self.state / f"{self.program}.status").exists() and "state ready" in self.status()
+        return (self.state / f"{self.program}.status").exists() and bool(says_of(self, "work", "ready")) # its token is the instance's
 
 
 def path_of(daemon, key):
@@ -332,7 +332,7 @@ def cannot_begin_until_right(vault, place, key, roles, journal):
         mark.says("role-fit", role)
     for role in roles:
         journal.wait("process-fit", process=f"^{role} 0$")
-    wait_until(lambda: "state ready" in vault.status(), SOON, lambda: f"everything is ready again: {vault.status()}")
+        wait_until(lambda: says_of(vault, role, "ready"), SOON, lambda: f"{role} is ready again: {vault.status()}")
 
 
 INGEST = {"ingest.key": ["keys"], "ingest.certificate": ["identity"], "operator.ca": ["identity"], "ingest.pack_keys": ["relay", "deliver", "ledger"], "ingest.dedup_key": ["ledger"],
@@ -359,7 +359,7 @@ def test_an_exporter_role_that_finds_a_broken_file_waits_for_it():
 
 def test_a_sealer_role_that_finds_a_broken_file_waits_for_it():
     with own_files() as place, Journal() as journal:
-        with Sealer(**own_copies(place, "coffre-sealer", SEALER)) as vault:
+        with Sealer(sealer__memory=str(place / "memory"), **own_copies(place, "coffre-sealer", SEALER)) as vault:
             for key, roles in SEALER.items():
                 cannot_begin_until_right(vault, place, key, roles, journal)
 
