@@ -74,15 +74,31 @@ second = new("admin", "Administrateurs fonctionnels")
 twin = issue(short("jumeau"), ca="regulator-ca", subject=FUNCTIONAL_1)
 
 
+def people():
+    return value("SELECT people FROM quorum")
+
+
+def agreed(*words):
+    """What the ceremony does, with a functional administrator's word where two people are needed."""
+    done = ceremony(*words)
+    change = re.search(r"^proposed: change (\d+)", done.stdout, re.M)
+    if change:
+        status, answer, _ = send(f"{CHANGES}/{change[1]}/approval", {"reason": "vu"})
+        assert status == 200, answer
+
+
 @contextlib.contextmanager
 def pair():
-    """An exporter that asks for two people, and the second one."""
+    """An exporter that asks for two people, and the second one. From then on the store does, until two agree otherwise."""
     bind(second, "functional")
     try:
         with exporter(roles__quorum=2) as two:
             answers(second, 200, at=two.port)
+            wait_until(lambda: people() == 2, SOON, "the store remembers that two are needed")
             yield two
     finally:
+        if people() == 2:
+            agreed("quorum", "1", "--reason", "fin de l'essai")
         ceremony("revoke", "--profile", "functional", "--certificate", PKI / f"{second}.pem", check=False)
 
 
@@ -166,7 +182,7 @@ def test_what_nobody_decides_or_its_proposer_may_no_longer_ask_for_never_happens
         journal.wait("role-refused", change=f"^{old['id']}$", reason="7 days")
         assert in_force(name) == 0
         _, change, location = send(ROLES, named(other), who=second, at=two.port)
-        unbind(second, "functional")
+        agreed("revoke", "--profile", "functional", "--certificate", PKI / f"{second}.pem")
         refused(send(f"{location}/approval", {}, at=two.port), 409, "proposer-revoked")
         answers(second, 403, "not-bound", at=two.port)
         assert send(f"{location}/refusal", {"reason": "il n'est plus la"}, at=two.port)[0] == 200 and in_force(other) == 0
@@ -199,7 +215,7 @@ def test_a_lost_card_proposes_nothing_any_more():
     lost = new("carte", "Administrateurs fonctionnels")
     subject = f"{REGULATOR}/OU=Administrateurs fonctionnels/CN={lost}"
     fresh = issue(short("carte"), ca="regulator-ca", subject=subject)
-    card = lambda act, of: ceremony(act, "--profile", "functional", "--certificate", PKI / f"{of}.pem", "--serial", serial(of))
+    card = lambda act, of: agreed(act, "--profile", "functional", "--certificate", PKI / f"{of}.pem", "--serial", serial(of))
     with pair() as two:
         card("bind", lost)
         answers(lost, 200, at=two.port)
@@ -360,44 +376,107 @@ def test_there_are_no_more_bindings_than_fronts_can_hold():
     connection.close()
 
 
+DAEMON, BIN_USER = 1, 2 # users that every Debian has: daemon, bin
+
+
 def as_user(two, user, *words):
-    """A ceremony with a quorum of two, by somebody who came through sudo; he is believed when root says so."""
+    """A ceremony by somebody who logged in as that user; the kernel is told so, where it lets us. What the environment says counts for nothing."""
+    def log_in():
+        with open("/proc/self/loginuid", "w") as out:
+            out.write(str(user))
     return subprocess.run([BIN / "coffre-ceremony", *map(str, words), "--config", two.config, "--database", OWNER_DATABASE, "--yes"],
-                          capture_output=True, text=True, timeout=60, env={**os.environ, "SUDO_USER": user})
+                          capture_output=True, text=True, timeout=60, preexec_fn=log_in if logs_in() else None, env={**os.environ, "SUDO_USER": "mallory", "USER": "mallory", "LOGNAME": "mallory"})
+
+
+def logs_in():
+    """Whether a process of ours may be given another login: as root, where the kernel has one."""
+    probe = "open('/proc/self/loginuid', 'w').write('1'); open('/proc/self/loginuid', 'w').write('2')"
+    return subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode == 0
 
 
 def test_the_ceremony_too_takes_two():
     name = new("lecteur")
     with pair() as two:
         words = ["--profile", "reader", "--certificate", PKI / f"{name}.pem", "--reason", "arrivee"]
-        done = as_user(two, "alice", "bind", *words)
+        done = as_user(two, DAEMON, "bind", *words)
         assert done.returncode == 0 and "proposed" in done.stdout and in_force(name) == 0, done
         change = re.search(r"change (\d+)", done.stdout)[1]
-        done = as_user(two, "alice", "bind", *words)
+        done = as_user(two, DAEMON, "bind", *words)
         assert done.returncode == 3 and f"change {change}" in done.stderr, done
-        done = as_user(two, "alice", "approve", change)
+        done = as_user(two, DAEMON, "approve", change)
         assert done.returncode == 3 and "another person" in done.stderr and in_force(name) == 0, done
-        if os.geteuid() == 0:
-            assert "by alice (as root) from " in as_user(two, "alice", "changes").stdout
-            assert as_user(two, "bob", "approve", change, "--reason", "vu").returncode == 0
-            assert f"approved by bob (as root) from {socket.gethostname()} (ceremony)" in as_user(two, "alice", "changes").stdout
-        else: # who is not root may write into SUDO_USER what he likes
-            assert as_user(two, "bob", "approve", change).returncode == 3
+        if logs_in():
+            assert "by daemon (as root) from " in as_user(two, DAEMON, "changes").stdout
+            assert as_user(two, BIN_USER, "approve", change, "--reason", "vu").returncode == 0
+            assert f"approved by bin (as root) from {socket.gethostname()} (ceremony)" in as_user(two, DAEMON, "changes").stdout
+        else: # one person, whatever the environment says
+            assert as_user(two, BIN_USER, "approve", change).returncode == 3
             assert send(f"{CHANGES}/{change}/approval", {})[0] == 200
-        assert in_force(name) == 1
+        assert in_force(name) == 1 and value("SELECT count(*) FROM role_change WHERE author || certificate || coalesce(decided_by, '') LIKE %s", "%mallory%") == 0
         # Started by the ceremony, ended by the exporter; then withdrawn.
-        change = re.search(r"change (\d+)", as_user(two, "alice", "revoke", *words).stdout)[1]
+        change = re.search(r"change (\d+)", as_user(two, DAEMON, "revoke", *words).stdout)[1]
         status, done, _ = send(f"{CHANGES}/{change}/approval", {}, at=two.port)
         assert status == 200 and done["via"] == "ceremony" and done["decided"]["via"] == "exporter" and in_force(name) == 0, done
-        change = re.search(r"change (\d+)", as_user(two, "alice", "bind", *words).stdout)[1]
-        assert as_user(two, "alice", "refuse", change, "--reason", "erreur").returncode == 0
-        assert as_user(two, "alice", "refuse", change).returncode == 3
+        change = re.search(r"change (\d+)", as_user(two, DAEMON, "bind", *words).stdout)[1]
+        assert as_user(two, DAEMON, "refuse", change, "--reason", "erreur").returncode == 0
+        assert as_user(two, DAEMON, "refuse", change).returncode == 3
         assert get(f"{CHANGES}/{change}")["state"] == "refused"
-    for words in (("approve",), ("approve", "x"), ("approve", "1", "2"), ("roles", "1"), ("bind", "--profile", "reader", "--cn", "a", "--serial", "xyz")):
+    for words in (("approve",), ("approve", "x"), ("approve", "1", "2"), ("roles", "1"), ("quorum",), ("quorum", "0"), ("quorum", "3"), ("quorum", "x"), ("bind", "--profile", "reader", "--cn", "a", "--serial", "xyz")):
         assert ceremony(*words, check=False).returncode == 2, words
     for reason in ("x" * 1001, "a\nb", "\x1b[2K", "\u009b2K"):
         assert ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais", "--reason", reason, check=False).returncode == 2, reason
     assert ceremony("approve", "999999", check=False).returncode == 3
+
+
+def test_fewer_people_are_enough_only_when_as_many_as_before_say_so():
+    name = new("lecteur")
+    with pair() as two, Journal() as journal:
+        # Whoever may write the configuration lowers nothing by it: not here, not where it never asked for two.
+        mark = two.mark()
+        two.reload({"roles.quorum": 1})
+        mark.says("code=quorum ", "need 2 people")
+        for at in (two.port, None):
+            status, change, location = send(ROLES, named(name), at=at)
+            assert status == 202 and change["quorum"] == 2, change
+            assert send(f"{location}/refusal", {"reason": "non"})[0] == 200
+        done = ceremony("bind", "--profile", "reader", "--certificate", PKI / f"{name}.pem")
+        change = re.search(r"proposed: change (\d+)", done.stdout)[1]
+        assert ceremony("refuse", change, "--reason", "non").returncode == 0 and in_force(name) == 0
+        # Nor does a process that lies about it, nor the owner by accident.
+        assert query("SELECT role_require(1, 'ici')", role="coffre_admin") == [(2,)] and people() == 2
+        for sql in ("UPDATE quorum SET people = 1", "UPDATE quorum SET people = 1, change = (SELECT max(id) FROM role_change)", "DELETE FROM quorum", "TRUNCATE quorum"):
+            try:
+                query(sql)
+                raise AssertionError(sql)
+            except psycopg2.errors.RaiseException:
+                assert people() == 2
+        # It is a change, which two must want.
+        done = ceremony("quorum", "1", "--reason", "un seul reste")
+        change = re.search(r"proposed: change (\d+)", done.stdout)[1]
+        done = ceremony("quorum", "1", check=False)
+        assert done.returncode == 3 and f"change {change}" in done.stderr, done
+        done = ceremony("approve", change, check=False)
+        assert done.returncode == 3 and "another person" in done.stderr and people() == 2, done
+        listed = [one for one in everything(CHANGES, "changes") if one["id"] == int(change)]
+        assert len(listed) == 1 and (listed[0]["action"], listed[0]["people"], listed[0]["profile"], listed[0]["state"]) == ("quorum", 1, "", "proposed"), listed
+        journal.wait("role-proposed", change=f"^{change}$", action="^quorum 1$", reason="un seul reste", by=".")
+        status, done, _ = send(f"{CHANGES}/{change}/approval", {"reason": "vu"}, who=second, at=two.port)
+        assert status == 200 and done["state"] == "done" and people() == 1, done
+        journal.wait("role-quorum", change=f"^{change}$", action="^quorum 1$", by=f"^CN={second},", proposed_by=".")
+        assert f"done: quorum" in ceremony("changes").stdout
+        assert send(ROLES, named(name))[0] == 201 and in_force(name) == 1
+        done = ceremony("quorum", "1", check=False)
+        assert done.returncode == 3 and "already" in done.stderr, done
+        # One person may ask for more, and the configuration too: then it is again as it was.
+        assert "proposed" not in ceremony("quorum", "2").stdout and people() == 2
+        agreed("quorum", "1")
+        assert people() == 1
+        two.reload({"roles.quorum": 2})
+        wait_until(lambda: people() == 2, SOON, "the configuration asks for two again")
+        journal.wait("role-quorum", by="^coffre.yml$", action="^quorum 2$")
+        done = program("coffre-ceremony", "quorum", "1", "--config", two.config, "--database", OWNER_DATABASE, "--yes", check=False)
+        assert done.returncode == 3 and "roles.quorum" in done.stderr and people() == 2, done
+    assert people() == 1
 
 
 def test_records_are_journaled_even_when_nobody_was_there():
