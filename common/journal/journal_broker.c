@@ -5,7 +5,7 @@
 
 enum { CHANNEL_ID = 1, BACKOFF_MIN_MS = 250, BACKOFF_MAX_MS = 5000, FULL_RETRY_MS = 1000 };
 
-static const char exchange[] = "journal", content_type[] = "application/x-ndjson";
+static const char exchange[] = "journal.in" /* not the queue's name: permissions go by names alone, and who writes must not read */, content_type[] = "application/x-ndjson";
 
 /* What was under way is given out again. */
 static void again(struct journal_role *j, int64_t in_ms)
@@ -63,7 +63,7 @@ static void settle(struct journal_role *j)
         j->flights[i] = j->flights[done + i];
     if (j->flying > 0 && j->flights[0].confirmed) {
         again(j, FULL_RETRY_MS);
-        journal_role_set_up(j, false, "exchange journal leads to no queue");
+        journal_role_set_up(j, false, "exchange journal.in leads to no queue");
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * Role `journal`: siblings' records into the spool, the spool into RabbitMQ's exchange `journal`. What it is sent is a sibling's word: it is checked to be one record, of this daemon and of that role.
+ * Role `journal`: siblings' records into the spool, the spool into RabbitMQ's exchange `journal.in`. What it is sent is a sibling's word: it is checked to be one record, of this daemon and of that role.
  * A record is taken when it is on disk, and leaves the disk when the broker has confirmed it without having returned it.
  */
 #include <inttypes.h>

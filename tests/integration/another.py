@@ -9,11 +9,12 @@ import ssl
 import subprocess
 import threading
 import time
+import uuid
 
 import pika
 
-from coffre import BIN, LOG, PKI, RUN, children, port, program, wait_until
-from pki_servers import OWNER, as_owner, free_port
+from coffre import BIN, LOG, PKI, RUN, children, instance, port, program, wait_until
+from pki_servers import OWNER, as_owner, free_port, issue
 
 SOON = 60 # seconds: only there to end a broken run
 
@@ -157,34 +158,56 @@ def daemon_log(name):
 
 # ---- the journal ---------------------------------------------------------------------------------------
 
+LISTENER = "test-journal" # a user of the broker that only tests make: it reads what is published to the journal, and nothing that waits in it
+
+
+def listener():
+    """A connection to the broker as LISTENER, who is made when he is not there."""
+    if not (PKI / f"{LISTENER}.pem").exists():
+        try:
+            issue(LISTENER, ca="internal-ca", subject=f"/C=FR/O=Essais/OU=Essais/CN={LISTENER}")
+        except AssertionError:
+            if not (PKI / f"{LISTENER}.pem").exists(): # another test was faster
+                raise
+    context = ssl.create_default_context(cafile=str(PKI / "internal-ca.pem"))
+    context.load_cert_chain(PKI / f"{LISTENER}.pem", PKI / f"{LISTENER}.key")
+    parameters = pika.ConnectionParameters(host="localhost", port=port("AMQPS"), virtual_host="coffre", ssl_options=pika.SSLOptions(context, "localhost"),
+                                           credentials=pika.credentials.ExternalCredentials())
+    try:
+        return pika.BlockingConnection(parameters)
+    except pika.exceptions.AMQPConnectionError:
+        definitions = RUN / f"rabbitmq/{LISTENER}.json"
+        definitions.write_text(json.dumps({
+            "users": [{"name": LISTENER, "password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": "", "limits": {}}],
+            "permissions": [{"user": LISTENER, "vhost": "coffre", "configure": "^test-", "write": "^test-", "read": r"^(test-.*|journal\.in)$"}]}))
+        os.chown(definitions, OWNER.st_uid, OWNER.st_gid)
+        instance("rabbitmqctl", "-q", "import_definitions", definitions)
+        return pika.BlockingConnection(parameters)
+
+
 class Journal:
-    """Records written to the queue `journal` from now on, by all daemons. They are put back when it ends; what was there before is taken away, so that
-    nobody has to read it again and again."""
+    """Records published to the journal from now on, by all daemons: copies, in a queue of its own that goes with it. Nobody else misses any."""
 
     def __init__(self):
         self.since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.records, self.lock, self.ending = [], threading.Lock(), False
+        self.connection = listener()
+        self.channel = self.connection.channel()
+        self.queue = f"test-journal-{uuid.uuid4().hex}"
+        self.channel.queue_declare(self.queue, exclusive=True)
+        self.channel.queue_bind(self.queue, "journal.in")
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
     def _read(self):
-        context = ssl.create_default_context(cafile=str(PKI / "internal-ca.pem"))
-        context.load_cert_chain(PKI / "coffre-sealer.pem", PKI / "coffre-sealer.key")
-        connection = pika.BlockingConnection(pika.ConnectionParameters(
-            host="localhost", port=port("AMQPS"), virtual_host="coffre", ssl_options=pika.SSLOptions(context, "localhost"),
-            credentials=pika.credentials.ExternalCredentials()))
-        channel = connection.channel()
-        for method, _, body in channel.consume("journal", inactivity_timeout=0.2):
+        for method, _, body in self.channel.consume(self.queue, auto_ack=True, inactivity_timeout=0.2):
             if self.ending:
                 break
             if method:
                 records = [json.loads(line) for line in body.splitlines() if line]
-                fresh = [record for record in records if record["at"] >= self.since]
-                if not fresh:
-                    channel.basic_ack(method.delivery_tag)
                 with self.lock:
-                    self.records += fresh
-        connection.close()
+                    self.records += [record for record in records if record["at"] >= self.since] # not what had waited for the broker
+        self.connection.close()
 
     def find(self, event, **fields):
         with self.lock:

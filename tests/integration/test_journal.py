@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 import pika
 from another import *
 from coffre import *
-from test_permissions import broker, get, may, publish
+from pki_servers import OWNER
+from test_permissions import broker
 
 DAEMONS = ("coffre-ingest", "coffre-sealer", "coffre-exporter")
 MEMBERS = {"at", "operator", "vault", "node", "daemon", "role", "event", "fields"}
@@ -25,6 +26,14 @@ def messages():
         if method is None:
             break
         found.append((properties, body))
+    connection.close()
+    return found
+
+
+def count():
+    """Messages that wait in the queue."""
+    connection = broker("coffre-sealer")
+    found = connection.channel().queue_declare("journal", passive=True).method.message_count
     connection.close()
     return found
 
@@ -133,17 +142,49 @@ def test_a_torn_record_is_dropped_and_that_is_said():
     connection.close()
 
 
-def test_only_the_daemons_write_and_only_the_sealer_reads():
-    for who, what, act in [
-        ("coffre-ingest", "read the journal", get("journal")),
-        ("coffre-exporter", "read the journal", get("journal")),
-        ("coffre-exporter", "empty the journal", lambda channel: channel.queue_purge("journal")),
-        ("coffre-sealer", "delete the journal", lambda channel: channel.queue_delete("journal")),
-        ("coffre-exporter", "delete the exchange", lambda channel: channel.exchange_delete("journal")),
-        ("coffre-exporter", "write by the default exchange", publish("", "journal")),
-    ]:
-        assert not may(who, act), f"{who} may {what}"
-    assert may("coffre-sealer", lambda channel: channel.basic_get("journal", auto_ack=False))
+def definitions():
+    """What the broker was given, as JSON."""
+    return json.loads((RUN / "rabbitmq/definitions.json").read_text())
+
+
+def import_definitions(made):
+    file = RUN / "rabbitmq/of-the-test.json"
+    file.write_text(json.dumps(made))
+    os.chown(file, OWNER.st_uid, OWNER.st_gid)
+    instance("rabbitmqctl", "-q", "import_definitions", file)
+    file.unlink()
+
+
+def of_before():
+    """The definitions of versions whose exchange had the queue's name."""
+    made = json.loads((RUN / "rabbitmq/definitions.json").read_text().replace("journal\\\\.in", "journal").replace("journal.in", "journal"))
+    assert "journal.in" not in json.dumps(made) and any(exchange["name"] == "journal" for exchange in made["exchanges"])
+    return made
+
+
+def delete_exchange(name):
+    instance("rabbitmqctl", "-q", "eval", f'rabbit_exchange:delete(rabbit_misc:r(<<"coffre">>, exchange, <<"{name}">>), false, <<"test">>).')
+
+
+def test_the_exchange_of_earlier_versions_gives_way_and_nothing_is_lost():
+    """Upgraded in either order: broker first, or daemons first. What waits in the queue stays in it, what is written meanwhile follows."""
+    before, now = count(), definitions()
+    assert before > 0
+    try:
+        import_definitions(of_before())
+        delete_exchange("journal.in") # as such a broker never had it
+        instance("restart", "coffre-exporter")
+        wait_until(lambda: figure("broker_up") == 0 and (figure("waiting_records") or 0) >= 1, 60, "records wait for an exchange")
+        assert count() >= before
+        with_old = count()
+    finally:
+        import_definitions(now)
+    wait_until(lambda: figure("broker_up") == 1 and figure("waiting_records") == 0, 120, "all is published")
+    wait_until(lambda: count() > with_old, 60, "and in the queue")
+    delete_exchange("journal") # what an upgrade leaves to the operator: nobody may write to it any more
+    with Journal() as journal:
+        instance("restart", "coffre-exporter")
+        journal.wait("daemon-started", version=".")
 
 
 if __name__ == "__main__":

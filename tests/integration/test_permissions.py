@@ -7,6 +7,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import pika
 import psycopg2
+from another import LISTENER
 from coffre import *
 
 
@@ -156,6 +157,7 @@ def test_only_certificates_of_the_vault_enter_and_no_password_does():
 def test_there_is_no_default_user_and_no_administrator():
     users = instance("rabbitmqctl", "-q", "list_users", "--formatter", "json").stdout
     found = {user["user"]: user["tags"] for user in json.loads(users[users.index("["):])}
+    assert found.pop(LISTENER, []) == []
     assert found == {"coffre-ingest": [], "coffre-sealer": [], "coffre-exporter": []}, found
 
 
@@ -186,6 +188,71 @@ def test_broker_identities_cannot_do_what_is_not_theirs():
         ("coffre-ingest", "delete an exchange", lambda channel: channel.exchange_delete(OUT)),
     ]:
         assert not may(who, act), f"{who} may {what}"
+
+
+EXCHANGES = [IN, OUT, ARCHIVE, "journal.in", "", "amq.direct", "amq.fanout", "amq.topic", "amq.rabbitmq.trace"]
+QUEUES = [IN, f"Event.{VAULT}.Parked", "journal", f"{OUT}.1", f"{ARCHIVE}.1", "Event.%d.In" % (int(VAULT) + 1)]
+
+# Who may do what, and nothing else. Nothing is published (a transaction is rolled back), read away or changed by what is allowed.
+MAY = {
+    "coffre-ingest": {("publish", IN), ("publish", OUT), ("publish", "journal.in"), ("read", IN), ("read", f"{OUT}.1"), ("read", f"{ARCHIVE}.1"),
+                      # depositors' queues are the ledger's; and with them what a queue of that name may be bound to
+                      ("delete", f"{OUT}.1"), ("delete", f"{ARCHIVE}.1"),
+                      # RabbitMQ asks for nothing more than who publishes there may anyway: no message that it could not put there itself
+                      ("bind exchange", OUT, "journal.in"),
+                      *(("bind", queue, exchange) for queue in (IN, f"{OUT}.1", f"{ARCHIVE}.1") for exchange in (IN, OUT, ARCHIVE))},
+    "coffre-sealer": {("publish", ARCHIVE), ("publish", "journal.in"), ("read", "journal")},
+    "coffre-exporter": {("publish", "journal.in")},
+}
+
+
+def published_and_rolled_back(exchange):
+    def act(channel):
+        channel.tx_select()
+        channel.basic_publish(exchange, "nowhere", b"x")
+        channel.tx_rollback()
+    return act
+
+
+def attempts():
+    """Everything that can be tried: what it is called, what does it when it is forbidden, what shows without harm that it is allowed (None: it is not tried)."""
+    for exchange in EXCHANGES:
+        yield ("publish", exchange), published_and_rolled_back(exchange), published_and_rolled_back(exchange)
+        yield ("delete exchange", exchange), (lambda c, e=exchange: c.exchange_delete(e or "amq.default")), None
+        yield ("declare exchange", exchange), (lambda c, e=exchange: c.exchange_declare(f"{e}.new")), None
+    for queue in QUEUES:
+        yield ("read", queue), (lambda c, q=queue: c.basic_get(q, auto_ack=False)), (lambda c, q=queue: c.basic_get(q, auto_ack=False))
+        yield ("empty", queue), (lambda c, q=queue: c.queue_purge(q)), None
+        yield ("delete", queue), (lambda c, q=queue: c.queue_delete(q)), None
+        for exchange in (IN, OUT, ARCHIVE, "journal.in", "amq.fanout"):
+            yield ("bind", queue, exchange), (lambda c, q=queue, e=exchange: c.queue_bind(q, e, "nowhere")), None
+            yield ("unbind", queue, exchange), (lambda c, q=queue, e=exchange: c.queue_unbind(q, e, "nowhere")), None
+    yield ("bind exchange", OUT, "journal.in"), (lambda c: c.exchange_bind("journal.in", OUT)), None
+    yield ("bind exchange", "journal.in", OUT), (lambda c: c.exchange_bind(OUT, "journal.in")), None
+
+
+def is_refused(connection, act):
+    channel = connection.channel()
+    try:
+        act(channel)
+        channel.basic_qos(prefetch_count=1) # whatever came before has been judged when this is answered
+    except pika.exceptions.ChannelClosedByBroker as closed:
+        assert closed.reply_code in (403, 404, 405), closed # the latter two: it may, but there is none, or another reads it
+        return closed.reply_code == 403
+    channel.close()
+    return False
+
+
+def test_each_identity_of_the_broker_may_exactly_what_it_must():
+    for who, may_do in MAY.items():
+        connection = broker(who)
+        for what, forbidden, harmless in attempts():
+            name = ("bind", *what[1:]) if what[0] == "unbind" else ("read", what[1]) if what[0] == "empty" else what
+            if name not in may_do:
+                assert is_refused(connection, forbidden), f"{who} may {' '.join(what)}"
+            elif harmless:
+                assert not is_refused(connection, harmless), f"{who} may not {' '.join(what)}"
+        connection.close()
 
 
 def test_broker_identities_can_do_what_is_theirs():
