@@ -60,7 +60,8 @@ static void refuse_schema(struct err *e, const char *file, int line, const char 
 /* err_set() keeps the first: the one that the others follow from. */
 static void on_compile_error(void *ctx, xmlErrorPtr error)
 {
-    if (error->level >= XML_ERR_ERROR)
+    /* A pattern's own error has no place; the one of the element around it, which follows, has. */
+    if (error->level >= XML_ERR_ERROR && error->domain != XML_FROM_REGEXP)
         refuse_schema(ctx, error->file, error->line, error->message);
 }
 

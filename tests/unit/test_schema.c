@@ -334,6 +334,7 @@ static void bad_schemas_are_told_with_file_and_line(void **state)
     } rows[] = {
         {{{"/s/a.xsd", "<xs:schema " XS ">\n\n<xs:element name='M' type='Absent'/></xs:schema>"}}, {"/s/a.xsd:3: ", "Absent"}},
         {{{"/s/a.xsd", "<xs:schema " XS ">\n<xs:element name='M' type='t:Absent'/></xs:schema>"}}, {"/s/a.xsd:2: ", "t:Absent"}},
+        {{{"/s/a.xsd", "<xs:schema " XS ">\n<xs:simpleType name='T'><xs:restriction base='xs:string'><xs:pattern value='[a-z'/></xs:restriction></xs:simpleType></xs:schema>"}}, {"/s/a.xsd:2: ", "pattern"}},
         {{{"/s/a.xsd", "<xs:schema " XS "><xs:element"}}, {"/s/a.xsd:1: ", NULL}},
         {{{"/s/a.xsd", "not a schema"}}, {"/s/a.xsd:1: ", NULL}},
         {{{"/s/a.xsd", "<autre/>"}}, {"/s/a.xsd", NULL}},
