@@ -25,6 +25,10 @@ RIGHTS = {
     "POST /v1/extractions": {READER},
     "GET /v1/extractions/#": {READER},
     "GET /v1/extractions/#/segments/#": {READER},
+    "GET /v1/metrics": {TECHNICAL},
+    "GET /v1/operations": {TECHNICAL},
+    "POST /v1/operations": {TECHNICAL},
+    "GET /v1/operations/#": {TECHNICAL},
     "GET /v1/admin/roles": {FUNCTIONAL},
     "POST /v1/admin/roles": {FUNCTIONAL},
     "POST /v1/admin/roles/#/revocation": {FUNCTIONAL},
@@ -54,7 +58,10 @@ def setup():
     status, _, body = http("/v1/extractions", method="POST", body={"lots": {"first": lot, "last": lot}})
     assert status == 201, body
     extraction = json.loads(body)["id"]
-    return {"/v1/lots/#": [lot], "/v1/events/#": [last], "/v1/extractions/#": [extraction], "/v1/extractions/#/segments/#": [extraction, 1]}
+    status, _, body = http("/v1/operations", "tech-admin-1", "POST", {"operation": "close-lot", "reason": "une operation a lire"})
+    assert status == 202, body
+    operation = json.loads(body)["id"]
+    return {"/v1/operations/#": [operation], "/v1/lots/#": [lot], "/v1/events/#": [last], "/v1/extractions/#": [extraction], "/v1/extractions/#/segments/#": [extraction, 1]}
 
 
 made = setup()
@@ -107,6 +114,44 @@ def test_depositors_and_strangers_have_none():
         else:
             refused_as(route, None, 401, "certificate-missing")
             refused_as(route, "foreign", 401, "certificate-foreign")
+
+
+# HEAD asks for what GET does. Nothing takes another method, and who has no right learns nothing of that.
+METHODS = ["PUT", "DELETE", "TRACE", "get", "BREW"]
+
+
+def method(name, pattern, who):
+    path, numbers = pattern, list(made.get(pattern, []))
+    while "#" in path:
+        path = path.replace("#", str(numbers.pop(0) if numbers else 999999999), 1)
+    words = {"HEAD": ["-I", "-o", "/dev/null"], "POST": ["-H", "Content-Type: application/json", "--data-binary", "{}"]}.get(name, ["-X", name])
+    return curl(path, who, None, *words)
+
+
+def test_head_has_the_rights_of_get():
+    for route in routes():
+        act, pattern = route.split(" ")
+        if act != "GET":
+            continue
+        for who, profile in HOLDERS.items():
+            got = method("HEAD", pattern, who)[0]
+            may_read = RIGHTS[route] == ANYONE or profile in RIGHTS[route]
+            assert got == (request(route, who)[0] if may_read else 403), (route, who, got)
+        for who, status in (("sensor-1", 403), ("stranger", 403), ("foreign", 401), (None, 401)):
+            assert method("HEAD", pattern, who)[0] == (200 if RIGHTS[route] == ANYONE else status), (route, who)
+
+
+def test_no_route_takes_a_method_it_does_not_name():
+    taken = {}
+    for route in routes():
+        act, pattern = route.split(" ")
+        taken.setdefault(pattern, set()).update({"GET", "HEAD"} if act == "GET" else {act})
+    for turn, (pattern, has) in enumerate(taken.items()):
+        for name in ["OPTIONS", METHODS[turn % len(METHODS)], *({"GET", "POST"} - has)]:
+            for who, status, code in (*((holder, 405, "method") for holder in HOLDERS), ("sensor-1", 403, "not-bound"), ("stranger", 403, "not-bound"),
+                                      ("foreign", 401, "certificate-foreign"), (None, 401, "certificate-missing")):
+                got, answer = method(name, pattern, who)
+                assert (got, answer["code"]) == (status, code), (name, pattern, who, got, answer)
 
 
 def subject_of(name):
