@@ -83,10 +83,58 @@ void connection_read_again(struct connection *c)
     c->front->again = c;
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
 void connection_count_held(struct connection *c)
 {
-    c->front->held += c->in.len - c->held;
+    struct front *f = c->front;
+
+    *(c->admitted ? &f->held : &f->strangers) -= c->held;
+    c->admitted = c->admitted || (c->session != NULL && session_connected(c->session));
     c->held = c->in.len;
+    *(c->admitted ? &f->held : &f->strangers) += c->held;
+}
+
+/* Bytes that one depositor may hold, of what all may. */
+static uint64_t share_of(const struct front *f)
+{
+    uint64_t share = f->limit_held / FRONT_SHARES, one = f->rules.frame.body_bytes + f->rules.frame.header_bytes;
+
+    return share > one ? share : one;
+}
+
+const char *connection_holds_too_much(const struct connection *c)
+{
+    const struct front *f = c->front;
+    uint64_t sum = 0;
+
+    if (c->in.len == 0)
+        return NULL;
+    if (!c->admitted && c->in.len > f->rules.frame.header_bytes + FRONT_READ_FULL)
+        return "the frame that opens a session is too long";
+    if (!c->admitted)
+        return f->strangers > FRONT_STRANGERS_MAX ? "too many sessions are being opened at once, try again later" : NULL;
+    if (f->held > f->limit_held)
+        return "frames not yet whole hold too many bytes in all, send again later";
+    if (f->held <= share_of(f))
+        return NULL;
+    for (const struct connection *other = f->connections; other != NULL; other = other->next)
+        sum += other->admitted && other->depositor == c->depositor ? other->held : 0;
+    return sum > share_of(f) ? "frames not yet whole hold too many bytes in all sessions of this depositor, send again later" : NULL;
+}
+
+bool connection_transacts_too_much(const struct connection *c, int64_t bytes)
+{
+    const struct front *f = c->front;
+    int64_t share = (int64_t)share_of(f) > (int64_t)f->rules.transaction_bytes ? (int64_t)share_of(f) : (int64_t)f->rules.transaction_bytes, sum = bytes;
+
+    if (f->transactions + bytes > (int64_t)f->limit_held)
+        return true;
+    if (f->transactions + bytes <= share)
+        return false;
+    for (const struct connection *other = f->connections; other != NULL; other = other->next)
+        sum += other->depositor == c->depositor ? other->transactions : 0;
+    return sum > share;
 }
 
 /* ---- ends -------------------------------------------------------------------------------- */

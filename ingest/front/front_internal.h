@@ -10,6 +10,7 @@
 
 #include "common/identity/identity.h"
 #include "common/journal/journal.h"
+#include "common/journal/refusals.h"
 #include "common/system/tls_trust.h"
 #include "common/values/health.h"
 #include "common/values/map.h"
@@ -22,6 +23,8 @@ enum {
     FRONT_OUT_MAX = 4 << 20,         /* bytes that wait for a peer that does not read */
     FRONT_OUT_PAUSE = 256 * 1024,    /* no more is read from a peer with so much waiting */
     FRONT_ACCEPT_MAX = 64,           /* connections taken in a turn */
+    FRONT_STRANGERS_MAX = 4 << 20,   /* bytes of frames not whole, of all peers without a session */
+    FRONT_SHARES = 2,                /* no depositor has more than one of so many parts of what all may hold */
     FRONT_LISTENERS_MAX = SETTINGS_LIST_MAX,
     FRONT_KEYS_MS = 3000,            /* without the keys role after which it is started again */
     FRONT_LINK_MS = 15000,           /* the same of relay, deliver and identity: longer than the parent waits between two starts */
@@ -30,7 +33,6 @@ enum {
     FRONT_TRY_MS = 1000,             /* between two looks whether the keys role has a new certificate's key */
     FRONT_CUT_MS = 800,              /* for a peer that has lost its right to read the last words */
     FRONT_REASON_MAX = 400,          /* bytes kept of a verdict's reason */
-    FRONT_RECORDS_MAX = 100,         /* refusals in the journal in a second: strangers do not fill it */
     FRONT_HEAP_MS = 5000,            /* between two looks at memory nobody uses */
     FRONT_NAME_MAX = SESSION_NAME_MAX,
     FRONT_LINGER_MS = 2000,          /* for the peer to read the last words */
@@ -79,7 +81,9 @@ struct connection {
     uint64_t active;         /* last time something happened */
     uint64_t blocked_since;  /* the peer does not read; 0: it does */
     uint64_t waits_since;    /* a deposit must wait; 0: none */
-    size_t held;             /* in.len as counted in the front's sum */
+    size_t held;             /* in.len as counted in one of the front's sums … */
+    bool admitted;           /* … that of depositors, not that of strangers */
+    int64_t transactions;    /* bytes that its open transactions hold */
     unsigned tickets;        /* not yet settled */
     bool wants_write;        /* TLS cannot write now */
     bool trimmed;            /* memory was given back since the last activity */
@@ -142,8 +146,7 @@ struct front {
     struct map by_number;    /* connections with a descriptor */
     struct health health;    /* what identity says of CRLs and certificates */
     struct journal *journal;
-    uint64_t recorded_at;    /* ms: when this second of refusals began */
-    unsigned recorded, omitted; /* refusals in the journal in it; left out since the last that found room */
+    struct refusals refusals; /* that get a record, and those that are counted */
     struct event *journal_readable; /* on journal_watched */
     int journal_watched;     /* -1: the journal role is away */
     bool relay_up;
@@ -161,7 +164,8 @@ struct front {
     struct tickets tickets;
     struct routes routes;
     struct buf scratch;      /* what is read from a connection that holds nothing */
-    size_t held;             /* bytes of frames not whole, of all connections */
+    size_t held;             /* bytes of frames not whole, of all sessions */
+    size_t strangers;        /* the same of connections without a session */
     int64_t transactions;    /* bytes that open transactions hold */
     struct session_time time;
     uint64_t period;         /* of the tick, ms */
@@ -209,6 +213,8 @@ void admission_time_out(struct connection *c);
 void admission_lapsed(struct connection *c);
 /* No session: told once the protocol is known. `check` is a word for programs, `reason` for log and journal, `said` goes over the wire. */
 void admission_refuse(struct connection *c, enum session_end end, const char *check, const char *reason, const char *said);
+/* Refusals that got no record are told of: those whose minute is over, or `all`. */
+void admission_tell_omitted(struct front *f, bool all);
 /* Refused by the handshake itself: by its certificate (`denied`), or before there was one. */
 void admission_tls_refused(struct connection *c, bool denied, const char *reason);
 /* For the journal. */
@@ -223,6 +229,10 @@ void connection_watch(struct connection *c);       /* … and its descriptor wat
 void connection_wait_for_room(struct connection *c);
 void connection_read_again(struct connection *c);  /* bytes wait inside TLS, which no poll tells */
 void connection_count_held(struct connection *c);
+/* Why what it holds is too much; NULL: it is not. */
+const char *connection_holds_too_much(const struct connection *c);
+/* Would this many bytes more in transactions be more than it may have? */
+bool connection_transacts_too_much(const struct connection *c, int64_t bytes);
 void connection_check_session(struct connection *c); /* one that has ended is told and left */
 void connection_linger(struct connection *c);
 void connection_discard(struct connection *c);

@@ -56,11 +56,12 @@ static bool deposit_all(void *ctx, struct slice records, size_t kept, uint64_t *
 
 static bool hold(void *ctx, int64_t bytes)
 {
-    struct front *f = ((struct connection *)ctx)->front;
+    struct connection *c = ctx;
 
-    if (bytes > 0 && f->transactions + bytes > (int64_t)f->limit_held)
+    if (bytes > 0 && connection_transacts_too_much(c, bytes))
         return false;
-    f->transactions += bytes;
+    c->transactions += bytes;
+    c->front->transactions += bytes;
     return true;
 }
 

@@ -126,6 +126,8 @@ static void take_opening(struct connection *c, struct slice in)
 /* Consumes what can be consumed of `in`, which is c->in or the shared scratch. */
 static void take_input(struct connection *c, struct buf *in)
 {
+    const char *too_much;
+
     if (c->state == CONNECTION_OPENING) {
         while (in->len != 0 && (buf_slice(in).at[0] == '\n' || buf_slice(in).at[0] == '\r'))
             buf_consume(in, 1); /* heart-beats of a STOMP client that is early */
@@ -146,8 +148,9 @@ static void take_input(struct connection *c, struct buf *in)
         buf_reset(in);
     }
     connection_count_held(c);
-    if (c->front->held > c->front->limit_held && c->in.len != 0 && c->waits_since == 0 && c->session != NULL)
-        session_fail(c->session, SESSION_UNAVAILABLE, "frames not yet whole hold too many bytes in all, send again later");
+    too_much = c->session == NULL || c->waits_since != 0 ? NULL : connection_holds_too_much(c);
+    if (too_much != NULL)
+        session_fail(c->session, c->admitted ? SESSION_UNAVAILABLE : SESSION_LIMIT, too_much);
     connection_touch(c);
 }
 

@@ -298,9 +298,12 @@ static bool is_impossible(const struct openwire_session *s, uint32_t size, struc
 
 static void refuse_size(struct openwire_session *s, struct slice in, uint32_t size)
 {
-    char why[80];
+    char why[120];
 
-    snprintf(why, sizeof why, "a frame of %lu bytes", (unsigned long)size);
+    if (size != 0 && !s->base.connected)
+        snprintf(why, sizeof why, "a frame of %lu bytes before the connection is opened, at most %d are taken", (unsigned long)size, OPENWIRE_PREAMBLE_MAX);
+    else
+        snprintf(why, sizeof why, "a frame of %lu bytes, at least 1 and at most %llu are taken", (unsigned long)size, (unsigned long long)frame_max(&s->base));
     if (s->negotiated && size >= OPENWIRE_HEAD - 4 && size <= INT32_MAX && in.len >= OPENWIRE_HEAD)
         (void)end_unreadable(s, in, why);
     else

@@ -29,6 +29,7 @@ const struct stomp_word stomp_names[STOMP_NAMES] = {
     [STOMP_CLIENT_ID] = TEXT("ClientId"),
     [STOMP_PASSCODE] = TEXT("passcode"),
     [STOMP_SELECTOR] = TEXT("selector"),
+    [STOMP_REPLY_TO] = TEXT("reply-to"),
     [STOMP_CFJL_LOT_ID] = TEXT("CFJLLotId"),
     [STOMP_TIMESTAMP] = TEXT("Timestamp"),
     [STOMP_CFJL_ARCH_ID] = TEXT("CFJLArchId"),

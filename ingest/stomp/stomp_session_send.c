@@ -43,6 +43,15 @@ static struct pack_deposit deposit_of(const struct stomp_session *s, const struc
     return d;
 }
 
+/* An answer that would never come is better refused than awaited. Other values are the sender's own. */
+static bool asks_for_reply(const struct stomp_frame *f)
+{
+    static const char temporary[] = "/temp-";
+    struct slice to = stomp_get(f, STOMP_REPLY_TO);
+
+    return to.len >= sizeof temporary - 1 && memcmp(to.at, temporary, sizeof temporary - 1) == 0;
+}
+
 bool stomp_session_send(struct stomp_session *s, const struct stomp_frame *f, struct session_time t)
 {
     struct pack_deposit d;
@@ -51,6 +60,9 @@ bool stomp_session_send(struct stomp_session *s, const struct stomp_frame *f, st
 
     if (!stomp_session_is_queue(stomp_get(f, STOMP_DESTINATION), s->base.rules->queue_in))
         return stomp_session_error(s, f, SESSION_DESTINATION, "SEND goes to /queue/%s only", s->base.rules->queue_in);
+    if (asks_for_reply(f))
+        return stomp_session_error(s, f, SESSION_DESTINATION, "SEND: reply-to a temporary queue is not available with STOMP, answers come to /queue/%s",
+                                   s->base.rules->queue_out);
     if (!stomp_session_transaction(s, f, &tx))
         return false;
     d = deposit_of(s, f, t);

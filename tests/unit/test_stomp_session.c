@@ -283,6 +283,20 @@ static void refuses_other_destinations(void **state)
     }
 }
 
+static void refuses_replies_to_temporary_queues(void **state)
+{
+    struct owner o;
+
+    (void)state;
+    connect_as(&o, "1.2");
+    give(&o, "SEND\ndestination:/queue/Event.1.In\nreply-to:/queue/Event.1.Out\n\nx^");
+    assert_int_equal(session_ended(o.s), SESSION_OPEN);
+    give(&o, "SEND\ndestination:/queue/Event.1.In\nreply-to:/temp-queue/answers\nreceipt:r\n\nx^");
+    assert_non_null(strstr((const char *)buf_slice(&o.out).at, "\nreceipt-id:r\n"));
+    assert_error(&o, SESSION_DESTINATION, "unknown destination", "reply-to a temporary queue is not available with STOMP");
+    close_owner(&o);
+}
+
 static void waits_while_there_is_no_room(void **state)
 {
     static const char frames[] = "SEND\ndestination:/queue/Event.1.In\nreceipt:1\n\nx\0BEGIN\ntransaction:t\n\n\0";
@@ -665,6 +679,7 @@ int main(void)
         cmocka_unit_test(receipts_leave_after_the_confirmation),
         cmocka_unit_test(many_deposits_are_confirmed_in_any_order),
         cmocka_unit_test(refuses_other_destinations),
+        cmocka_unit_test(refuses_replies_to_temporary_queues),
         cmocka_unit_test(waits_while_there_is_no_room),
         cmocka_unit_test(tells_when_the_queue_fails),
         cmocka_unit_test(a_transaction_is_one_deposit),
