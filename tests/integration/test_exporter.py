@@ -152,6 +152,38 @@ def test_a_reader_unbound_is_cut_in_the_middle_of_an_answer_and_others_are_not()
     assert status == 403 and json.loads(body)["code"] == "not-bound"
 
 
+def test_an_answer_ends_when_nobody_checks_certificates_any_more():
+    """A process that judges certificates and hangs is believed for half a minute: then a download, however slow, is no longer sent."""
+    path, ended = large_segment(), []
+    raw = socket.create_connection(("127.0.0.1", port("HTTPS")), timeout=60)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    c = tls("reader-1").wrap_socket(raw, server_hostname="localhost")
+    c.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    got = c.recv(65536)
+    length = int(re.search(rb"(?i)content-length: (\d+)", got).group(1))
+    hanging = children(pid_of("coffre-exporter"))["identity"][0]
+
+    def read_slowly():
+        count = len(got)
+        try:
+            while count < length and (more := c.recv(32768)):
+                count += len(more)
+                time.sleep(0.2)
+        except OSError:
+            pass
+        ended.append(count)
+    with Journal() as journal:
+        os.kill(hanging, signal.SIGSTOP)
+        reading = threading.Thread(target=read_slowly)
+        reading.start()
+        journal.wait("session-cut", seconds=120, cn="^reader-1$", check="^not-verifiable$")
+        reading.join(60)
+    assert ended and ended[0] < length, f"{ended} of {length} bytes came"
+    # The one that hung is ended, and the next one judges everybody again.
+    wait_until(lambda: children(pid_of("coffre-exporter")).get("identity", [hanging])[0] != hanging, 60, "identity is started again")
+    wait_until(lambda: http("/check")[0] == 200, 60, "readers are served again")
+
+
 # ---- bytes ------------------------------------------------------------------------------------------------
 
 def talk_open(who="reader-1"):
