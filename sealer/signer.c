@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -158,6 +159,34 @@ static void serve(struct signer *s)
         drop_work(s); /* the parent gives a new one when work is back */
 }
 
+/* ---- where the library's files are ------------------------------------------------------------ */
+
+/* Landlock knows folders by what they are, not by their names: one that is not there yet, or is another by now, is out of reach for as long as this process lives. */
+static bool note_paths(struct signer *s, struct err *e)
+{
+    const struct settings_list *paths = &s->settings->sealer.module_paths;
+    struct stat st;
+
+    for (unsigned i = 0; i < paths->count; i++) {
+        if (stat(paths->items[i], &st) != 0)
+            return err_set_errno(e, ERR_RETRY, "sealer.module_paths: %s", paths->items[i]);
+        s->paths[i] = st.st_ino;
+        s->folders[i] = S_ISDIR(st.st_mode);
+    }
+    return true;
+}
+
+static bool paths_changed(const struct signer *s)
+{
+    const struct settings_list *paths = &s->settings->sealer.module_paths;
+    struct stat st;
+
+    for (unsigned i = 0; i < paths->count; i++)
+        if (s->folders[i] && stat(paths->items[i], &st) == 0 && st.st_ino != s->paths[i])
+            return true;
+    return false;
+}
+
 /* ---- life -------------------------------------------------------------------------------- */
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
@@ -208,6 +237,11 @@ static void reopen_key(struct signer *s)
         return;
     }
     lose(s, &e);
+    if (paths_changed(s)) {
+        log_warning("library-moved", "a folder of the HSM's library is another one now: this process starts again");
+        s->status = 1;
+        s->leaving = true;
+    }
     s->pause_ms = s->pause_ms * 2 > REOPEN_MAX_MS ? REOPEN_MAX_MS : s->pause_ms * 2;
     s->next_open = monotonic_ms() + s->pause_ms;
 }
@@ -304,7 +338,12 @@ int signer_run(struct role *self, const struct signer_duty *duty)
 {
     static const struct role_events events = {.linked = linked, .drain = drain, .reload = signer_reload};
     struct signer s = {.self = self, .settings = role_settings(self), .duty = duty, .pause_ms = REOPEN_MIN_MS};
+    struct err e = {0};
 
+    if (!note_paths(&s, &e)) {
+        log_error("hsm-away", "%s", e.text);
+        return 1; /* the parent tries again */
+    }
     s.pin = mem_strdup(s.settings->sealer.pin);
     pin_guard_init(&s.guard, s.settings->sealer.memory, s.pin);
     load_library(&s);
@@ -316,5 +355,5 @@ int signer_run(struct role *self, const struct signer_duty *duty)
     signer_forget(&s.next);
     pin_guard_free(&s.guard);
     free(s.pin);
-    return 0;
+    return s.status;
 }

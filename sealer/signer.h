@@ -47,6 +47,9 @@ struct signer {
     int64_t next_open;       /* when it is opened again */
     int pause_ms;            /* between two tries */
     struct channel *work;    /* NULL: not linked */
+    ino_t paths[SETTINGS_LIST_MAX];  /* sealer.module_paths as they were when this process began */
+    bool folders[SETTINGS_LIST_MAX]; /* those that are */
+    int status;              /* to leave with */
     bool leaving;
 };
 

@@ -195,11 +195,8 @@ static void reload(void *ctx, const struct settings *fresh)
     const struct journal_field field = {"reason", slice_text("certificates, authorities and policies")};
 
     if (!load(i, fresh, &e)) {
-        const struct journal_field why = JOURNAL_TEXT("reason", e.text);
-
         settings_locate(fresh, &e);
         log_error("reload-refused", "%s", e.text);
-        journal_write(i->journal, "reload-refused", &why, 1);
         role_reload_refused(i->role, "%s", e.text);
         return;
     }
@@ -232,7 +229,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         channel_free(c);
 }
 
-/* What the parent found wrong: this role alone writes it, so that it is in the journal once. */
+/* What the parent found wrong, or another role, or this one: written here alone, so that it is in the journal once. */
 static void refused(void *ctx, const char *text)
 {
     struct identity *i = ctx;

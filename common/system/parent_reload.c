@@ -212,17 +212,6 @@ void parent_reload_tell(struct process *p)
     }
 }
 
-void parent_reload_refused_by(struct process *p, struct slice why)
-{
-    struct parent_reload *r = p->parent->reload;
-
-    parent_keep_line(p->refused, why);
-    r->partial += !r->partly;
-    r->partly = true;
-    log_error("reload-refused", "%s %u goes on with what it had: %s", p->kind->name, p->index, p->refused);
-    parent_write_status(p->parent);
-}
-
 /* Who keeps a journal writes it there. */
 static void tell_refusal(struct parent *parent, const char *why)
 {
@@ -234,6 +223,20 @@ static void tell_refusal(struct parent *parent, const char *why)
     for (unsigned i = 0; i < parent->count; i++)
         if (!parent_tell(&parent->processes[i], PARENT_REFUSED, buf_slice(&b)))
             log_debug("role-silent", "%s does not hear that the reload was refused", parent->processes[i].kind->name);
+}
+
+void parent_reload_refused_by(struct process *p, struct slice why)
+{
+    struct parent_reload *r = p->parent->reload;
+    char text[ERR_TEXT_MAX];
+
+    parent_keep_line(p->refused, why);
+    r->partial += !r->partly;
+    r->partly = true;
+    snprintf(text, sizeof text, "%s %u goes on with what it had: %s", p->kind->name, p->index, p->refused);
+    log_error("reload-refused", "%s", text);
+    tell_refusal(p->parent, text);
+    parent_write_status(p->parent);
 }
 
 static void read_now(struct parent *parent)

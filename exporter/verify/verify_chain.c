@@ -305,6 +305,10 @@ void verify_certificate_file(struct verify *v, unsigned place, struct slice byte
 
 void verify_certificates_end(struct verify *v)
 {
+    /* Those of the vault's birth, of which lots that were sealed after a renewal need not be. */
+    for (unsigned i = 0; i < 2; i++)
+        if (v->has_genesis && memcmp(v->pem[i], i == 0 ? v->genesis.seal : v->genesis.tsa, 32) == 0)
+            v->pem_matched[i] = true;
     for (unsigned i = 0; i < 2; i++)
         if (v->pem_there[i] && !v->pem_matched[i] && v->here.known && v->here.stamped_ms != 0)
             report_add(v->report, i == 0 ? REPORT_CERTS_SEAL : REPORT_CERTS_TSA,

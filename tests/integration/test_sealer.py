@@ -229,4 +229,5 @@ def test_after_all_this_the_chain_verifies():
     verify("--quiet", *sorted(folder.glob("*.zip")))
 
 
-run(globals())
+if __name__ == "__main__":
+    run(globals())
