@@ -350,6 +350,47 @@ def test_a_list_replaced_by_a_broken_one_is_in_force_after_a_restart():
         kept_out(good, UNKNOWN, at=vault.port, kinds=[StompSensor])
 
 
+# ---- without identity --------------------------------------------------------------------------------------
+
+def test_verdicts_outlive_identity_for_a_while_only():
+    """It cannot begin again, its authorities being broken: sessions go on, and are cut when nobody has looked for too long (a minute; half a minute at the exporter)."""
+    name, agent = sensor(), reader()
+    bundles = {}
+    for ca in ("operator-ca", "regulator-ca"):
+        bundles[ca] = RUN / f"{short(ca)}.pem"
+        bundles[ca].write_bytes((PKI / f"{ca}.pem").read_bytes())
+        bundles[ca].chmod(0o644)
+    try:
+        with ingest(operator__ca=str(bundles["operator-ca"])) as vault, Another("coffre-exporter", {"regulator.ca": str(bundles["regulator-ca"])}) as site:
+            let_in(name, vault.port)
+            answers(agent, 200, at=site.port)
+            with StompSensor(name, vault.port) as by_stomp, OpenWireSensor(name, vault.port) as by_openwire, Journal() as journal:
+                for ca, daemon in (("operator-ca", vault), ("regulator-ca", site)):
+                    bundles[ca].write_text("nothing\n")
+                    before = daemon.role("identity")
+                    os.kill(before, signal.SIGKILL)
+                    wait_until(lambda: "ready" not in re.search(r"(?m)^role identity 0 .*$", daemon.status()).group().replace("not-ready", ""), SOON, "identity cannot begin")
+                by_stomp.deposit() # what it said last is believed
+                by_openwire.deposit()
+                for session in (by_stomp, by_openwire):
+                    session.c.socket.settimeout(3 * SOON)
+                    while True:
+                        try:
+                            session.deposit()
+                        except (Refused, Thrown, *GONE, ssl.SSLError):
+                            break
+                        time.sleep(0.5)
+                journal.wait("session-cut", cn=name, check="not-verifiable")
+                wait_until(lambda: curl("/check", agent, site.port)[0] != 200, SOON, "a reader is not let in")
+                for ca, daemon in (("operator-ca", vault), ("regulator-ca", site)):
+                    bundles[ca].write_bytes((PKI / f"{ca}.pem").read_bytes())
+                let_in(name, vault.port)
+                answers(agent, 200, at=site.port)
+    finally:
+        for bundle in bundles.values():
+            bundle.unlink()
+
+
 # ---- what strangers bring about ----------------------------------------------------------------------------
 
 def test_refusals_without_end_are_not_written_one_by_one():
