@@ -57,6 +57,15 @@ static void every_path_leads_somewhere_or_nowhere(void **state)
     expect_route("/v1/extractions/3/segments/4", API_SEGMENT, 3, 4);
     assert_true(route("POST", "/v1/extractions"));
     assert_int_equal(call.resource, API_EXTRACT);
+    expect_route("/v1/metrics", API_METRICS, 0, 0);
+    expect_route("/v1/operations?after=9&limit=3", API_OPERATIONS, 9, 0);
+    expect_route("/v1/operations/9", API_OPERATION, 9, 0);
+    assert_true(route("POST", "/v1/operations"));
+    assert_int_equal(call.resource, API_OPERATE);
+    assert_false(api_is_admin(API_OPERATE));
+    expect_refused("GET", "/v1/metrics?limit=1", 400);
+    expect_refused("POST", "/v1/metrics", 405);
+    expect_refused("POST", "/v1/operations/9", 405);
     expect_refused("GET", "/", 404);
     expect_refused("GET", "/v1/lots/", 404);
     expect_refused("GET", "/v1/lots/0", 404);
@@ -122,10 +131,11 @@ static void profiles_have_their_rights_and_no_others(void **state)
         enum api_resource resource = (enum api_resource)r;
         bool open = resource == API_LIVEZ || resource == API_READYZ, admin = resource >= API_ROLES;
         bool list = resource == API_CHECK || resource == API_STATUS || resource == API_LOTS;
+        bool technical = resource == API_METRICS || resource == API_OPERATIONS || resource == API_OPERATE || resource == API_OPERATION;
 
         assert_int_equal(api_is_open(resource), open);
-        assert_int_equal(api_allowed(resource, API_READER), !admin);
-        assert_int_equal(api_allowed(resource, API_TECHNICAL), open || list);
+        assert_int_equal(api_allowed(resource, API_READER), !admin && !technical);
+        assert_int_equal(api_allowed(resource, API_TECHNICAL), open || list || technical);
         assert_int_equal(api_allowed(resource, API_FUNCTIONAL), open || list || admin || resource == API_LOT);
         assert_int_equal(api_allowed(resource, 0), open);
         assert_int_equal(api_allowed(resource, 1 << 1), open); /* depositor */
@@ -297,6 +307,48 @@ static struct pair open_pair(void)
     return (struct pair){channel_open(fds[0], 1 << 21, 1 << 22), channel_open(fds[1], 1 << 21, 1 << 22)};
 }
 
+static void operations_are_read(void **state)
+{
+    struct api_operation o;
+
+    (void)state;
+    assert_true(api_read_operation(SLICE_LITERAL("{\"operation\":\"close-lot\",\"reason\":\"fin d'exercice\"}"), &o, &no));
+    assert_string_equal(o.name, "close-lot");
+    assert_string_equal(o.reason, "fin d'exercice");
+    assert_string_equal(o.key, "");
+    assert_true(api_read_operation(SLICE_LITERAL("{\"key\":\"a-B_c.9:\",\"reason\":\"x\",\"operation\":\"close-lot\"}"), &o, &no));
+    assert_string_equal(o.key, "a-B_c.9:");
+}
+
+static void wrong_operations_say_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *body, *code;
+    } cases[] = {
+        {"", "json"}, {"{", "json"}, {"[]", "json-object"}, {"{}", "member-missing"}, {"{\"reason\":\"x\"}", "member-missing"},
+        {"{\"operation\":\"close-lot\"}", "reason"}, {"{\"operation\":\"close-lot\",\"reason\":\" \"}", "reason"},
+        {"{\"operation\":\"close-lot\",\"reason\":\"a\\nb\"}", "reason"}, {"{\"operation\":\"halt\",\"reason\":\"x\"}", "operation"},
+        {"{\"operation\":\"\",\"reason\":\"x\"}", "operation"}, {"{\"operation\":null,\"reason\":\"x\"}", "member-text"},
+        {"{\"operation\":\"close-lot\",\"operation\":\"close-lot\",\"reason\":\"x\"}", "json"},
+        {"{\"operation\":\"close-lot\",\"reason\":\"x\",\"key\":\"\"}", "key"}, {"{\"operation\":\"close-lot\",\"reason\":\"x\",\"key\":\"a b\"}", "key"},
+        {"{\"operation\":\"close-lot\",\"reason\":\"x\",\"lot\":\"1\"}", "member-unknown"},
+    };
+    struct api_operation o;
+    char text[API_REASON_MAX + 100];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_false(api_read_operation(slice_text(cases[i].body), &o, &no));
+        assert_int_equal(no.status, 400);
+        if (strcmp(no.code, cases[i].code) != 0)
+            fail_msg("%s: %s, expected %s", cases[i].body, no.code, cases[i].code);
+    }
+    for (int more = 0; more < 2; more++) {
+        snprintf(text, sizeof text, "{\"operation\":\"close-lot\",\"reason\":\"x\",\"key\":\"%0*d\"}", API_KEY_MAX + more, 1);
+        assert_int_equal(api_read_operation(slice_text(text), &o, &no), more == 0);
+    }
+}
+
 static struct slice pass(struct pair p, enum ask_type type)
 {
     struct channel_message m;
@@ -313,6 +365,7 @@ static void messages_arrive_as_they_were_sent(void **state)
     struct pair p = open_pair();
     struct ask_question q = {.request = 7,
                              .call = {API_BIND, 3, 4, 100, API_BY_DATE, true, true},
+                             .profiles = API_TECHNICAL | API_READER,
                              .reader = SLICE_LITERAL("CN=r, OU=l"),
                              .client = {SLICE_LITERAL("r"), SLICE_LITERAL("l"), SLICE_LITERAL("0A"), SLICE_LITERAL("CN=ca"), SLICE_LITERAL("::1")},
                              .content = SLICE_LITERAL("{}")}, q2;
@@ -325,6 +378,7 @@ static void messages_arrive_as_they_were_sent(void **state)
     assert_true(ask_send_question(p.a, &q, &e));
     assert_true(ask_read_question(pass(p, ASK_QUESTION), &q2, &e));
     assert_memory_equal(&q.call, &q2.call, sizeof q.call);
+    assert_int_equal(q.profiles, q2.profiles);
     assert_true(slice_equal(q.reader, q2.reader));
     assert_true(slice_equal(q.client.cn, q2.client.cn) && slice_equal(q.client.ou, q2.client.ou));
     assert_true(slice_equal(q.client.serial, q2.client.serial) && slice_equal(q.client.issuer, q2.client.issuer));
@@ -359,6 +413,10 @@ static void messages_out_of_bounds_are_refused(void **state)
     q.call.resource = (enum api_resource)API_RESOURCES;
     assert_true(ask_send_question(p.a, &q, &e));
     assert_false(ask_read_question(pass(p, ASK_QUESTION), &q2, &e));
+    q.call.resource = API_SEGMENT;
+    q.profiles = 1; /* nobody's */
+    assert_true(ask_send_question(p.a, &q, &e));
+    assert_false(ask_read_question(pass(p, ASK_QUESTION), &q2, &e));
     assert_true(ask_send_answer(p.a, &a, &e)); /* length without content */
     assert_false(ask_read_answer(pass(p, ASK_ANSWER), &a2, &e));
     a = (struct ask_answer){.request = 7, .status = 200, .type = "a\r\nb"};
@@ -381,6 +439,8 @@ int main(void)
         cmocka_unit_test(wrong_extraction_requests_say_what_is_wrong),
         cmocka_unit_test(changes_of_role_bindings_are_read),
         cmocka_unit_test(wrong_changes_say_what_is_wrong),
+        cmocka_unit_test(operations_are_read),
+        cmocka_unit_test(wrong_operations_say_what_is_wrong),
         cmocka_unit_test(content_is_judged_by_its_resource),
         cmocka_unit_test(too_much_content_is_refused),
         cmocka_unit_test(content_of_another_type_is_refused),
