@@ -2,7 +2,9 @@
 #include "common/values/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +14,8 @@ static struct {
     const char *daemon;
     const char *role;
     enum log_level level;
-} self = {"coffre", "parent", LOG_LEVEL_INFO};
+    bool journald; /* lines begin with a priority */
+} self = {"coffre", "parent", LOG_LEVEL_INFO, false};
 
 /* Lines written this second for a code; codes are string literals, told apart by their text. */
 static struct rate {
@@ -22,12 +25,27 @@ static struct rate {
 } rates[RATE_CODES];
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
+
+/* systemd names the stream it reads, in case standard error has become another since: systemd.exec(5), $JOURNAL_STREAM. */
+static bool is_read_by_journald(void)
+{
+    const char *named = getenv("JOURNAL_STREAM");
+    char stream[64];
+    struct stat st;
+
+    if (named == NULL || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    return strcmp(named, stream) == 0;
+}
 
 void log_open(const char *daemon, const char *role, enum log_level level)
 {
     self.daemon = daemon;
     self.role = role;
     self.level = level;
+    self.journald = is_read_by_journald();
 }
 
 void log_set_level(enum log_level level)
@@ -133,7 +151,8 @@ void log_write(enum log_level level, const char *code, const char *fields, const
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     gmtime_r(&now.tv_sec, &utc);
-    used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
+    used = self.journald ? strlen(strcpy(line, priorities[level])) : 0;
+    used += strftime(line + used, sizeof line - used, "%Y-%m-%dT%H:%M:%S", &utc);
     n = snprintf(line + used, sizeof line - used, ".%03ldZ level=%s daemon=%s role=%s pid=%ld code=%s",
                  now.tv_nsec / 1000000, level_names[level], self.daemon, self.role, (long)getpid(), code);
     used += (size_t)n;

@@ -1,6 +1,7 @@
 /*
  * One structured line per thing worth knowing, on standard error:
  *   2026-01-31T12:00:00.123Z level=error daemon=coffre-ingest role=front pid=42 code=tls-refused peer=… msg="…"
+ * Where systemd's journal reads it, a line begins with its priority, <3> to <7> (sd-daemon(3)), which the journal takes away.
  * Values are escaped, so that a peer can never forge a line. Content, PINs and keys are never
  * passed here. `code` is stable and documented in the manual: operators alert on it.
  */

@@ -79,7 +79,10 @@ for daemon in $daemons; do
     done
 done
 
-say "the journal: a line for each record, none of them killed, refused or unconfined"
+say "the journal: a line for each record, with its priority; nobody killed or unconfined"
+on journalctl --no-pager -u coffre-sealer -p warning -o cat >"$work/warnings.log"
+grep -q "^[0-9].*level=warning .*code=clock-unchecked" "$work/warnings.log" || fail "a warning has no priority, or shows it"
+! grep "level=info" "$work/warnings.log" || fail "what informs is a warning"
 for daemon in $daemons; do
     on journalctl --no-pager -u $daemon -o cat >"$work/$daemon.log"
     grep -q "daemon=$daemon role=parent .*code=started" "$work/$daemon.log" || fail "$daemon has not said that it has started"

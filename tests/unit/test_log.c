@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/values/log.h"
@@ -53,6 +54,31 @@ static void a_line_has_its_fields(void **state)
     assert_int_equal(lines(), 1);
     assert_non_null(strstr(written, "Z level=info daemon=coffre-test role=unit pid="));
     assert_non_null(strstr(written, " code=code-1 msg=\"hello 7\"\n"));
+}
+
+static void the_journal_is_told_priorities(void **state)
+{
+    char stream[64];
+    struct stat st;
+
+    (void)state;
+    begin_capture();
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_open("coffre-test", "unit", LOG_LEVEL_DEBUG);
+    log_error("code-3", "an error");
+    log_debug("code-2", "a detail");
+    /* Another stream than this one: standard error was redirected. */
+    setenv("JOURNAL_STREAM", "1:1", 1);
+    log_open("coffre-test", "unit", LOG_LEVEL_INFO);
+    log_info("code-1", "elsewhere");
+    unsetenv("JOURNAL_STREAM");
+    end_capture();
+    assert_int_equal(lines(), 3);
+    assert_memory_equal(written, "<3>20", 5);
+    assert_non_null(strstr(written, "\n<7>20"));
+    assert_null(strstr(written, "<6>"));
 }
 
 static void a_peer_cannot_forge_a_line(void **state)
@@ -123,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_its_fields),
+        cmocka_unit_test(the_journal_is_told_priorities),
         cmocka_unit_test(a_peer_cannot_forge_a_line),
         cmocka_unit_test(long_fields_are_cut_inside_the_quotes),
         cmocka_unit_test(long_messages_stay_one_line),
