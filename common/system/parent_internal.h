@@ -50,6 +50,7 @@ struct parent {
     int exit_status;
     struct parent_reload *reload;
     struct parent_relink *relinks; /* owned */
+    bool status_unwritten, metrics_unwritten; /* the files do not say what is so */
 };
 
 /* ---- parent.c ---- */

@@ -17,9 +17,21 @@ static bool write_whole(const char *folder, const char *name, const char *suffix
     if (out != NULL)
         ok = fclose(out) == 0 && ok;
     ok = ok && rename(fresh, path) == 0;
+    if (!ok)
+        unlink(fresh);
     free(path);
     free(fresh);
     return ok;
+}
+
+/* Said when it begins and when it ends: a full disk stays so for long. */
+static void say_unwritten(const struct parent *parent, bool *unwritten, bool ok, const char *suffix)
+{
+    if (!ok && !*unwritten)
+        log_error("status-unwritten", "%s/%s.%s cannot be written: what it says is old", parent->s->state_dir, parent->d->name, suffix);
+    else if (ok && *unwritten)
+        log_info("status-written", "%s/%s.%s is up to date again", parent->s->state_dir, parent->d->name, suffix);
+    *unwritten = !ok;
 }
 
 static const char *state_word(const struct parent *parent)
@@ -46,8 +58,8 @@ void parent_write_status(struct parent *parent)
                               p->pid == 0 && *p->unfit == '\0' ? "down" : p->ready ? "ready" : "not-ready", p->note);
     }
     ok = ok && parent_reload_status(parent, &b);
-    if (!ok || !write_whole(parent->s->state_dir, parent->d->name, "status", buf_slice(&b)))
-        log_warning("status-unwritten", "%s/%s.status cannot be written", parent->s->state_dir, parent->d->name);
+    ok = ok && write_whole(parent->s->state_dir, parent->d->name, "status", buf_slice(&b));
+    say_unwritten(parent, &parent->status_unwritten, ok, "status");
     buf_free(&b);
 }
 
@@ -87,7 +99,10 @@ void parent_write_metrics(struct parent *parent)
              add_metrics(&b, p);
     }
     ok = ok && parent_reload_metrics(parent, &b);
-    if (ok && !write_whole(parent->s->state_dir, parent->d->name, "prom", buf_slice(&b)))
-        log_warning("metrics-unwritten", "%s/%s.prom cannot be written", parent->s->state_dir, parent->d->name);
+    ok = ok && write_whole(parent->s->state_dir, parent->d->name, "prom", buf_slice(&b));
+    say_unwritten(parent, &parent->metrics_unwritten, ok, "prom");
+    /* What changed while it could not be said. */
+    if (ok && parent->status_unwritten)
+        parent_write_status(parent);
     buf_free(&b);
 }
