@@ -60,7 +60,7 @@ ROLES = {
     ("coffre-sealer", "journal"): May(connect={BROKER}, reads={"coffre-sealer", "ca"}, writes="journal-coffre-sealer"),
     ("coffre-exporter", "front"): May(accept=True),
     ("coffre-exporter", "keys"): May(reads={"exporter"}),
-    ("coffre-exporter", "query"): May(connect=set(), reads=set()),
+    ("coffre-exporter", "query"): May(connect=set(), reads={"memory"}), # all of the state folder: what the daemons write for monitors
     ("coffre-exporter", "admin"): May(connect=set(), reads=set()),
     ("coffre-exporter", "identity"): May(**IDENTITY),
     ("coffre-exporter", "fetch"): May(**FETCH),
