@@ -249,7 +249,7 @@ static bool send_check(struct ledger *l, struct err *e)
     for (unsigned i = 0; i < 4; i++)
         head[i] = (uint8_t)(count >> 8 * (3 - i));
     l->check_sent = ledger_now();
-    return channel_send2(l->inspect, INSPECT_CHECK, slice_of(head, 4), records_of(b, l->check_from, l->check_to), e) &&
+    return channel_send2(l->inspect, l->check_plain ? INSPECT_CHECK_PLAIN : INSPECT_CHECK, slice_of(head, 4), records_of(b, l->check_from, l->check_to), e) &&
            channel_flush(l->inspect, e);
 }
 
@@ -313,6 +313,7 @@ static bool take_verdicts(struct ledger *l, const struct channel_message *m, str
     b->checked = l->check_to;
     l->check_to = 0;
     l->check_failures = 0;
+    l->check_plain = false;
     return true;
 }
 
@@ -329,27 +330,38 @@ static bool identify_all(struct ledger *l, struct ledger_batch *b, struct err *e
 }
 
 /*
- * Inspect has ended while it had deposits: again when it is back, one at a time to find the one to blame; that one is
- * then refused without being read.
+ * Inspect has ended while it had deposits: again when it is back, one at a time to find the one to blame; that one then without being compared with
+ * schemas, which are what takes long, and in the end it is refused without being read. Whoever has kept inspect busy until its deadline would do so again: that is not
+ * waited for as often.
  */
-void ledger_inspect_gone(struct ledger *l)
+static void blame(struct ledger *l, bool stuck)
 {
     if (l->checking == NULL || l->check_to == 0)
         return;
     l->check_to = 0;
     l->check_failures++;
     log_error("inspect-ended", "inspect ended while it judged %zu deposits", l->checking->count - l->checking->checked);
-    if (l->check_failures < CHECK_ATTEMPTS)
+    if (l->check_failures < CHECK_ATTEMPTS && !stuck)
         return;
     l->check_failures = 0;
     if (!l->check_singly) {
         l->check_singly = true;
         return;
     }
+    if (!l->check_plain) {
+        l->check_plain = true;
+        return;
+    }
+    l->check_plain = false;
     l->checking->entries[l->checking->checked].kind = BATCH_INVALID;
     free(l->checking->entries[l->checking->checked].reason);
     l->checking->entries[l->checking->checked].reason = mem_strdup("not-inspectable: reading it ended the reader");
     l->checking->checked++;
+}
+
+void ledger_inspect_gone(struct ledger *l)
+{
+    blame(l, false);
 }
 
 static void receive_verdicts(struct ledger *l)
@@ -357,6 +369,7 @@ static void receive_verdicts(struct ledger *l)
     struct channel_message m;
     struct err e = {0};
     enum channel_result r;
+    bool stuck = false;
 
     while ((r = channel_receive(l->inspect, &m, &e)) == CHANNEL_MESSAGE)
         if (!take_verdicts(l, &m, &e)) {
@@ -369,11 +382,12 @@ static void receive_verdicts(struct ledger *l)
         log_error("inspect-stuck", "inspect did not answer within %d ms", (int)LEDGER_CHECK_MS);
         role_kill_sibling(l->self, "inspect", 0);
         r = CHANNEL_CLOSED;
+        stuck = true;
     }
     if (r == CHANNEL_CLOSED) {
         channel_free(l->inspect);
         l->inspect = NULL;
-        ledger_inspect_gone(l);
+        blame(l, stuck);
     }
 }
 
@@ -396,17 +410,18 @@ static void begin_check(struct ledger *l)
     fill_entries(b);
     b->state = LEDGER_CHECKING;
     l->checking = b;
-    l->check_singly = false;
+    l->check_singly = l->check_plain = false;
     l->check_failures = 0;
     l->check_to = 0;
 }
 
 bool ledger_check(struct ledger *l, struct err *e)
 {
-    if (!l->fenced)
-        return true;
+    /* Read even while standing by: what is left in its channel would wake every wait at once. */
     if (l->inspect != NULL)
         receive_verdicts(l);
+    if (!l->fenced)
+        return true;
     begin_check(l);
     while (l->checking != NULL && l->checking->checked == l->checking->count) {
         struct ledger_batch *b = l->checking;
