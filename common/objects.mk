@@ -26,7 +26,7 @@ COMMON_OBJS += common/values/crc.o
 COMMON_OBJS += common/values/map.o common/values/number.o
 # health items; application events for the journals
 COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/journal.o common/journal/spool.o common/journal/spool_recover.o common/journal/spool_lines.o common/journal/tally.o \
-	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o
+	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o common/journal/refusals.o
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it

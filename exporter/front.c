@@ -201,6 +201,7 @@ static void free_front(struct front *f)
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)
         front_lose_query(&f->queries[i], "this process ends");
     front_lose_query(&f->admin, "this process ends");
+    front_record_omitted(f, true);
     front_lose_identity(f, "this process ends");
     if (f->journal_readable != NULL)
         event_free(f->journal_readable);

@@ -9,6 +9,7 @@
 
 #include "common/identity/identity.h"
 #include "common/journal/journal.h"
+#include "common/journal/refusals.h"
 #include "common/system/role.h"
 #include "common/system/roster.h"
 #include "common/system/tls_trust.h"
@@ -117,7 +118,7 @@ struct front {
     uint64_t store_at;              /* when, in `seconds` */
     struct journal *journal;
     struct event *journal_readable; /* NULL: journal is away */
-    unsigned recorded, omitted;     /* refusals in the journal in this second; left out of it */
+    struct refusals refusals;       /* that get a record, and those that are counted */
     struct front_connection **slots; /* by slot; NULL: free */
     unsigned slot_count, connected;
     uint64_t next_identifier;
@@ -206,5 +207,7 @@ void front_record_opened(struct front_connection *c, unsigned profiles);
 void front_record_closed(struct front_connection *c, const char *why);
 void front_record_cut(struct front_connection *c, const char *code, const char *why);
 void front_record_refusal(struct front_connection *c, const struct api_refusal *no);
+/* Refusals that got no record are told of: those whose minute is over, or `all`. */
+void front_record_omitted(struct front *f, bool all);
 
 #endif

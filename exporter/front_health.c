@@ -1,14 +1,16 @@
 /* What front tells about itself and what it depends on: /readyz and the journal. See front.h. */
+#include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <jansson.h>
 
+#include "common/formats/date.h"
 #include "exporter/front.h"
 
 enum {
     STORE_OLD_S = 30,     /* what a query said about HSM and clock */
     IDENTITY_OLD_S = 10,
-    RECORDS_PER_SECOND = 100, /* refusals in the journal: strangers do not fill it */
 };
 
 /* ---- items ----------------------------------------------------------------------------------------- */
@@ -106,7 +108,7 @@ void front_link_journal(struct front *f, struct channel *c)
 
 void front_tend_journal(struct front *f)
 {
-    f->recorded = 0;
+    front_record_omitted(f, false);
     journal_serve(f->journal);
     watch_journal(f);
 }
@@ -200,7 +202,7 @@ void front_record_refusal(struct front_connection *c, const struct api_refusal *
     bool address = strcmp(no->code, validate_code(IDENTITY_ADDRESS)) == 0;
     const char *why = address && c->peer.allowed != 0 ? c->peer.host : no->status == 401 || address ? c->peer.reason : no->reason;
     struct fields list = about(c);
-    char line[512] = "", status[8], omitted[16];
+    char line[512] = "", status[8];
 
     if (no->status < 400 || no->status > 499 || no->status == 408)
         return;
@@ -208,19 +210,33 @@ void front_record_refusal(struct front_connection *c, const struct api_refusal *
     log_field(line, sizeof line, "cn", slice_text(c->peer.subject.cn));
     log_field(line, sizeof line, "refused", slice_text(no->code));
     log_write(LOG_LEVEL_WARNING, "request-refused", line, "%u: %s", no->status, why);
-    if (f->recorded >= RECORDS_PER_SECOND) {
-        f->omitted++;
+    if (!refusals_take(&f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), no->code))
         return;
-    }
     snprintf(status, sizeof status, "%u", no->status % 1000);
-    snprintf(omitted, sizeof omitted, "%u", f->omitted);
     add(&list, "status", status);
     add(&list, "code", no->code);
     add(&list, "target", c->has_head ? c->head.path : "-");
     add(&list, "reason", why);
-    if (f->omitted != 0)
-        add(&list, "omitted", omitted);
-    f->recorded++;
-    f->omitted = 0;
     record(f, "request-refused", &list);
+}
+
+void front_record_omitted(struct front *f, bool all)
+{
+    char records[24], since[DATE_LEN + 1];
+    struct refusals_kind k;
+    struct timespec now;
+
+    while (all ? refusals_rest(&f->refusals, &k) : refusals_due(&f->refusals, f->seconds * 1000, &k)) {
+        struct fields list = {0};
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        date_write(since, (int64_t)now.tv_sec * 1000 - (int64_t)(f->seconds * 1000 - k.begun));
+        snprintf(records, sizeof records, "%" PRIu64, k.omitted);
+        add(&list, "peer", k.client);
+        add(&list, "serial", k.serial);
+        add(&list, "code", k.reason);
+        add(&list, "records", records);
+        add(&list, "since", since);
+        record(f, "refusals-omitted", &list);
+    }
 }

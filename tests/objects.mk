@@ -148,8 +148,10 @@ UNIT_TESTS += test_health
 test_health_OBJS = tests/unit/test_health.o
 test_health_LIBS = -lcmocka
 # journal: spool and records; the role with its writers
-UNIT_TESTS += test_spool test_journal
-$(foreach t,spool journal,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_spool test_journal test_refusals
+$(foreach t,spool journal refusals,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+FUZZERS += fuzz_spool
+fuzz_spool_OBJS = tests/fuzz/fuzz_spool.o
 # identity: messages
 UNIT_TESTS += test_identity_messages
 test_identity_messages_OBJS = tests/unit/test_identity_messages.o

@@ -262,6 +262,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     }
     tickets_check_stalled(f);
     identity_tick(f);
+    admission_tell_omitted(f, false);
     if (f->accept_again != 0 && f->time.now >= f->accept_again) {
         f->accept_again = 0;
         front_listen(f);
@@ -383,6 +384,7 @@ int front_run(struct role *self)
     role_attach(self, f->base);
     front_say_ready(f);
     ok = serve(f);
+    admission_tell_omitted(f, true);
     journal_free(f->journal); /* waits a moment until what was written is safe */
     return ok ? 0 : 1;
 }

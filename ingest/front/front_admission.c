@@ -4,16 +4,18 @@
  */
 #include "ingest/front/front_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/formats/date.h"
 #include "common/values/log.h"
 
 /* ---- log and journal ------------------------------------------------------------------------- */
 
-enum { FIELDS_MAX = 8, SECOND_MS = 1000, OMITTED_TEXT = 16 };
+enum { FIELDS_MAX = 8, OMITTED_TEXT = 24 };
 
-static void record(const struct connection *c, const char *event, const char *check, const char *reason, const char *omitted)
+static void record(const struct connection *c, const char *event, const char *check, const char *reason)
 {
     const struct tls_subject *s = c->subject;
     struct journal_field fields[FIELDS_MAX] = {
@@ -27,29 +29,38 @@ static void record(const struct connection *c, const char *event, const char *ch
         fields[count++] = (struct journal_field)JOURNAL_TEXT("check", check);
     if (reason != NULL)
         fields[count++] = (struct journal_field)JOURNAL_TEXT("reason", reason);
-    if (omitted != NULL)
-        fields[count++] = (struct journal_field)JOURNAL_TEXT("omitted", omitted);
     front_record(c->front, event, fields, count);
 }
 
 /* Whoever reaches the port can be refused as often as he likes. */
 static void record_refusal(const struct connection *c, const char *check, const char *reason)
 {
-    struct front *f = c->front;
-    char text[OMITTED_TEXT];
+    const char *port = strrchr(c->peer, ':');
+    struct slice address = slice_of(c->peer, port == NULL ? strlen(c->peer) : (size_t)(port - c->peer));
 
-    if (f->time.now - f->recorded_at >= SECOND_MS) {
-        f->recorded_at = f->time.now;
-        f->recorded = 0;
-    }
-    if (f->recorded >= FRONT_RECORDS_MAX) {
-        f->omitted++;
-        return;
-    }
-    f->recorded++;
-    snprintf(text, sizeof text, "%u", f->omitted);
-    record(c, "session-refused", check, reason, f->omitted == 0 ? NULL : text);
-    f->omitted = 0;
+    if (refusals_take(&c->front->refusals, c->front->time.now, address, slice_text(c->subject == NULL ? "" : c->subject->serial), check))
+        record(c, "session-refused", check, reason);
+}
+
+static void record_omitted(struct front *f, const struct refusals_kind *k)
+{
+    char records[OMITTED_TEXT], since[DATE_LEN + 1];
+
+    snprintf(records, sizeof records, "%" PRIu64, k->omitted);
+    date_write(since, (int64_t)(f->time.wall - (f->time.now - k->begun)));
+
+    const struct journal_field fields[] = {JOURNAL_TEXT("peer", k->client), JOURNAL_TEXT("serial", k->serial), JOURNAL_TEXT("check", k->reason),
+                                           JOURNAL_TEXT("records", records), JOURNAL_TEXT("since", since)};
+
+    front_record(f, "refusals-omitted", fields, sizeof fields / sizeof *fields);
+}
+
+void admission_tell_omitted(struct front *f, bool all)
+{
+    struct refusals_kind k;
+
+    while (all ? refusals_rest(&f->refusals, &k) : refusals_due(&f->refusals, f->time.now, &k))
+        record_omitted(f, &k);
 }
 
 static void tell(const struct connection *c, const char *event, const char *check, const char *reason)
@@ -64,13 +75,13 @@ static void tell(const struct connection *c, const char *event, const char *chec
 void admission_opened(struct connection *c)
 {
     c->opened = true;
-    record(c, "session-opened", NULL, NULL, NULL);
+    record(c, "session-opened", NULL, NULL);
 }
 
 void admission_closed(struct connection *c, const char *reason)
 {
     if (c->opened && !c->cut) /* that has been told */
-        record(c, "session-closed", NULL, reason, NULL);
+        record(c, "session-closed", NULL, reason);
     c->opened = false;
 }
 
@@ -159,7 +170,7 @@ static void cut(struct connection *c, const struct obstacle *o)
     c->cut = true;
     c->front->counts.cut++;
     tell(c, "session-cut", o->check, o->reason);
-    record(c, "session-cut", o->check, o->reason, NULL);
+    record(c, "session-cut", o->check, o->reason);
     session_fail(c->session, o->end, o->said);
     connection_touch(c);
 }

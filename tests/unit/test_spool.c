@@ -13,6 +13,7 @@
 
 #include "common/journal/record.h"
 #include "common/journal/spool.h"
+#include "common/journal/tally.h"
 
 enum { MOST = 1 << 20 };
 
@@ -239,6 +240,109 @@ static void torn_files(void **state)
     }
 }
 
+#define RECORD(n) "{\"at\":\"" n "\"}\n"
+
+/* What a disk has lost in the middle costs nothing behind it, and is counted; mending it moves nothing. */
+static void damage_in_the_middle(void **state)
+{
+    static const char zeros[70];
+    static const struct {
+        const char *damage;
+        size_t len;
+        unsigned lines;
+    } damages[] = {{zeros, sizeof zeros, 1}, {"{\"at\":\"2", 8, 1}, {"garbage\n{\"at\":\n", 15, 2}, {"{\"at\":\"\x01\"}\n", 11, 1}, {"x\n\ny\n", 5, 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        struct spool_found found;
+        struct spool *s = open_spool(MOST, &found);
+        char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        struct buf out, text;
+        struct spool_batch b;
+        struct stat before, after;
+
+        spool_close(s);
+        buf_init(&text, MOST);
+        assert_true(buf_add(&text, RECORD("1"), 11, NULL) && buf_add(&text, damages[i].damage, damages[i].len, NULL) &&
+                    buf_add(&text, RECORD("2") RECORD("3"), 22, NULL));
+        assert_true(write(fd, text.data, text.len) == (ssize_t)text.len && fstat(fd, &before) == 0);
+        close(fd);
+        for (int again = 0; again < 2; again++) {
+            s = open_spool(MOST, &found);
+            assert_int_equal(found.records, 3);
+            assert_int_equal(found.torn, 0);
+            assert_int_equal(found.damaged, again == 0 ? damages[i].len : 0); /* said once */
+            assert_int_equal(found.damaged_lines, again == 0 ? damages[i].lines : 0);
+            assert_true(stat(path, &after) == 0 && after.st_size == before.st_size && after.st_ino == before.st_ino);
+            if (again == 0)
+                spool_close(s);
+        }
+        buf_init(&out, MOST);
+        assert_true(spool_next(s, 64 * 1024, &out, &b, NULL));
+        assert_int_equal(b.records, 3);
+        assert_true(slice_equal(buf_slice(&out), SLICE_LITERAL(RECORD("1") RECORD("2") RECORD("3"))));
+        spool_confirm(s, &b);
+        assert_int_equal(spool_records(s), 0);
+        spool_close(s);
+        buf_free(&out);
+        buf_free(&text);
+        free(path);
+    }
+}
+
+/* A torn tail is cut off where it is: the file is the same one, so a full disk can take it. */
+static void a_torn_tail_is_cut_off_in_place(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+    char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    struct stat before, after;
+
+    (void)state;
+    spool_close(s);
+    assert_true(write(fd, RECORD("1") "{\"at\":", 18) == 18 && fstat(fd, &before) == 0);
+    close(fd);
+    spool_close(open_spool(MOST, &found));
+    assert_int_equal(found.torn, 7);
+    assert_true(stat(path, &after) == 0 && after.st_size == 11 && after.st_ino == before.st_ino);
+    free(path);
+}
+
+/* ---- what was lost --------------------------------------------------------------------------- */
+
+static void a_count_outlives_its_process_and_a_torn_write(void **state)
+{
+    const struct tally_count a = {1769860800123, 5, 9}, b = {1769860800123, 9, 9};
+    struct tally_count found;
+    struct tally t;
+    struct err e = {0};
+    char *path = mem_printf("%s/lost", folder);
+    struct stat st;
+    int fd;
+
+    (void)state;
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_true(tally_open(&t, path, &found, &e));
+    assert_int_equal(found.most, 0);
+    assert_true(stat(path, &st) == 0 && st.st_size == TALLY_SIZE); /* its room is taken from the beginning */
+    assert_true(tally_write(&t, &a, &e) && tally_write(&t, &b, &e));
+    tally_close(&t);
+    assert_true(tally_open(&t, path, &found, &e));
+    assert_true(found.since == b.since && found.sure == 9 && found.most == 9);
+    tally_close(&t);
+    assert_true(stat(path, &st) == 0 && st.st_size == TALLY_SIZE);
+    /* The later of the two was being written: the earlier one holds. */
+    fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\xff", 1, 30), 1);
+    close(fd);
+    assert_true(tally_open(&t, path, &found, &e));
+    assert_true(found.sure == 5 && found.most == 9);
+    tally_close(&t);
+    free(path);
+}
+
 static void strange_files_are_left_alone(void **state)
 {
     static const char *const names[] = {"1.ndjson", "000000000000000g.ndjson", "0000000000000001.ndjson.bak", "readme"};
@@ -413,6 +517,9 @@ int main(void)
         TEST(it_ends_where_it_should),
         TEST(one_process_at_a_time),
         TEST(torn_files),
+        TEST(damage_in_the_middle),
+        TEST(a_torn_tail_is_cut_off_in_place),
+        TEST(a_count_outlives_its_process_and_a_torn_write),
         TEST(strange_files_are_left_alone),
         cmocka_unit_test(any_bytes_become_one_line_of_json),
         cmocka_unit_test(long_values_are_cut_and_leave_room_for_others),
