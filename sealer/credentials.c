@@ -43,9 +43,9 @@ static bool add_der(X509 *certificate, struct buf *out, struct err *e)
 /* The first, and as DER all that are not self-signed: a root is the verifier's own affair. */
 static bool read_chain(struct credentials *c, struct slice pem, struct err *e)
 {
-    BIO *in = BIO_new_mem_buf(pem.at, (int)pem.len);
+    BIO *in = BIO_new_mem_buf(pem.len == 0 ? (const uint8_t *)"" : pem.at, (int)pem.len);
     X509 *x;
-    bool ok = in != NULL;
+    bool ok = in != NULL || err_set_openssl(e, ERR_FATAL, "%s", c->path);
 
     while (ok && (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
         bool root = c->certificate != NULL && X509_self_signed(x, 0) == 1;

@@ -85,6 +85,9 @@ test_hsm_OBJS = tests/unit/test_hsm.o $(VAULT_OBJS) sealer/token.o sealer/memory
 test_clock_LIBS = -lcmocka
 test_memory_LIBS = -lcmocka
 test_hsm_LIBS = -lcmocka
+UNIT_TESTS += test_credentials
+test_credentials_OBJS = tests/unit/test_credentials.o $(VAULT_OBJS) sealer/pin_guard.o sealer/confine.o sealer/sealing_choose.o $(SEALER_RULES_OBJS)
+test_credentials_LIBS = -lcmocka
 # the shape of daemons, PostgreSQL's notation
 UNIT_TESTS += test_keys_role
 test_keys_role_OBJS = tests/unit/test_keys_role.o

@@ -47,18 +47,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct message_sealed sealed;
     struct message_stamp stamp;
     struct message_stamped stamped;
+    struct message_stand stand;
+    struct message_stands stands;
     struct err why = {0}, e = {0};
     uint64_t lot;
 
     if (size == 0)
         return 0;
     in = slice_of(data + 1, size - 1);
-    switch (data[0] % 6) {
+    switch (data[0] % 8) {
     case 0: judge(in); break;
     case 1: remember(in); break;
     case 2: (void)!message_get_sealed(in, &sealed, &e); break;
     case 3: (void)!message_get_stamp(in, &stamp, &e); break;
     case 4: (void)!message_get_stamped(in, &stamped, &e); break;
+    case 6: (void)!message_get_stand(in, &stand, &e); break;
+    case 7: (void)!message_get_stands(in, &stands, &e); break;
     default: (void)!message_get_refused(in, &lot, &why, &e); break;
     }
     return 0;
