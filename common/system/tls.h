@@ -138,6 +138,11 @@ struct tls_chain {
 };
 
 /*
+ * After the handshake: of the certificates that the peer sent besides its own, those that the context has too are kept once for all
+ * connections, 6 KiB each. What tls_peer_present() gives stays the same.
+ */
+void tls_peer_share(struct tls_stream *s);
+/*
  * What the peer presented in the handshake, to be judged elsewhere (identity_send_present()); free it with tls_chain_free(), whatever the result. ERR_DENIED: no certificate, or
  * more, or larger ones, than the above.
  */

@@ -263,6 +263,30 @@ bool tls_peer_present(const struct tls_stream *s, struct tls_chain *chain, struc
     return true;
 }
 
+/* The same certificate among those the peer's was verified with, which belong to the context; NULL: none. */
+static X509 *same_of(const STACK_OF(X509) *verified, const X509 *x)
+{
+    for (int i = 1; i < sk_X509_num(verified); i++)
+        if (X509_cmp(sk_X509_value(verified, i), x) == 0)
+            return sk_X509_value(verified, i);
+    return NULL;
+}
+
+void tls_peer_share(struct tls_stream *s)
+{
+    STACK_OF(X509) *sent = SSL_get_peer_cert_chain(s->ssl);
+    const STACK_OF(X509) *verified = SSL_get0_verified_chain(s->ssl);
+
+    for (int i = 0; verified != NULL && i < sk_X509_num(sent); i++) {
+        X509 *own = sk_X509_value(sent, i), *shared = same_of(verified, own);
+
+        if (shared == NULL || shared == own || X509_up_ref(shared) != 1)
+            continue;
+        sk_X509_set(sent, i, shared);
+        X509_free(own);
+    }
+}
+
 void tls_chain_free(struct tls_chain *chain)
 {
     free(chain->bytes);

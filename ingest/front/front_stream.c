@@ -37,6 +37,7 @@ static void identify(struct connection *c)
     }
     connection_enter(c, CONNECTION_IDENTITY);
     connection_watch(c);
+    tls_peer_share(c->tls);
     identity_present(c);
 }
 
