@@ -58,6 +58,9 @@ struct event_schemas {
     enum event_schema_policy unknown; /* of those whose root none declares */
 };
 
+/* From now on no event is compared: one that would be does not fit ("schema: not compared: …"). For events that took too long. */
+void event_checker_spare_schemas(struct event_checker *c, bool spare);
+
 /* From the next event on, instead of those before, which are freed; families are taken over. A new checker has none. */
 void event_checker_use_schemas(struct event_checker *c, const struct event_schemas *schemas);
 

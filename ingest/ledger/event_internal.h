@@ -42,6 +42,7 @@ struct event_checker {
     /* Of the schemas, and of the event being compared with one: */
     struct event_schemas schemas;         /* owned */
     struct schema *schema;                /* comparing; NULL: none, or done */
+    bool spared;                          /* nothing is compared */
     enum event_fit fit;
     bool short_names;                     /* the header has short codes */
     const xmlChar *path[EVENT_DEPTH_MAX]; /* names of the elements open while comparing; the parser's */

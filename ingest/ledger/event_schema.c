@@ -16,6 +16,11 @@ void event_checker_use_schemas(struct event_checker *c, const struct event_schem
     c->schemas = *schemas;
 }
 
+void event_checker_spare_schemas(struct event_checker *c, bool spare)
+{
+    c->spared = spare;
+}
+
 static bool in_use(const struct event_schemas *s)
 {
     return s->count != 0 && (s->policy != EVENT_SCHEMA_OFF || s->unknown != EVENT_SCHEMA_OFF);
@@ -33,6 +38,11 @@ bool event_schema_begin(struct event_checker *c, const char *name, const char *n
         c->fit = c->schemas.policy == EVENT_SCHEMA_OFF ? EVENT_UNJUDGED : EVENT_FITS;
         if (c->fit == EVENT_UNJUDGED)
             break;
+        if (c->spared) {
+            c->fit = EVENT_UNFIT;
+            snprintf(c->remark, sizeof(c->remark), "schema: not compared: it took too long, or ended the reader");
+            break;
+        }
         if (!schema_begin(c->schemas.families[i], &c->trouble))
             return false;
         c->schema = c->schemas.families[i];

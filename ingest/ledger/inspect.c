@@ -66,8 +66,9 @@ static bool judge_all(struct inspect *i, struct slice body, struct err *e)
 
 static bool handle_ledger(struct inspect *i, const struct channel_message *m, struct err *e)
 {
-    if (m->fd >= 0 || m->type != INSPECT_CHECK || !i->equipped)
+    if (m->fd >= 0 || (m->type != INSPECT_CHECK && m->type != INSPECT_CHECK_PLAIN) || !i->equipped)
         return err_set(e, ERR_INPUT, "message %u from the ledger makes no sense", m->type);
+    event_checker_spare_schemas(i->checker, m->type == INSPECT_CHECK_PLAIN);
     return judge_all(i, m->body, e) && channel_send(i->ledger, INSPECT_CHECKED, buf_slice(&i->verdicts), e);
 }
 

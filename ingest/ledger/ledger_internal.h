@@ -169,7 +169,7 @@ struct ledger {
     struct ledger_batch *checking;
     size_t check_from, check_to; /* entries inspect has */
     unsigned check_failures;     /* of inspect, on these entries */
-    bool check_singly;
+    bool check_singly, check_plain; /* one by one; without comparing it with schemas */
     uint64_t check_sent;
     struct ledger_batch *looking;
     unsigned unseen;     /* look-ups in a row that found nothing */

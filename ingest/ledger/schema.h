@@ -12,7 +12,7 @@ enum {
     SCHEMA_FILES_MAX = 256,         /* of a family: its entry and what that includes or imports */
     SCHEMA_FILE_BYTES = 1 << 20,    /* of a file */
     SCHEMA_FAMILY_BYTES = 8 << 20,  /* of all files of a family */
-    SCHEMA_VALUE_MAX = 32 << 10,    /* bytes of one element's or attribute's value: the library's time for a pattern may grow with the square */
+    SCHEMA_VALUE_MAX = 8 << 10,     /* bytes of one element's or attribute's value: the library gives up a pattern after ten million steps, each of which may go through all of it */
     SCHEMA_ELEMENTS_MAX = 16 << 10, /* of an event, for the same reason: keys are compared each with each */
     SCHEMA_WORK_MAX = 512 << 10,    /* bytes of all values of an event */
 };

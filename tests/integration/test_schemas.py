@@ -300,6 +300,25 @@ def test_roles_that_die_come_back_with_the_schemas():
     check_numbers()
 
 
+def test_an_event_that_takes_for_ever_to_compare_is_not_compared():
+    """A pattern that costs the fifth power of the length: inspect is ended at its deadline, the others' deposits and this one's answer come all the same."""
+    endless = word("</Mot><Mot>".join(["a" * 50] * 2000), "LENT")
+    with schemas(schema_policy="record"), Journal() as journal:
+        put(FOLDER / "essai/lent.xsd", types("(.*a.*a.*a.*a.*b|.*)c?"))
+        put(FOLDER / "autre.xsd", family("LENT").replace("types.xsd", "lent.xsd").replace('type="Mot"', 'type="Mot" maxOccurs="unbounded"'))
+        wait_until(lambda: re.search(r"(?m)^role schemas 0 pid \d+ ready 6 families$", status()), SOON, status)
+        taken(word("b" * 3, "LENT"))
+        with Deposits() as deposits:
+            assert reason(endless) == ""
+            deposits.more()
+        journal.wait("deposit-unfit", type="LENT", reason="^schema: not compared")
+        set_policy(schema_policy="refuse")
+        reload()
+        wait_until(lambda: "schema: /LENT/?" in reason(word("c", "LENT").replace(b"Mot>", b"Mots>")), SOON, "the policy has changed")
+        assert reason(endless).startswith("schema: not compared")
+    check_numbers()
+
+
 # ---- the check ------------------------------------------------------------------------------------
 
 def checked():

@@ -162,6 +162,27 @@ static void policies_decide(void **state)
     }
 }
 
+/* What took too long once is not compared again, and does not pass for what fits. */
+static void spared_events_do_not_fit(void **state)
+{
+    struct event_checker *c = checker_of(FAMILY, EVENT_SCHEMA_RECORD, EVENT_SCHEMA_RECORD);
+    struct event_verdict v;
+
+    (void)state;
+    event_checker_spare_schemas(c, true);
+    judge_event(c, SLICE_LITERAL("<MISE>" HEAD "<Mise>1</Mise></MISE>"), &v);
+    assert_true(v.valid && v.fit == EVENT_UNFIT);
+    assert_string_equal(v.remark, "schema: not compared: it took too long, or ended the reader");
+    judge_event(c, SLICE_LITERAL("<MISE><a>4512</a><b>1</b><d><!--SAFE_ID--></d></MISE>"), &v);
+    assert_int_equal(v.fit, EVENT_NOT_COVERED);
+    judge_event(c, SLICE_LITERAL("<AUTRE>" HEAD "</AUTRE>"), &v);
+    assert_int_equal(v.fit, EVENT_UNKNOWN);
+    event_checker_spare_schemas(c, false);
+    judge_event(c, SLICE_LITERAL("<MISE>" HEAD "<Mise>1</Mise></MISE>"), &v);
+    assert_int_equal(v.fit, EVENT_FITS);
+    event_checker_free(c);
+}
+
 static void without_schemas_nothing_is_compared(void **state)
 {
     struct event_schemas none = {.policy = EVENT_SCHEMA_REFUSE, .unknown = EVENT_SCHEMA_REFUSE};
@@ -439,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_are_compared),
         cmocka_unit_test(policies_decide),
+        cmocka_unit_test(spared_events_do_not_fit),
         cmocka_unit_test(without_schemas_nothing_is_compared),
         cmocka_unit_test(schemas_are_replaced),
         cmocka_unit_test(name_spaces_are_compared),
