@@ -197,6 +197,11 @@ bool expiry_next(struct expiry *x, int64_t now, struct expiry_warning *w)
     return false;
 }
 
+bool expiry_is_near(const struct expiry *x, int64_t left)
+{
+    return x->count != 0 && left <= x->distances[x->count - 1];
+}
+
 bool expiry_first(const struct expiry *x, struct expiry_warning *w, int64_t now)
 {
     const struct item *first = NULL;

@@ -28,6 +28,8 @@ void expiry_remove(struct expiry *x, const char *name);
 
 /* The next warning due at `now`; false: none is left. Each crossing is given once, the nearest distance only; "over" once, and again every day. */
 bool expiry_next(struct expiry *x, int64_t now, struct expiry_warning *w);
+/* Whether one of the distances is reached with so much left (ms). */
+bool expiry_is_near(const struct expiry *x, int64_t left);
 /* The one that ends first; false: nothing is watched. */
 bool expiry_first(const struct expiry *x, struct expiry_warning *w, int64_t now);
 

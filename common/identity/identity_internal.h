@@ -157,6 +157,8 @@ void identity_standing_end(struct identity *i, struct identity_standing *s);
 /* ---- identity_overrides.c ---- */
 void identity_overrides_take(struct identity *i, unsigned source, const struct identity_overrides *o);
 void identity_overrides_tick(struct identity *i, int64_t now); /* begins and ends */
+/* Those in force, for status and health; "": none. */
+const char *identity_overrides_alarm(const struct identity *i, char *out, size_t size);
 bool identity_overrides_in_force(const struct identity *i, enum roster_profile profile, int64_t now);
 /* Records that somebody was let in by it; `omitted`: so many before that were not recorded. */
 void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted);
@@ -173,6 +175,8 @@ void identity_watch_free(struct identity_watch *w);
 void identity_watch_configure(struct identity_watch *w); /* at the beginning, and when settings or the files they name changed */
 void identity_watch_tick(struct identity_watch *w);      /* about once a second: what ends is said */
 void identity_watch_client(struct identity_watch *w, X509 *leaf); /* somebody passes with it */
+/* What a warning was given for and ends first, for the status; "": nothing. */
+const char *identity_watch_warning(const struct identity_watch *w, char *out, size_t size);
 bool identity_watch_health(const struct identity_watch *w, char *note, size_t size);
 void identity_watch_metrics(const struct identity_watch *w, struct buf *out);
 

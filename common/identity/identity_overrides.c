@@ -90,6 +90,19 @@ bool identity_overrides_in_force(const struct identity *i, enum roster_profile p
     return i->override_until[profile] > now;
 }
 
+const char *identity_overrides_alarm(const struct identity *i, char *out, size_t size)
+{
+    char when[PKIX_TIME_TEXT];
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL && len < size; n++)
+        if (i->override_until[n] != 0)
+            len += (size_t)snprintf(out + len, size - len, "OVERRIDE: revocation is not asked for %s until %s; ", roster_profile_name((enum roster_profile)n),
+                                    pkix_time_text(when, i->override_until[n]));
+    return out;
+}
+
 void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted)
 {
     char reason[512], before[64] = "";

@@ -247,6 +247,22 @@ bool identity_watch_health(const struct identity_watch *w, char *note, size_t si
     return first->ends > identity_wall();
 }
 
+const char *identity_watch_warning(const struct identity_watch *w, char *out, size_t size)
+{
+    int64_t now = identity_wall();
+    struct expiry_warning x;
+    char left[32];
+
+    out[0] = '\0';
+    if (!expiry_first(w->expiry, &x, now) || !expiry_is_near(w->expiry, x.left))
+        return out;
+    if (x.left <= 0)
+        snprintf(out, size, "; %.200s is over", x.name);
+    else
+        snprintf(out, size, "; %.200s ends in %s", x.name, left_text(left, x.left));
+    return out;
+}
+
 void identity_watch_metrics(const struct identity_watch *w, struct buf *out)
 {
     const struct named *first = nearest(w);

@@ -132,6 +132,9 @@ static void the_first_to_end_is_known(void **state)
     assert_true(expiry_first(x, &w, start + 5 * day));
     assert_string_equal(w.name, "b");
     assert_true(w.left == -2 * day);
+    assert_true(expiry_is_near(x, w.left));
+    assert_true(expiry_is_near(x, day));
+    assert_false(expiry_is_near(x, day + 1));
     expiry_free(x);
 }
 
