@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """The exporter's /readyz, item by item while each thing is taken away; identity that is away, hangs or says what a stranger may not know."""
 import os
+import shutil
 import signal
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import instance
@@ -117,6 +119,54 @@ def test_crl_of_readers_removed():
     answers("reader-1", 200)
 
 
+def test_crl_that_ends():
+    with tempfile.TemporaryDirectory(dir=RUN) as place:
+        os.chmod(place, 0o755)
+        for ca in ("regulator-ca", "operator-ca"):
+            shutil.copy(PKI / "crl" / f"{ca}.crl", f"{place}/{ca}.crl")
+        shutil.copy(crl("regulator-ca", days="8s", out=RUN / "ends.crl"), f"{place}/regulator-ca.crl")
+        subprocess.run(["chown", "-R", f"{OWNER.st_uid}:{OWNER.st_gid}", place], check=True)
+        with exporter(revocation__crls=[place]) as other:
+            shows("crl", at=other.port)
+            answers("reader-1", 401, "revocation-unknown", at=other.port)
+            answers("tech-admin-1", 200, at=other.port)
+    (RUN / "ends.crl").unlink()
+
+
+def test_certificate_that_ends():
+    ends = issue(short("fin"), ca="regulator-ca", days="15s")
+    with exporter(regulator__recipients=[str(PKI / f"{ends}.pem")]) as other:
+        shows("certificates", words="is over", at=other.port)
+        assert ends in readyz(at=other.port)[1]["certificates"]
+        assert curl("/check", "reader-1", other.port)[0] == 200
+    shows()
+
+
+def test_clock_that_nobody_disciplines():
+    """The sealer does not take its word alone, nor that of a kernel whose error may be too large."""
+    shows()
+    before = (RUN / "coffre.yml").read_text()
+    assert "source: local-trusted" in before
+    doubtful = RUN / "coffre-doubtful.yml"
+    doubtful.write_text(before.replace("source: local-trusted", "source: kernel\n    max_error: 1ms"))
+    os.chown(doubtful, OWNER.st_uid, OWNER.st_gid)
+    instance("stop", "coffre-sealer")
+    try:
+        with open(LOG / "coffre-sealer-doubtful.log", "ab") as log:
+            sealer = subprocess.Popen([BIN / "coffre-sealer", "--config", doubtful], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=RUN,
+                                      env={**os.environ, "SOFTHSM2_CONF": str(RUN / "softhsm/softhsm2.conf")}, **as_owner())
+        try:
+            shows("clock", words="clock: ")
+            assert curl("/check", "reader-1")[0] == 200, "what is stored is read whatever the time"
+        finally:
+            sealer.terminate()
+            sealer.wait(SOON)
+    finally:
+        doubtful.unlink()
+        instance("start", "coffre-sealer")
+    shows()
+
+
 def test_sealer_stopped():
     shows()
     instance("stop", "coffre-sealer")
@@ -196,6 +246,26 @@ def test_a_new_identity_judges_those_who_are_there():
         pass
     assert ask(other)[0] == 200
     answers(agent, 401, "certificate-revoked")
+
+
+def test_a_connection_goes_on_after_a_refusal_and_a_binding_that_comes_counts_at_once():
+    c = talk("tech-admin-1")
+    assert ask(c, "/v1/extractions")[1]["code"] == "not-allowed" and ask(c)[0] == 200 and ask(c, "/nowhere")[1]["code"] == "not-found" and ask(c)[0] == 200
+    agent = issue(short("lecteur"), ca="regulator-ca")
+    c = talk(agent)
+    assert ask(c)[1]["code"] == "not-bound" and ask(c)[1]["code"] == "not-bound"
+    bind(agent, "reader")
+    wait_until(lambda: ask(c)[0] == 200, SOON, "the connection that was refused is served")
+    assert ask(c, "/v1/extractions")[0] == 200 and ask(c, "/v1/metrics")[1]["code"] == "not-allowed"
+    unbind(agent, "reader")
+
+
+def test_the_same_is_said_in_every_version_of_tls():
+    for version in (["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3"]):
+        for who, status, code in (("reader-1", 200, None), ("stranger", 403, "not-bound"), ("foreign", 401, "certificate-foreign"), (None, 401, "certificate-missing")):
+            got, body = curl("/check", who, None, *version)
+            assert got == status and (body == {"status": "available"} if status == 200 else body["code"] == code), (version, who, got, body)
+    assert curl("/check", "reader-1", None, "--tlsv1.0", "--tls-max", "1.1")[0] == 0
 
 
 def test_who_is_unbound_is_cut_while_idle_and_told_why_when_he_comes_back():
