@@ -421,6 +421,13 @@ static void the_chain_is_given_as_it_was_sent(void **state)
         assert_der(chain.der[0], &client);
         assert_der(chain.der[1], &between);
         tls_chain_free(&chain);
+        for (int turn = 0; turn < 2; turn++)
+            tls_peer_share(p.server); /* changes what it takes, nothing else */
+        assert_true(tls_peer_present(p.server, &chain, &e));
+        assert_int_equal(chain.count, 2);
+        assert_der(chain.der[0], &client);
+        assert_der(chain.der[1], &between);
+        tls_chain_free(&chain);
         leave(&p);
 
         for (unsigned i = 0; i < TLS_CHAIN_MAX - 1; i++) /* eleven in all */
