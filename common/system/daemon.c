@@ -58,8 +58,6 @@ static int print_status(const struct daemon *d, const struct settings *s)
     return ready ? 0 : 1;
 }
 
-enum { CHECK_MS = 20000 };
-
 enum { OPT_CHECK = 256, OPT_PRINT, OPT_STATUS, OPT_VERSION };
 
 static const struct option options[] = {
@@ -70,17 +68,17 @@ static const struct option options[] = {
 };
 
 /* What the check says, in time: a file may be on a disk that does not answer, or be no file. */
-static bool hear(int from, pid_t pid, struct err *found)
+static bool hear(int from, pid_t pid, unsigned most_ms, struct err *found)
 {
     struct pollfd p = {.fd = from, .events = POLLIN};
-    int left = CHECK_MS;
+    int left = (int)most_ms;
 
     while (poll(&p, 1, left) < 0 && errno == EINTR)
         left = left > 1000 ? left - 1000 : 0;
     if (p.revents != 0)
         return read(from, found, sizeof *found) == sizeof *found;
     kill(pid, SIGKILL);
-    return err_set(found, ERR_RETRY, "checking the configuration: a file it names cannot be read to its end in %d s", CHECK_MS / 1000);
+    return err_set(found, ERR_RETRY, "checking the configuration: a file it names cannot be read to its end in %u s", most_ms / 1000);
 }
 
 bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct err *e)
@@ -105,7 +103,7 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
         _exit(write(ends[1], &found, sizeof found) == sizeof found && ok ? 0 : 1);
     }
     close(ends[1]);
-    if (pid < 0 || !hear(ends[0], pid, &found))
+    if (pid < 0 || !hear(ends[0], pid, d->check_ms == 0 ? ROLE_CHECK_MS : d->check_ms, &found))
         err_set(&found, ERR_FATAL, "checking the configuration: the process that does it has ended early");
     close(ends[0]);
     if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)

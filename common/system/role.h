@@ -21,7 +21,7 @@ enum {
     ROLE_QUEUE_MAX = 128 << 20,  /* bytes waiting towards one sibling */
 };
 
-enum { ROLE_SILENCE_MS = 60000 };
+enum { ROLE_SILENCE_MS = 60000, ROLE_CHECK_MS = 20000 };
 
 /*
  * How a role ends. 0 is for a drain; on anything but what follows the parent starts it again.
@@ -60,6 +60,7 @@ struct daemon {
     /* Handles SIGUSR1 by sending ROLE_POKE to roles of this kind; NULL: ignored. */
     const char *poke_kind;
     unsigned silence_ms; /* how long a prompt role may be silent; 0: ROLE_SILENCE_MS */
+    unsigned check_ms;   /* how long the check may take; 0: ROLE_CHECK_MS */
     const char *summary; /* one line for --help */
 };
 

@@ -184,8 +184,20 @@ static const struct role_kind kinds[] = {
     {.name = "dying", .run = run_dying, .drain_stage = 2},
 };
 
+/* A disk that does not answer. */
+static bool check(const struct settings *s, struct err *e)
+{
+    char *path = mem_printf("%s/block", s->state_dir);
+
+    (void)e;
+    while (access(path, F_OK) == 0)
+        pause();
+    free(path);
+    return true;
+}
+
 static const struct daemon tested = {.name = "coffre-test", .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 3,
-                                     .poke_kind = "asker", .silence_ms = 4000, .summary = "for the test"};
+                                     .poke_kind = "asker", .silence_ms = 4000, .check_ms = 1000, .check = check, .summary = "for the test"};
 
 /* ---- the test --------------------------------------------------------------------------------------------------------------- */
 
@@ -580,6 +592,23 @@ static void a_storm_of_signals_is_a_few_reloads(void **state)
     assert_int_equal(finish(pid), 0);
 }
 
+static void a_check_that_does_not_end_is_ended(void **state)
+{
+    pid_t pid = start();
+
+    (void)state;
+    await("state ready\n");
+    put("block");
+    kill(pid, SIGHUP);
+    await(" refused checking the configuration: a file it names cannot be read to its end in 1 s\n");
+    await("state ready\n");
+    take_away("block");
+    kill(pid, SIGHUP);
+    await(" done\n");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+}
+
 /* Never quiet for a second: taken all the same. */
 static void a_file_that_never_rests_is_read(void **state)
 {
@@ -741,6 +770,7 @@ int main(int argc, char **argv)
         TEST(a_channel_asked_for_comes_after_a_pause),
         TEST(a_role_that_is_stopped_stops_nobody_else),
         TEST(a_storm_of_signals_is_a_few_reloads),
+        TEST(a_check_that_does_not_end_is_ended),
         TEST(a_file_that_never_rests_is_read),
         TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
         TEST(a_file_read_once_that_changes_needs_a_start),
