@@ -325,6 +325,16 @@ static void unfit(void *ctx, const char *kind, unsigned index, const char *why)
     free(process);
 }
 
+/* Crashes and kills by the sandbox: who has ended cannot say so itself. */
+static void role_ended(void *ctx, const char *kind, unsigned index, const char *how)
+{
+    char *process = mem_printf("%s %u", kind, index);
+    const struct journal_field fields[] = {JOURNAL_TEXT("process", process), JOURNAL_TEXT("reason", how)};
+
+    journal_role_must_write(ctx, "process-ended", fields, 2);
+    free(process);
+}
+
 static void wait_for_work(struct journal_role *j)
 {
     struct pollfd fds[JOURNAL_WRITERS_MAX + 2];
@@ -398,7 +408,7 @@ void journal_role_confine(const struct settings *s, const char *daemon, const st
 
 int journal_role_run(struct role *self, const struct journal_duty *duty)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .unfit = unfit};
+    static const struct role_events events = {.linked = linked, .drain = drain, .reload = reload, .unfit = unfit, .ended = role_ended};
     static struct journal_role j;
     const struct settings *s = role_settings(self);
     struct err e = {0};

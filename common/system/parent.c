@@ -135,6 +135,21 @@ static void begin_drain(struct parent *parent)
     advance_drain(parent);
 }
 
+/* In log and journal. */
+static void say_end(struct process *p, int status)
+{
+    bool confined = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+
+    if (confined)
+        snprintf(p->ended, sizeof p->ended, "killed for a system call that is not its business (the kernel's audit log names it, type 1326)");
+    else if (WIFSIGNALED(status))
+        snprintf(p->ended, sizeof p->ended, "ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(p->ended, sizeof p->ended, "ended with status %d", WEXITSTATUS(status));
+    log_error(confined ? "role-confined" : "role-ended", "%s %u was %s: starting again", p->kind->name, p->index, p->ended);
+    parent_tell_ended(p->parent);
+}
+
 static void ended(struct process *p, int status)
 {
     struct parent *parent = p->parent;
@@ -168,13 +183,7 @@ static void ended(struct process *p, int status)
         begin_drain(parent);
         return;
     }
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-        log_error("role-confined", "%s %u was killed for a system call that is not its business (the kernel's audit log names it, type 1326): starting again",
-                  p->kind->name, p->index);
-    else if (WIFSIGNALED(status))
-        log_error("role-ended", "%s %u was ended by signal %d: starting again", p->kind->name, p->index, WTERMSIG(status));
-    else
-        log_error("role-ended", "%s %u ended with status %d: starting again", p->kind->name, p->index, WEXITSTATUS(status));
+    say_end(p, status);
     if (*p->unfit == '\0')
         snprintf(p->note, sizeof p->note, "starting again");
     schedule_restart(p);

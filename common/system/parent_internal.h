@@ -27,6 +27,7 @@ struct process {
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[ROLE_NOTE_MAX];
     char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
+    char ended[ROLE_NOTE_MAX];   /* how it ended last; "": that is in the journal */
     char unfit[ROLE_NOTE_MAX];   /* why it cannot begin, until it has; "": it can */
     int64_t unfit_logged;        /* monotonic ms */
     char *metrics; /* owned */
@@ -64,6 +65,8 @@ bool parent_tell(struct process *p, enum parent_message type, struct slice body)
 void parent_keep_line(char out[ROLE_NOTE_MAX], struct slice text);
 /* Monotonic, ms. */
 int64_t parent_now(void);
+/* Tells the journal role, once it is there, which roles have ended that were not to. */
+void parent_tell_ended(struct parent *parent);
 /* What roles that were busy have not taken yet. */
 void parent_flush(struct parent *parent);
 /* Handles what a role has said; it is killed when that makes no sense. */

@@ -19,6 +19,14 @@ int64_t parent_now(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static struct process *find(struct parent *parent, struct slice kind, unsigned index)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].index == index && slice_is(kind, parent->processes[i].kind->name))
+            return &parent->processes[i];
+    return NULL;
+}
+
 bool parent_tell(struct process *p, enum parent_message type, struct slice body)
 {
     struct err e = {0};
@@ -27,6 +35,27 @@ bool parent_tell(struct process *p, enum parent_message type, struct slice body)
         return true;
     log_debug("role-silent", "%s: %s", p->kind->name, e.text);
     return false;
+}
+
+static bool tell_ended(struct process *journal, const struct process *of)
+{
+    uint8_t bytes[ROLE_NOTE_MAX + 100];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_text(&w, slice_text(of->kind->name));
+    wire_put_u32(&w, of->index);
+    wire_put_text(&w, slice_text(of->ended));
+    return parent_tell(journal, PARENT_ENDED, buf_slice(&b));
+}
+
+void parent_tell_ended(struct parent *parent)
+{
+    struct process *journal = find(parent, slice_text("journal"), 0);
+
+    for (unsigned i = 0; i < parent->count && journal != NULL && journal->channel != NULL; i++)
+        if (*parent->processes[i].ended != '\0' && tell_ended(journal, &parent->processes[i]))
+            *parent->processes[i].ended = '\0';
 }
 
 void parent_flush(struct parent *parent)
@@ -135,17 +164,10 @@ void parent_introduce(struct process *p)
     hand_listeners(p);
     link_siblings(p);
     parent_unfit_introduce(p);
+    parent_tell_ended(p->parent);
 }
 
 /* ---- what roles say --------------------------------------------------------------------- */
-
-static struct process *find(struct parent *parent, struct slice kind, unsigned index)
-{
-    for (unsigned i = 0; i < parent->count; i++)
-        if (parent->processes[i].index == index && slice_is(kind, parent->processes[i].kind->name))
-            return &parent->processes[i];
-    return NULL;
-}
 
 void parent_keep_line(char out[ROLE_NOTE_MAX], struct slice text)
 {

@@ -166,6 +166,19 @@ static void handle_unfit(struct role *self, struct slice body)
     free(why);
 }
 
+static void handle_ended(struct role *self, struct slice body)
+{
+    struct wire_reader r = wire_read(body);
+    char *kind = mem_text(wire_get_text(&r));
+    unsigned index = wire_get_u32(&r);
+    char *how = mem_text(wire_get_text(&r));
+
+    if (self->events->ended != NULL)
+        self->events->ended(self->ctx, kind, index, how);
+    free(kind);
+    free(how);
+}
+
 static void handle(struct role *self, const struct channel_message *m)
 {
     const struct role_events *on = self->events;
@@ -187,6 +200,9 @@ static void handle(struct role *self, const struct channel_message *m)
         return;
     case PARENT_REFUSED:
         handle_refused(self, m->body);
+        return;
+    case PARENT_ENDED:
+        handle_ended(self, m->body);
         return;
     case PARENT_UNFIT:
         handle_unfit(self, m->body);

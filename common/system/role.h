@@ -79,6 +79,7 @@ struct role_events {
     void (*reload)(void *ctx, const struct settings *fresh); /* already validated, and within the sandbox; borrowed for the call; see role_reload_refused() */
     void (*refused)(void *ctx, const char *why); /* the parent has refused what was changed: what is in force stays */
     void (*poke)(void *ctx);             /* SIGUSR1 at the parent */
+    void (*ended)(void *ctx, const char *kind, unsigned index, const char *how); /* a role of this daemon has ended and is started again. For who keeps the journal */
     void (*unfit)(void *ctx, const char *kind, unsigned index, const char *why); /* a role of this daemon cannot begin; NULL: it has begun again. For who keeps the journal */
 };
 

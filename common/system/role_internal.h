@@ -16,6 +16,7 @@ enum parent_message {
     PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force, text the node's name */
     PARENT_REFUSED,  /* text: why what was changed is not taken, and the configuration in force stays */
     PARENT_PING,     /* to prompt roles; ROLE_SAYS_PONG answers it */
+    PARENT_ENDED,    /* text kind, u32 index, text how: a role that was not to end; to the journal role */
     PARENT_UNFIT,    /* text kind, u32 index, text why: a role that cannot begin; empty: it has begun again */
     ROLE_SAYS_READY = 100, /* u8 ready, rest: text */
     ROLE_SAYS_METRICS,     /* Prometheus text */

@@ -141,6 +141,87 @@ def test_a_torn_record_is_dropped_and_that_is_said():
             channel.basic_ack(got[0].delivery_tag)
     connection.close()
 
+def refused_handshake(who, source):
+    """One connection to port 6163 that its certificate, or having none, ends."""
+    context = tls(who)
+    raw = socket.create_connection(("127.0.0.1", port("STOMP")), timeout=60, source_address=(source, 0))
+    try:
+        with context.wrap_socket(raw, server_hostname="localhost") as c: # TLS 1.3: the refusal comes with the first read
+            c.recv(1)
+            raise AssertionError(f"{who} got in")
+    except (ssl.SSLError, ConnectionError):
+        pass
+
+
+def test_a_flood_of_refusals_is_counted_and_hides_nobody():
+    flood, address = 400, "127.0.0.77"
+    with Journal() as journal:
+        for _ in range(flood):
+            refused_handshake(None, address)
+        refused_handshake("foreign", address) # another reason
+        refused_handshake(None, "127.0.0.78") # another client
+        journal.wait("session-refused", peer=f"^{address}:", check="^certificate-foreign$")
+        journal.wait("session-refused", peer="^127.0.0.78:", check="^certificate-missing$")
+        # All that were not recorded one by one are in counts, at the latest a minute later.
+        recorded = lambda: len(journal.find("session-refused", peer=f"^{address}:", check="^certificate-missing$"))
+        counted = lambda: sum(int(r["fields"]["records"]) for r in journal.find("refusals-omitted", peer=f"^{address}$", check="^certificate-missing$"))
+        wait_until(lambda: recorded() + counted() == flood, 180, lambda: f"{recorded()} records and {counted()} counted make {flood}")
+        assert recorded() <= 15, recorded() # five a minute, however long these took
+        assert all(re.fullmatch(r"\d{4}-.*Z", r["fields"]["since"]) for r in journal.find("refusals-omitted"))
+
+
+def test_no_change_of_roles_is_lost_by_a_full_spool():
+    configuration = RUN / "coffre.yml"
+    before, name = configuration.read_text(), unique("plein")
+    full = RUN / "state/journal-coffre-exporter/00000000000000f0.ndjson"
+    filler = json.dumps({"at": "2026-01-31T12:00:00.123Z", "operator": OPERATOR, "vault": VAULT, "node": socket.gethostname(), "daemon": "coffre-exporter", "role": "front",
+                         "event": "session-opened", "fields": {"peer": "192.0.2.7:50000", "reason": "x" * 700}}, separators=(",", ":")).encode() + b"\n"
+    assert "\njournal:" not in before
+
+    def put(text):
+        new = configuration.with_suffix(".next")
+        new.write_text(text)
+        os.chown(new, OWNER.st_uid, OWNER.st_gid)
+        new.rename(configuration)
+
+    def in_queue(event, **fields):
+        return [r for r in records(event=event, daemon="coffre-exporter") if all(re.search(want, r["fields"].get(key, "")) for key, want in fields.items())]
+
+    told = len(in_queue("journal-overflow"))
+    instance("stop", "rabbitmq")
+    instance("stop", "coffre-exporter")
+    try:
+        full.write_bytes(filler * ((1 << 20) // len(filler)))
+        os.chown(full, OWNER.st_uid, OWNER.st_gid)
+        put(before + "\njournal: {spool_bytes: 1MiB}\n")
+        instance("start", "coffre-exporter", check=False) # which is not ready without RabbitMQ
+        wait_until(lambda: (figure("lost_total") or 0) > 0, 120, "the spool is full: the start itself found no room")
+        for profile in ("reader", "technical"):
+            ceremony("bind", "--profile", profile, "--cn", name, "--ou", "Essais", "--reason", "pendant que rien n'a de place")
+        time.sleep(3) # the outbox is looked at each second: what is written now would be lost
+        assert value("SELECT count(*) FROM role_outbox o JOIN role_change c ON c.id = o.change WHERE c.cn = %s AND o.journaled_at IS NOT NULL", name) == 0
+        instance("start", "rabbitmq")
+        for profile in ("reader", "technical"):
+            wait_until(lambda: in_queue("role-bound", cn=name, profile=profile, record=r"^\d+$"), 120, f"{profile} is in the queue")
+        wait_until(lambda: len(in_queue("journal-overflow", records=r"^[1-9]", since="^20")) > told, 60, "and how many found no room")
+    finally:
+        put(before)
+        instance("start", "rabbitmq")
+    wait_until(lambda: value("SELECT count(*) FROM role_outbox WHERE journaled_at IS NULL") == 0, 60, "the store knows that all are journaled")
+    wait_until(lambda: ready("coffre-exporter"), 120, "the exporter is ready again")
+
+
+def test_a_role_that_is_killed_is_in_the_journal():
+    """By its sandbox, as the signal says, or by anything else; the journal role itself too."""
+    with Journal() as journal:
+        for name, sent, reason in (("keys", signal.SIGSYS, "system call"), ("identity", signal.SIGKILL, "signal 9"), ("journal", signal.SIGKILL, "signal 9")):
+            before = children(pid_of("coffre-exporter"))[name][0]
+            os.kill(before, sent)
+            record = journal.wait("process-ended", process=f"^{name} 0$", reason=reason)
+            assert record["daemon"] == "coffre-exporter" and record["role"] == "journal", record
+            wait_until(lambda: children(pid_of("coffre-exporter")).get(name, [before])[0] != before, 60, f"{name} is there again")
+    wait_until(lambda: ready("coffre-exporter"), 120, "the exporter is ready again")
+
 
 def definitions():
     """What the broker was given, as JSON."""
