@@ -69,7 +69,7 @@ static bool confirm(struct admin *a, uint64_t safe, struct err *e)
     " CASE WHEN o.event = 'override-set' THEN v.origin ELSE coalesce(v.ended_from, '') END, v.reason, '', ''" \
     " FROM role_outbox o JOIN override v ON v.id = o.override WHERE o.journaled_at IS NULL"
 #define OPERATION_RECORDS \
-    "SELECT o.id, o.event, o.id::text, p.id::text, p.operation, coalesce(p.lot::text, ''), '', '', '', p.author, p.origin, p.reason, '', ''" \
+    "SELECT o.id, o.event, o.id::text, p.id::text, p.operation, CASE WHEN o.event = 'operation-done' THEN p.lot::text ELSE '' END, '', '', '', p.author, p.origin, p.reason, '', ''" \
     " FROM role_outbox o JOIN operation p ON p.id = o.operation WHERE o.journaled_at IS NULL"
 
 static bool starts(struct slice event, const char *word)

@@ -117,6 +117,7 @@ def daemons():
 
 
 def test_states_of_daemons_are_for_technical_administrators():
+    wait_until(lambda: all(daemon["state"] == "ready" for daemon in daemons().values()), SOON, "all daemons are ready")
     found = daemons()
     assert set(found) == set(DAEMONS), found
     for name, daemon in found.items():
