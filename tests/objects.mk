@@ -120,6 +120,8 @@ $(foreach t,container zip lot sums,$(eval fuzz_$(t)_OBJS = tests/fuzz/fuzz_$(t).
 FUZZERS += fuzz_pack fuzz_event
 fuzz_pack_OBJS = tests/fuzz/fuzz_pack.o
 fuzz_event_OBJS = tests/fuzz/fuzz_event.o $(EVENT_OBJS)
+FUZZERS += fuzz_schema
+fuzz_schema_OBJS = tests/fuzz/fuzz_schema.o $(EVENT_OBJS)
 # CRC-32
 UNIT_TESTS += test_crc
 test_crc_OBJS = tests/unit/test_crc.o
