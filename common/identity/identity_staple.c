@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/identity/identity_internal.h"
+#include "common/identity/pkix.h"
 #include "common/values/log.h"
 
 enum { RETRY_MIN_MS = 5000, RETRY_MAX_MS = 10 * 60 * 1000 };
@@ -15,6 +16,7 @@ struct identity_staple {
     char url[OCSP_URL_MAX];  /* "": nothing to ask */
     struct buf response;     /* in force; empty: none */
     int64_t until, refresh;  /* ms, wall */
+    int64_t newest;          /* ms: thisUpdate of the newest answer about this certificate: an older "good" is not shown over a newer "revoked" */
     int64_t retry, backoff;  /* ms, clock; 0: no failure */
     uint32_t request;
     bool troubled;
@@ -58,6 +60,9 @@ static bool judge(struct identity_staple *s, struct slice response, int64_t now,
     /* Clients know nothing of our patience: what they get must be in date by itself. */
     if (!ocsp_judge(response, s->owner->shown.certificate, s->owner->shown.issuer, NULL, OCSP_NONCE_OFF, now, 0, reuse, &found, e))
         return false;
+    if (found.this_update < s->newest && s->newest <= now + PKIX_SKEW_MS)
+        return err_set(e, ERR_INPUT, "the OCSP response is older than the last one (RFC 6960 2.4)");
+    s->newest = found.this_update;
     if (found.answer != REVOCATION_GOOD)
         return err_set(e, ERR_DENIED, "our own certificate: %s", found.text);
     left = found.until - now < reuse ? found.until - now : reuse;
@@ -121,7 +126,7 @@ void identity_staple_configure(struct identity_staple *s)
     identity_ask_forget(i->ask, s->request);
     s->request = 0;
     s->url[0] = '\0';
-    s->retry = s->backoff = s->refresh = 0;
+    s->retry = s->backoff = s->refresh = s->newest = 0;
     s->troubled = false;
     clear(s);
     if (i->shown.certificate == NULL || !i->settings->revocation.stapling)
