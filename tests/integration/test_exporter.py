@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """The exporter's HTTP interface: who may what, conditions and ranges, strangers' bytes, and coffre-extract through interruptions."""
+import contextlib
 import hashlib
 import io
 import json
@@ -592,8 +593,12 @@ def test_a_keys_role_that_hangs_is_started_again():
 
 
 def hand_over(place):
-    """To the instance's user."""
-    subprocess.run(["chown", "-R", f"{RUN.stat().st_uid}:{RUN.stat().st_gid}", place], check=True)
+    """To the instance's user; what a running daemon renames meanwhile is its own already."""
+    owner = RUN.stat()
+    for folder, _, names in os.walk(place):
+        for path in [folder, *(os.path.join(folder, name) for name in names)]:
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, owner.st_uid, owner.st_gid)
 
 
 class Beside:
