@@ -95,10 +95,10 @@ struct settings {
         char *rabbitmq_certificate, *rabbitmq_key;
         char *postgresql;
         char *module, *token, *pin; /* PKCS#11 library, token label, PIN file */
-        char *seal_key, *seal_certificate;
-        char *tsa_key, *tsa_certificate, *tsa_policy;
         struct settings_list module_paths; /* what the library reads and writes */
         bool module_network;
+        char *seal_key, *seal_certificate;
+        char *tsa_key, *tsa_certificate, *tsa_policy;
         char *memory; /* file that remembers the last signed lot */
         char *algorithm; /* of the lots' signatures */
         char *clock_source;
