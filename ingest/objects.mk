@@ -27,4 +27,4 @@ coffre-deposit_OBJS = ingest/deposit/main.o ingest/deposit/options.o ingest/depo
 	$(DEPOSIT_PURE_OBJS) $(STOMP_OBJS)
 # ledger and inspect
 coffre-ingest_OBJS += ingest/ledger/ledger.o ingest/ledger/ledger_intake.o ingest/ledger/ledger_part.o ingest/ledger/ledger_store.o ingest/ledger/ledger_write.o ingest/ledger/ledger_journal.o ingest/ledger/ledger_answer.o ingest/ledger/ledger_queues.o ingest/ledger/ledger_reply.o \
-	ingest/ledger/batch.o ingest/ledger/digest.o ingest/ledger/envelope.o ingest/ledger/envelope_key.o ingest/ledger/inspect.o ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/event_schema.o ingest/ledger/schema.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o ingest/ledger/schemas.o
+	ingest/ledger/batch.o ingest/ledger/digest.o ingest/ledger/envelope.o ingest/ledger/envelope_key.o ingest/ledger/inspect.o ingest/ledger/allowance.o ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/event_schema.o ingest/ledger/schema.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o ingest/ledger/schemas.o

@@ -37,7 +37,7 @@ enum deliver_outcome {
     DELIVER_REJECTED = 1, /* not accepted: comes back with its count raised */
     DELIVER_UNSEEN = 2,   /* never handed to the application: comes back as it was */
 };
-enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED, INSPECT_READY, INSPECT_CHECK_PLAIN };
+enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED, INSPECT_READY, INSPECT_CHECK_PLAIN, INSPECT_SPARE };
 enum schemas_message { SCHEMAS_SET = 1, SCHEMAS_TAKEN };
 
 #endif

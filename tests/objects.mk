@@ -30,6 +30,9 @@ UNIT_TESTS += test_schema
 SCHEMA_OBJS = tests/unit/schema_events.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o
 test_schema_OBJS = tests/unit/test_schema.o $(SCHEMA_OBJS) $(EVENT_OBJS)
 test_schema_LIBS = -lcmocka
+UNIT_TESTS += test_allowance
+test_allowance_OBJS = tests/unit/test_allowance.o ingest/ledger/allowance.o
+test_allowance_LIBS = -lcmocka
 # values
 UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
 $(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
@@ -110,6 +113,8 @@ test_api_LIBS = -lcmocka
 UNIT_TESTS += test_metrics
 test_metrics_OBJS = tests/unit/test_metrics.o exporter/metrics.o exporter/daemons.o
 test_metrics_LIBS = -lcmocka
+FUZZERS += fuzz_metrics
+fuzz_metrics_OBJS = tests/fuzz/fuzz_metrics.o exporter/metrics.o exporter/daemons.o
 test_segment_OBJS = tests/unit/test_segment.o exporter/segment.o exporter/segment_piece.o
 test_segment_LIBS = -lcmocka
 FUZZERS += fuzz_http

@@ -9,7 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
-enum { IDENTITY_KEY_SIZE = 32, HMAC_SIZE = 32, OF_VALID = 1, OF_INVALID = 2, DIGEST_TEXT_MAX = 65535 };
+enum { IDENTITY_KEY_SIZE = 32, HMAC_SIZE = BATCH_KEY_DIGEST_SIZE, OF_KEY = 0, OF_VALID = 1, OF_INVALID = 2, DIGEST_TEXT_MAX = 65535 };
 
 struct batch_identity {
     EVP_MAC_CTX *ctx; /* owned; keyed */
@@ -91,6 +91,15 @@ bool batch_identify(struct batch_identity *k, const struct pack_deposit *d, uint
 bool batch_identify_invalid(struct batch_identity *k, const struct pack_deposit *d, uint8_t *id, struct err *e)
 {
     return identify(k, OF_INVALID, d, d->body, id, e);
+}
+
+bool batch_identity_digest(struct batch_identity *k, uint8_t digest[BATCH_KEY_DIGEST_SIZE], struct err *e)
+{
+    static const uint8_t of = OF_KEY;
+    size_t len;
+
+    return (EVP_MAC_init(k->ctx, NULL, 0, NULL) == 1 && EVP_MAC_update(k->ctx, &of, 1) == 1 && EVP_MAC_final(k->ctx, digest, &len, BATCH_KEY_DIGEST_SIZE) == 1) ||
+           err_set_openssl(e, ERR_FATAL, "HMAC-SHA-256 for deduplication");
 }
 
 /* ---- finding the same deposit

@@ -53,6 +53,10 @@ MUST_CHECK bool batch_identify(struct batch_identity *k, const struct pack_depos
 MUST_CHECK bool batch_identify_invalid(struct batch_identity *k, const struct pack_deposit *d, uint8_t *id,
                                        struct err *e);
 
+/* What tells one key from another, and tells nothing of it: HMAC-SHA-256(key, 0). */
+enum { BATCH_KEY_DIGEST_SIZE = 32 };
+MUST_CHECK bool batch_identity_digest(struct batch_identity *k, uint8_t digest[BATCH_KEY_DIGEST_SIZE], struct err *e);
+
 /* ---- finding the same deposit
  * ------------------------------------------------------------------------------------------------ */
 /* Identities of one batch's new entries. Zeroed: empty. */

@@ -58,6 +58,9 @@ struct event_schemas {
     enum event_schema_policy unknown; /* of those whose root none declares */
 };
 
+/* Asked before each element and text that is compared, which this only does while `in_time` says true: then the event does not fit. NULL: nobody is asked. */
+void event_checker_watch(struct event_checker *c, bool (*in_time)(void *ctx), void *ctx);
+
 /* From now on no event is compared: one that would be does not fit ("schema: not compared: …"). For events that took too long. */
 void event_checker_spare_schemas(struct event_checker *c, bool spare);
 

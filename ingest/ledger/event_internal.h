@@ -43,6 +43,8 @@ struct event_checker {
     struct event_schemas schemas;         /* owned */
     struct schema *schema;                /* comparing; NULL: none, or done */
     bool spared;                          /* nothing is compared */
+    bool (*in_time)(void *ctx);           /* NULL: takes what it takes */
+    void *in_time_ctx;
     enum event_fit fit;
     bool short_names;                     /* the header has short codes */
     const xmlChar *path[EVENT_DEPTH_MAX]; /* names of the elements open while comparing; the parser's */

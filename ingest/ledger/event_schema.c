@@ -21,6 +21,12 @@ void event_checker_spare_schemas(struct event_checker *c, bool spare)
     c->spared = spare;
 }
 
+void event_checker_watch(struct event_checker *c, bool (*in_time)(void *ctx), void *ctx)
+{
+    c->in_time = in_time;
+    c->in_time_ctx = ctx;
+}
+
 static bool in_use(const struct event_schemas *s)
 {
     return s->count != 0 && (s->policy != EVENT_SCHEMA_OFF || s->unknown != EVENT_SCHEMA_OFF);
@@ -40,7 +46,7 @@ bool event_schema_begin(struct event_checker *c, const char *name, const char *n
             break;
         if (c->spared) {
             c->fit = EVENT_UNFIT;
-            snprintf(c->remark, sizeof(c->remark), "schema: not compared: it took too long, or ended the reader");
+            snprintf(c->remark, sizeof(c->remark), "schema: not compared: it takes too long, or this depositor's have");
             break;
         }
         if (!schema_begin(c->schemas.families[i], &c->trouble))
@@ -87,22 +93,27 @@ static void take_fault(struct event_checker *c)
     snprintf(c->remark, sizeof(c->remark), "schema: %s (line %d): %s [%d]", path, line, schema_fault(code), code);
 }
 
+static bool in_time(struct event_checker *c)
+{
+    return c->in_time == NULL || c->in_time(c->in_time_ctx) || schema_fail(c->schema, SCHEMA_TOO_SLOW);
+}
+
 void event_schema_start(struct event_checker *c, const struct event_tag *t)
 {
     c->path[c->depth - 1] = t->name;
-    if (!schema_start(c->schema, t->name, t->prefix, t->uri, t->name_spaces, t->declared, t->attributes, t->defaulted, t->values))
+    if (!in_time(c) || !schema_start(c->schema, t->name, t->prefix, t->uri, t->name_spaces, t->declared, t->attributes, t->defaulted, t->values))
         take_fault(c);
 }
 
 void event_schema_end(struct event_checker *c, const struct event_tag *t)
 {
-    if (!schema_end(c->schema, t->name, t->prefix, t->uri))
+    if (!in_time(c) || !schema_end(c->schema, t->name, t->prefix, t->uri))
         take_fault(c);
 }
 
 void event_schema_text(struct event_checker *c, struct slice text)
 {
-    if (!schema_text(c->schema, text))
+    if (!in_time(c) || !schema_text(c->schema, text))
         take_fault(c);
 }
 

@@ -7,15 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <libxml/parser.h>
 
 #include "common/values/log.h"
 #include "common/values/wire.h"
+#include "ingest/ledger/allowance.h"
 #include "ingest/ledger/schema_set.h"
 #include "ingest/roles.h"
 
-enum { IDLE_MS = 1000 };
+enum {
+    IDLE_MS = 1000,
+    MESSAGE_US = 3000 * 1000, /* of one message's events beyond their shares, whoever they are of: the ledger waits for the answer */
+};
 
 struct inspect {
     struct role *self;
@@ -24,9 +29,59 @@ struct inspect {
     struct event_checker *checker; /* owned */
     struct buf verdicts;           /* the answer being written */
     uint64_t checked, refused, fits[EVENT_FIT_KINDS];
+    struct allowance allowance;    /* of each depositor, for comparing with schemas */
+    uint64_t message_us;           /* left of MESSAGE_US */
+    struct {
+        uint64_t used_us, at_us; /* processor time at which it is over; not before this moment can it be */
+    } until;
+    bool compares; /* there are schemas */
     bool equipped; /* has the schemas that the configuration names, or it names none */
     bool draining; /* leave once the ledger has */
 };
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Processor time is what counts, on a busy machine too; asking for it costs, and it goes by no faster than the other. */
+static bool in_time(void *ctx)
+{
+    struct inspect *i = ctx;
+    uint64_t now = clock_us(CLOCK_MONOTONIC), used;
+
+    if (now < i->until.at_us)
+        return true;
+    used = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    if (used >= i->until.used_us)
+        return false;
+    i->until.at_us = now + (i->until.used_us - used);
+    return true;
+}
+
+/* Comparing with a schema may take long, by accident or not: within what its depositor may use. */
+static bool judge(struct inspect *i, const struct pack_deposit *d, bool plain, struct event_verdict *v, struct err *e)
+{
+    uint64_t now, began, limit, most = i->message_us + ALLOWANCE_SHARE_US + d->body.len / ALLOWANCE_SHARE_BYTES_US, beyond;
+
+    if (!i->compares)
+        return event_check(i->checker, d, v, e);
+    now = clock_us(CLOCK_MONOTONIC);
+    began = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    limit = allowance_for(&i->allowance, d->depositor, d->body.len, now);
+    event_checker_spare_schemas(i->checker, plain || limit == 0);
+    limit = limit < most ? limit : most;
+    i->until.at_us = now + limit;
+    i->until.used_us = began + limit;
+    if (!event_check(i->checker, d, v, e))
+        return false;
+    beyond = allowance_spend(&i->allowance, d->depositor, d->body.len, clock_us(CLOCK_THREAD_CPUTIME_ID) - began, now);
+    i->message_us -= beyond < i->message_us ? beyond : i->message_us;
+    return true;
+}
 
 static void put_verdict(struct wire_writer *w, const struct event_verdict *v)
 {
@@ -37,20 +92,21 @@ static void put_verdict(struct wire_writer *w, const struct event_verdict *v)
 }
 
 /* Judges the records of one CHECK message into i->verdicts. */
-static bool judge_all(struct inspect *i, struct slice body, struct err *e)
+static bool judge_all(struct inspect *i, struct slice body, bool plain, struct err *e)
 {
     struct wire_reader r = wire_read(body);
     struct wire_writer w = wire_write(&i->verdicts);
     uint32_t count = wire_get_u32(&r), n = 0;
     struct slice record;
 
+    i->message_us = MESSAGE_US;
     buf_reset(&i->verdicts);
     wire_put_u32(&w, count);
     for (; pack_next(&r, &record); n++) {
         struct pack_deposit d;
         struct event_verdict v;
 
-        if (!pack_get_deposit(record, &d, e) || !event_check(i->checker, &d, &v, e))
+        if (!pack_get_deposit(record, &d, e) || !judge(i, &d, plain, &v, e))
             return false;
         put_verdict(&w, &v);
         i->refused += v.valid ? 0 : 1;
@@ -64,12 +120,25 @@ static bool judge_all(struct inspect *i, struct slice body, struct err *e)
     return wire_ok(&w, "CHECKED", e);
 }
 
+/* Depositors whose events have ended this role before. */
+static bool take_spare(struct inspect *i, struct slice body, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
+    uint32_t depositor = wire_get_u32(&r), seconds = wire_get_u32(&r);
+
+    if (!wire_end(&r, "SPARE", e))
+        return false;
+    allowance_spare(&i->allowance, depositor, seconds, clock_us(CLOCK_MONOTONIC));
+    return true;
+}
+
 static bool handle_ledger(struct inspect *i, const struct channel_message *m, struct err *e)
 {
+    if (m->fd < 0 && m->type == INSPECT_SPARE)
+        return take_spare(i, m->body, e);
     if (m->fd >= 0 || (m->type != INSPECT_CHECK && m->type != INSPECT_CHECK_PLAIN) || !i->equipped)
         return err_set(e, ERR_INPUT, "message %u from the ledger makes no sense", m->type);
-    event_checker_spare_schemas(i->checker, m->type == INSPECT_CHECK_PLAIN);
-    return judge_all(i, m->body, e) && channel_send(i->ledger, INSPECT_CHECKED, buf_slice(&i->verdicts), e);
+    return judge_all(i, m->body, m->type == INSPECT_CHECK_PLAIN, e) && channel_send(i->ledger, INSPECT_CHECKED, buf_slice(&i->verdicts), e);
 }
 
 /* Nothing is judged before there is what to judge by: the ledger keeps its deposits until it hears this. */
@@ -97,6 +166,7 @@ static bool handle_schemas(struct inspect *i, const struct channel_message *m, s
     ok = schema_set_compile(m->body, &compiled, &why);
     if (ok) {
         event_checker_use_schemas(i->checker, &compiled);
+        i->compares = compiled.count != 0;
         log_info("schemas-in-force", "%u families", compiled.count);
         i->equipped = true;
         tell_ready(i);
@@ -202,6 +272,7 @@ int inspect_run(struct role *self)
         log_error("inspect-start", "%s", e.text);
         return 1;
     }
+    event_checker_watch(i.checker, in_time, &i);
     buf_init(&i.verdicts, ROLE_MESSAGE_MAX);
     role_on(self, &events, &i);
     tell_ready(&i);

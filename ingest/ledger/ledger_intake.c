@@ -292,6 +292,41 @@ static bool take_verdict(struct wire_reader *r, struct batch_entry *entry, struc
     return true;
 }
 
+/* Of more than there is room for, the one whose time ends first is forgotten. */
+static void spare(struct ledger *l, uint32_t depositor)
+{
+    unsigned at = 0;
+
+    for (unsigned i = 1; i < l->spared_count; i++)
+        if (l->spared[i].depositor == depositor || (l->spared[at].depositor != depositor && l->spared[i].until_ms < l->spared[at].until_ms))
+            at = i;
+    if (l->spared_count < LEDGER_SPARED_MAX && (l->spared_count == 0 || l->spared[at].depositor != depositor))
+        at = l->spared_count++;
+    l->spared[at].depositor = depositor;
+    l->spared[at].until_ms = ledger_now() + (uint64_t)LEDGER_SPARE_S * 1000;
+    log_warning("schema-spared", "events of depositor %u are not compared with schemas for %d s: comparing one has ended inspect", depositor, (int)LEDGER_SPARE_S);
+}
+
+/* Inspect is new: it is told what became of the ones before. */
+static bool send_spared(struct ledger *l, struct err *e)
+{
+    uint64_t now = ledger_now();
+
+    for (unsigned i = 0; i < l->spared_count; i++) {
+        uint8_t bytes[8];
+        struct buf message = {.data = bytes, .capacity = sizeof(bytes), .max = sizeof(bytes)};
+        struct wire_writer w = wire_write(&message);
+
+        if (l->spared[i].until_ms <= now)
+            continue;
+        wire_put_u32(&w, l->spared[i].depositor);
+        wire_put_u32(&w, (uint32_t)((l->spared[i].until_ms - now) / 1000 + 1));
+        if (!wire_ok(&w, "SPARE", e) || !channel_send(l->inspect, INSPECT_SPARE, buf_slice(&message), e))
+            return false;
+    }
+    return true;
+}
+
 static bool take_verdicts(struct ledger *l, const struct channel_message *m, struct err *e)
 {
     struct wire_reader r = wire_read(m->body);
@@ -299,7 +334,7 @@ static bool take_verdicts(struct ledger *l, const struct channel_message *m, str
 
     if (m->type == INSPECT_READY && m->fd < 0) {
         l->inspect_ready = true;
-        return wire_end(&r, "READY", e);
+        return wire_end(&r, "READY", e) && send_spared(l, e);
     }
     if (m->type != INSPECT_CHECKED || m->fd >= 0 || b == NULL || l->check_to == 0)
         return err_set(e, ERR_INPUT, "inspect: message %u makes no sense", m->type);
@@ -350,6 +385,7 @@ static void blame(struct ledger *l, bool stuck)
     }
     if (!l->check_plain) {
         l->check_plain = true;
+        spare(l, l->checking->entries[l->checking->checked].d.depositor);
         return;
     }
     l->check_plain = false;

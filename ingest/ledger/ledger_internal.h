@@ -25,6 +25,8 @@ enum {
     LEDGER_RECORDS_MAX = ROLE_MESSAGE_MAX - 64,
     LEDGER_KEEP_BYTES = 8 << 20, /* a buffer larger than that is given back when its batch is over */
     LEDGER_CHECK_MS = 10000,     /* inspect has so long for one message */
+    LEDGER_SPARE_S = 600,        /* after an event that has taken that long, its depositor's are not compared with schemas for so long */
+    LEDGER_SPARED_MAX = 64,      /* depositors of which that is known */
     LEDGER_FENCE_RETRY_MS = 250,
     LEDGER_ROSTER_MS = 5000, /* new depositors are looked for that often */
     LEDGER_INVALID_MAX = 1000, /* of one transaction: each is a statement, and RabbitMQ expects heart-beats between transactions */
@@ -170,6 +172,11 @@ struct ledger {
     size_t check_from, check_to; /* entries inspect has */
     unsigned check_failures;     /* of inspect, on these entries */
     bool check_singly, check_plain; /* one by one; without comparing it with schemas */
+    struct {
+        uint32_t depositor;
+        uint64_t until_ms;
+    } spared[LEDGER_SPARED_MAX]; /* for inspect, which has forgotten it */
+    unsigned spared_count;
     uint64_t check_sent;
     struct ledger_batch *looking;
     unsigned unseen;     /* look-ups in a row that found nothing */

@@ -17,6 +17,24 @@ static struct database *open_one(struct ledger *l, struct err *e)
     return database_open(&o, e);
 }
 
+/* With another key than the vault's no deposit sent again would be known: it would be numbered twice. */
+static bool check_key(struct ledger *l, struct err *e)
+{
+    uint8_t digest[BATCH_KEY_DIGEST_SIZE];
+    struct database_value v;
+    PGresult *r;
+
+    if (!batch_identity_digest(l->identity, digest, e))
+        return false;
+    v = database_bytes(slice_of(digest, sizeof(digest)));
+    r = database_query(l->write, "SELECT ledger_deduplicates($1)", &v, 1, e);
+    if (r == NULL)
+        return false;
+    l->misconfigured = !database_get_bool(r, 0, 0);
+    PQclear(r);
+    return !l->misconfigured || err_set(e, ERR_INPUT, "ingest.dedup_key: %s is not the key by which this vault knows its deposits", l->settings->ingest.dedup_key);
+}
+
 bool ledger_store_open(struct ledger *l, struct err *e)
 {
     PGresult *r;
@@ -24,7 +42,9 @@ bool ledger_store_open(struct ledger *l, struct err *e)
 
     l->write = open_one(l, e);
     l->misconfigured = l->write == NULL && (e->code == ERR_INPUT || e->code == ERR_FOREIGN);
-    l->look = l->write == NULL ? NULL : open_one(l, e);
+    if (l->write == NULL || !check_key(l, e))
+        return false;
+    l->look = open_one(l, e);
     if (l->look == NULL)
         return false;
     /* Never a sequential scan, however young the table's statistics are. */

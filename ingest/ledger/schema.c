@@ -202,7 +202,7 @@ static void on_fault(void *ctx, xmlErrorPtr error)
         s->fault = error->code == 0 ? XML_SCHEMAV_INTERNAL : error->code;
 }
 
-static bool fault(struct schema *s, int code)
+bool schema_fail(struct schema *s, int code)
 {
     if (s->fault == 0)
         s->fault = code;
@@ -233,7 +233,7 @@ bool schema_begin(struct schema *s, struct err *e)
 static bool spend(struct schema *s, size_t bytes)
 {
     s->work += bytes;
-    return (bytes <= SCHEMA_VALUE_MAX && s->work <= SCHEMA_WORK_MAX) || fault(s, SCHEMA_VALUE_TOO_LONG);
+    return (bytes <= SCHEMA_VALUE_MAX && s->work <= SCHEMA_WORK_MAX) || schema_fail(s, SCHEMA_VALUE_TOO_LONG);
 }
 
 static bool flush(struct schema *s)
@@ -252,7 +252,7 @@ bool schema_start(struct schema *s, const unsigned char *name, const unsigned ch
     if (!flush(s))
         return false;
     if (++s->elements > SCHEMA_ELEMENTS_MAX)
-        return fault(s, SCHEMA_TOO_MANY_ELEMENTS);
+        return schema_fail(s, SCHEMA_TOO_MANY_ELEMENTS);
     /* SAX2: five pointers for each attribute, the last two around its value. */
     for (int i = 0; i < attributes; i++)
         if (!spend(s, (size_t)(values[5 * i + 4] - values[5 * i + 3])))
@@ -263,7 +263,7 @@ bool schema_start(struct schema *s, const unsigned char *name, const unsigned ch
 
 bool schema_text(struct schema *s, struct slice text)
 {
-    return spend(s, text.len) && (buf_add_slice(&s->text, text, NULL) || fault(s, SCHEMA_VALUE_TOO_LONG));
+    return spend(s, text.len) && (buf_add_slice(&s->text, text, NULL) || schema_fail(s, SCHEMA_VALUE_TOO_LONG));
 }
 
 bool schema_end(struct schema *s, const unsigned char *name, const unsigned char *prefix, const unsigned char *uri)
@@ -291,6 +291,7 @@ const char *schema_fault(int code)
     } known[] = {
         {SCHEMA_VALUE_TOO_LONG, "a value, or all of them, too long to be compared with a schema"},
         {SCHEMA_TOO_MANY_ELEMENTS, "too many elements to be compared with a schema"},
+        {SCHEMA_TOO_SLOW, "takes too long to be compared with a schema"},
         {XML_SCHEMAV_ELEMENT_CONTENT, "an element is missing or not expected here"},
         {XML_SCHEMAV_CVC_COMPLEX_TYPE_2_1, "must be empty"},
         {XML_SCHEMAV_CVC_COMPLEX_TYPE_2_2, "must not hold elements"},

@@ -18,7 +18,7 @@ enum {
 };
 
 /* Codes of faults that are ours; the others are the library's (xmlParserErrors). */
-enum { SCHEMA_VALUE_TOO_LONG = -1, SCHEMA_TOO_MANY_ELEMENTS = -2 };
+enum { SCHEMA_VALUE_TOO_LONG = -1, SCHEMA_TOO_MANY_ELEMENTS = -2, SCHEMA_TOO_SLOW = -3 };
 
 /* Where files come from: the bytes, borrowed until schema_compile() returns, or false and ERR_INPUT. */
 struct schema_source {
@@ -52,6 +52,8 @@ MUST_CHECK bool schema_start(struct schema *s, const unsigned char *name, const 
                              const unsigned char **declared, int attributes, int defaulted, const unsigned char **values);
 MUST_CHECK bool schema_text(struct schema *s, struct slice text);
 MUST_CHECK bool schema_end(struct schema *s, const unsigned char *name, const unsigned char *prefix, const unsigned char *uri);
+/* A fault that the caller has found; false. */
+bool schema_fail(struct schema *s, int code);
 /* The code of the fault, 0: none. */
 int schema_finish(struct schema *s);
 

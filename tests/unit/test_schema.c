@@ -172,13 +172,42 @@ static void spared_events_do_not_fit(void **state)
     event_checker_spare_schemas(c, true);
     judge_event(c, SLICE_LITERAL("<MISE>" HEAD "<Mise>1</Mise></MISE>"), &v);
     assert_true(v.valid && v.fit == EVENT_UNFIT);
-    assert_string_equal(v.remark, "schema: not compared: it took too long, or ended the reader");
+    assert_string_equal(v.remark, "schema: not compared: it takes too long, or this depositor's have");
     judge_event(c, SLICE_LITERAL("<MISE><a>4512</a><b>1</b><d><!--SAFE_ID--></d></MISE>"), &v);
     assert_int_equal(v.fit, EVENT_NOT_COVERED);
     judge_event(c, SLICE_LITERAL("<AUTRE>" HEAD "</AUTRE>"), &v);
     assert_int_equal(v.fit, EVENT_UNKNOWN);
     event_checker_spare_schemas(c, false);
     judge_event(c, SLICE_LITERAL("<MISE>" HEAD "<Mise>1</Mise></MISE>"), &v);
+    assert_int_equal(v.fit, EVENT_FITS);
+    event_checker_free(c);
+}
+
+/* True as often as there is still time for. */
+static bool some_time(void *left)
+{
+    return (*(unsigned *)left)-- > 0;
+}
+
+/* Wherever its time ends: an event is given up, for that reason only, and the next one is compared. */
+static void events_are_given_up_when_their_time_is_over(void **state)
+{
+    static const char body[] = "<MISE test='true'>" HEAD "<Mise>1.50</Mise><Code>ABC1</Code></MISE>";
+    struct event_checker *c = checker_of(FAMILY, EVENT_SCHEMA_REFUSE, EVENT_SCHEMA_REFUSE);
+    unsigned given_up = 0, left;
+    struct event_verdict v;
+
+    (void)state;
+    event_checker_watch(c, some_time, &left);
+    do {
+        left = given_up++;
+        judge_event(c, SLICE_LITERAL(body), &v);
+        assert_true(v.fit == EVENT_FITS || (!v.valid && strstr(v.reason, " (line 1): takes too long to be compared with a schema [-3]") != NULL));
+    } while (v.fit != EVENT_FITS && given_up < 100);
+    assert_int_equal(v.fit, EVENT_FITS);
+    assert_in_range(given_up, 15, 30);
+    event_checker_watch(c, NULL, NULL);
+    judge_event(c, SLICE_LITERAL(body), &v);
     assert_int_equal(v.fit, EVENT_FITS);
     event_checker_free(c);
 }
@@ -461,6 +490,7 @@ int main(void)
         cmocka_unit_test(events_are_compared),
         cmocka_unit_test(policies_decide),
         cmocka_unit_test(spared_events_do_not_fit),
+        cmocka_unit_test(events_are_given_up_when_their_time_is_over),
         cmocka_unit_test(without_schemas_nothing_is_compared),
         cmocka_unit_test(schemas_are_replaced),
         cmocka_unit_test(name_spaces_are_compared),
