@@ -291,8 +291,11 @@ void identity_people_lost(struct identity_people *p, unsigned front)
     size_t place = 0;
 
     while ((c = map_next(connections, &place)) != NULL) {
+        size_t size = connections->size;
+
         forget(p, c);
-        place = 0; /* the map has changed */
+        /* Another may have moved into its place, none before it; in a table of another size all have. */
+        place = connections->size == size ? place - 1 : 0;
     }
     map_free(connections);
 }

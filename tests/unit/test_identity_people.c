@@ -198,11 +198,43 @@ static void test_address_of_each(void **state)
     certificates_free(&leaf);
 }
 
+/* Of a front that is gone nobody is left, however many they were. */
+static void test_lost_front(void **state)
+{
+    const struct certificate_wanted w = {.cn = "many", .serial = 12,
+                                         .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_ec("P-256"), &w, &operator_ca);
+    struct identity_front *f = identity->fronts;
+    char said[128];
+    struct buf metrics;
+
+    (void)state;
+    f[1].channel = f[0].channel; /* these hear nothing */
+    f[0].channel = NULL;
+    for (uint64_t n = 1; n <= 3000; n++)
+        present(n * 7919, leaf.certificate);
+    assert_int_equal(f[0].connections.count, 3000);
+    for (uint64_t n = 1; n <= 3000; n += 3)
+        identity_people_gone(identity->people, 0, n * 7919);
+    assert_int_equal(f[0].connections.count, 2000);
+    identity_people_lost(identity->people, 0);
+    assert_int_equal(f[0].connections.count, 0);
+    f[0].channel = f[1].channel;
+    f[1].channel = NULL;
+    buf_init(&metrics, 64 * 1024);
+    identity_people_metrics(identity->people, &metrics);
+    snprintf(said, sizeof said, "%.*s", SLICE_ARGS(buf_slice(&metrics)));
+    assert_non_null(strstr(said, "coffre_identity_certificates 0\ncoffre_identity_connections 0\n"));
+    buf_free(&metrics);
+    certificates_free(&leaf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_change_seen_by_newcomer),
         cmocka_unit_test(test_address_of_each),
+        cmocka_unit_test(test_lost_front),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
