@@ -15,6 +15,8 @@ enum { LISTS_MAX = 1000 };
 struct crl_set {
     struct crl_list **lists; /* owned; those in force first */
     size_t count, in_force;
+    struct crl_list *left[LISTS_MAX]; /* owned, without entries: the newest that was there, of each issuer, key and scope of which none is in force */
+    size_t left_count;
     uint64_t generation;
 };
 
@@ -35,6 +37,8 @@ void crl_set_free(struct crl_set *s)
         return;
     for (size_t i = 0; i < s->count; i++)
         crl_list_free(s->lists[i]);
+    for (size_t i = 0; i < s->left_count; i++)
+        crl_list_free(s->left[i]);
     free(s->lists);
     free(s);
 }
@@ -48,13 +52,27 @@ static bool is_held(const struct crl_set *s, const struct crl_list *l)
     return false;
 }
 
+/* One that was taken away and is newer; NULL: none. Who can only take files away must not go back by it. */
+static const struct crl_list *left_behind(const struct crl_set *s, const struct crl_list *l)
+{
+    for (size_t i = 0; i < s->left_count; i++)
+        if (crl_list_same_stream(l, s->left[i]) && crl_list_older(l, s->left[i]))
+            return s->left[i];
+    return NULL;
+}
+
 /* Nobody goes back behind a list in force: what was revoked since would be good again. What is held already is not going back. */
 static bool check_order(const struct crl_set *s, const struct crl_list *l, struct err *e)
 {
+    const struct crl_list *left;
+
     for (size_t i = 0; i < s->in_force; i++)
         if (crl_list_same_stream(l, s->lists[i]) && crl_list_older(l, s->lists[i]) && !is_held(s, l))
             return err_set(e, ERR_INPUT, "older than the list in force of %s, number %s from %s (RFC 5280 5.2.3)", l->issuer_text,
                            *s->lists[i]->number == '\0' ? "none" : s->lists[i]->number, s->lists[i]->source);
+    if ((left = left_behind(s, l)) != NULL && !is_held(s, l))
+        return err_set(e, ERR_INPUT, "older than the list of %s that was taken away, number %s from %s (RFC 5280 5.2.3)", l->issuer_text,
+                       *left->number == '\0' ? "none" : left->number, left->source);
     return true;
 }
 
@@ -120,6 +138,31 @@ static bool add_bytes(const struct crl_set *s, struct batch *b, struct slice byt
     return is_der(bytes) ? add_list(s, b, bytes, t, e) : add_pem(s, b, bytes, t, e);
 }
 
+/* Whether a newer one of its issuer, key and scope is there, or was. */
+static bool is_superseded(const struct crl_set *s, const struct crl_list *l)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->lists[i] != l && crl_list_same_stream(l, s->lists[i]) && crl_list_older(l, s->lists[i]))
+            return true;
+    return left_behind(s, l) != NULL;
+}
+
+/* Those that one in force has taken the place of need no remembering. */
+static void forget_left(struct crl_set *s)
+{
+    size_t kept = 0, in_force;
+
+    for (size_t i = 0; i < s->left_count; i++) {
+        for (in_force = 0; in_force < s->in_force && !crl_list_same_stream(s->left[i], s->lists[in_force]); in_force++)
+            ;
+        if (in_force < s->in_force)
+            crl_list_free(s->left[i]);
+        else
+            s->left[kept++] = s->left[i];
+    }
+    s->left_count = kept;
+}
+
 /* Puts those in force first: of each issuer and scope the newest. */
 static void refresh(struct crl_set *s)
 {
@@ -128,26 +171,51 @@ static void refresh(struct crl_set *s)
 
     s->in_force = 0;
     for (size_t i = 0; i < s->count; i++) {
-        s->lists[i]->superseded = false;
-        for (size_t j = 0; j < s->count && !s->lists[i]->superseded; j++)
-            s->lists[i]->superseded = i != j && crl_list_same_stream(s->lists[i], s->lists[j]) && crl_list_older(s->lists[i], s->lists[j]);
+        s->lists[i]->superseded = is_superseded(s, s->lists[i]);
         sorted[s->lists[i]->superseded ? --last : s->in_force++] = s->lists[i];
     }
     free(s->lists);
     s->lists = sorted;
+    forget_left(s);
     s->generation++;
 }
 
-/* Takes away what the source gave; how many lists. */
-static size_t remove_source(struct crl_set *s, const char *source)
+/* What is taken away is remembered, without its entries: of each issuer, key and scope the newest; of too many those that left last. */
+static void leave(struct crl_set *s, struct crl_list *l)
+{
+    size_t at = 0;
+
+    crl_entries_free(&l->entries);
+    while (at < s->left_count && !crl_list_same_stream(s->left[at], l))
+        at++;
+    if (at == s->left_count && s->left_count < LISTS_MAX) {
+        s->left[s->left_count++] = l;
+        return;
+    }
+    if (at < s->left_count && crl_list_older(l, s->left[at])) {
+        crl_list_free(l);
+        return;
+    }
+    at = at < s->left_count ? at : 0;
+    crl_list_free(s->left[at]);
+    memmove(&s->left[at], &s->left[at + 1], (s->left_count - at - 1) * sizeof(struct crl_list *));
+    s->left[s->left_count - 1] = l;
+}
+
+/* Takes away what the source gave, NULL: all of them; how many lists. */
+static size_t remove_source(struct crl_set *s, const char *source, bool remembered)
 {
     size_t kept = 0, before = s->count;
 
     for (size_t i = 0; i < before; i++) {
-        if (strcmp(s->lists[i]->source, source) == 0)
-            crl_list_free(s->lists[i]);
+        struct crl_list *l = s->lists[i];
+
+        if (source != NULL && strcmp(l->source, source) != 0)
+            s->lists[kept++] = l;
+        else if (remembered)
+            leave(s, l);
         else
-            s->lists[kept++] = s->lists[i];
+            crl_list_free(l);
     }
     s->count = kept;
     return before - kept;
@@ -168,7 +236,7 @@ static bool is_same(const struct crl_set *s, const struct batch *b, const char *
 
 static void swap(struct crl_set *s, struct batch *b, const char *source)
 {
-    (void)remove_source(s, source);
+    (void)remove_source(s, source, true);
     s->lists = mem_realloc(s->lists, (s->count + b->count) * sizeof *s->lists);
     for (size_t i = 0; i < b->count; i++)
         s->lists[s->count++] = b->lists[i];
@@ -195,7 +263,13 @@ bool crl_set_take(struct crl_set *s, const char *source, struct slice bytes, siz
 
 void crl_set_drop(struct crl_set *s, const char *source)
 {
-    if (remove_source(s, source) != 0)
+    if (remove_source(s, source, false) != 0)
+        refresh(s);
+}
+
+void crl_set_lose(struct crl_set *s, const char *source)
+{
+    if (remove_source(s, source, true) != 0)
         refresh(s);
 }
 
@@ -228,6 +302,7 @@ static void say_revoked(struct revocation_finding *f, const struct search *q, co
     if (!pkix_time_of(entry->date, &f->revoked_at))
         f->revoked_at = 0;
     f->answer = REVOCATION_REVOKED;
+    f->this_update = l->this_update;
     f->until = l->next_update + q->max_stale;
     snprintf(f->text, sizeof f->text, "serial %s: revoked %s, %s (%s)", q->text, f->revoked_at == 0 ? "at an unknown date" : pkix_time_text(date, f->revoked_at),
              pkix_reason_text(entry->reason), l->source);
@@ -235,6 +310,8 @@ static void say_revoked(struct revocation_finding *f, const struct search *q, co
 
 static void say_good(struct revocation_finding *f, const struct search *q, const struct crl_list *l)
 {
+    if (l->this_update > f->this_update)
+        f->this_update = l->this_update;
     if (f->answer == REVOCATION_GOOD && f->until >= l->next_update + q->max_stale)
         return;
     f->answer = REVOCATION_GOOD;

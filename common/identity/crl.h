@@ -21,7 +21,7 @@ enum revocation_answer {
 struct revocation_finding {
     enum revocation_answer answer;
     int64_t revoked_at; /* ms since 1970; 0: not revoked or not said */
-    int64_t this_update; /* ms: of the OCSP answer that says so; 0: it is a list */
+    int64_t this_update; /* ms: of the list or OCSP answer that says so; 0: nothing does */
     int64_t until;      /* ms: this answer holds until then (nextUpdate and `max_stale`); 0: unknown */
     char text[256];     /* what was found where: "serial 0A1B: revoked 2026-01-31T12:00:00Z, keyCompromise (crl/operator.crl)" */
 };
@@ -42,13 +42,15 @@ void crl_set_free(struct crl_set *s);
  * Takes every list that `bytes` holds (one DER, or any number of PEM; other PEM blocks are ignored) as what `source` says. `authorities` are the
  * certificates that may have issued them (anchors and configured intermediates). All or nothing: when one is refused, what this source gave
  * before stays in force. ERR_INPUT says which and why: not a CRL, over `most` bytes, issuer unknown, wrong signature or a weak one, issuer without cRLSign
- * (RFC 5280 4.2.1.3), no nextUpdate (5.1.2.5), thisUpdate in the future (5 minutes are let pass), expired at `now` (beyond `max_stale`, ms), older than the one in force of the same issuer
+ * (RFC 5280 4.2.1.3), no nextUpdate (5.1.2.5), thisUpdate in the future (5 minutes are let pass), expired at `now` (beyond `max_stale`, ms), older than the one in force, or that was, of the same issuer
  * and scope (cRLNumber, then thisUpdate), a delta (5.2.4), indirect, by reasons or for attributes only (5.2.5), an unknown critical extension.
  */
 MUST_CHECK bool crl_set_take(struct crl_set *s, const char *source, struct slice bytes, size_t most, STACK_OF(X509) *authorities, int64_t now,
                              int64_t max_stale, struct err *e);
-/* Forgets what this source gave (a file that was removed). */
+/* Forgets what this source gave (it is no longer configured). */
 void crl_set_drop(struct crl_set *s, const char *source);
+/* The same but for how new it was (a file that was taken away): no older one of that issuer, key and scope is taken, or comes into force, as long as the set lives. `source` NULL: of all of them. */
+void crl_set_lose(struct crl_set *s, const char *source);
 
 /*
  * What the lists say of `certificate`, issued by `issuer`: scope (onlyContainsUserCerts, onlyContainsCACerts, distribution point against the certificate's own, 5.2.5) is observed; of several

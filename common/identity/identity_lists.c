@@ -13,8 +13,7 @@
 /* Whom the authorities no longer vouch for must fall: all lists are verified again, from nothing. */
 static void begin_again(struct identity_lists *l)
 {
-    crl_set_free(l->set);
-    l->set = crl_set_new();
+    crl_set_lose(l->set, NULL);
     lists_files_again(l);
     lists_urls_again(l);
 }

@@ -11,7 +11,7 @@
 enum {
     FILES_MAX = 1000,     /* in all folders */
     GONE_MS = 5000,       /* a file is dropped when it has been away for so long: copying over it takes a moment */
-    AGAIN_MS = 60 * 1000, /* a refused one is tried again after this: its reason may be a clock's or an authority's */
+    AGAIN_MS = 60 * 1000, /* one that was refused, or not kept, is tried again after this: the reason may be a clock's, an authority's or a disk's */
 };
 
 /* What tells a file from the one that was there before. */
@@ -28,6 +28,7 @@ struct lists_file {
     struct stamp stamp;
     bool seen;       /* in this round */
     bool taken;      /* something of it is in force */
+    bool kept;       /* and on disk, as it was taken last */
     bool refused;
     char *why;       /* owned; when refused: said once */
     int64_t missing; /* clock: since when; 0: it is there */
@@ -67,8 +68,8 @@ static void read_list(struct identity_lists *l, struct lists_file *f)
 
     f->tried = identity_clock();
     if (!f->taken)
-        f->taken = lists_take_kept(l, f->path);
-    f->refused = !policy_read_file(f->path, l->owner->settings->revocation.crl_bytes, &bytes, &e) || !lists_take(l, f->path, buf_slice(&bytes), &e);
+        f->taken = f->kept = lists_take_kept(l, f->path);
+    f->refused = !policy_read_file(f->path, l->owner->settings->revocation.crl_bytes, &bytes, &e) || !lists_take(l, f->path, buf_slice(&bytes), &f->kept, &e);
     buf_free(&bytes);
     if (f->refused && (f->why == NULL || strcmp(f->why, e.text) != 0))
         lists_refuse(l, f->path, e.text);
@@ -94,7 +95,7 @@ static void look_at_file(struct identity_lists *l, const char *path, const struc
         f->next = l->files;
         l->files = f;
         l->file_count++;
-    } else if (same_stamp(&f->stamp, &stamp) && !(f->refused && identity_clock() - f->tried > AGAIN_MS)) {
+    } else if (same_stamp(&f->stamp, &stamp) && !((f->refused || !f->kept) && identity_clock() - f->tried > AGAIN_MS)) {
         f->seen = true;
         return;
     }
@@ -115,31 +116,44 @@ static bool is_passed_over(const char *name)
     return name[0] == '.' || (len > 0 && name[len - 1] == '~') || (len > 4 && (strcmp(name + len - 4, ".new") == 0 || strcmp(name + len - 4, ".tmp") == 0));
 }
 
+static bool is_below(const char *path, const char *place)
+{
+    size_t len = strlen(place);
+
+    return strncmp(path, place, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* What cannot be read says nothing about what there was, file or folder of files: it stays. Said once, until all can be read again. */
+static void stay(struct identity_lists *l, const char *path, int reason)
+{
+    if (!l->was_troubled && !l->troubled)
+        log_error("crl-unreadable", "%s: %s", path, strerror(reason));
+    l->troubled = true;
+    for (struct lists_file *f = l->files; f != NULL; f = f->next)
+        if (is_below(f->path, path))
+            f->seen = true;
+}
+
 static void look_in_folder(struct identity_lists *l, const char *path, DIR *folder)
 {
     struct dirent *d;
 
-    while ((d = readdir(folder)) != NULL) {
+    while (errno = 0, (d = readdir(folder)) != NULL) {
         char *name;
         struct stat st;
 
         if (is_passed_over(d->d_name))
             continue;
         name = mem_printf("%s/%s", path, d->d_name);
-        if (stat(name, &st) == 0 && S_ISREG(st.st_mode))
+        if (stat(name, &st) != 0) {
+            if (errno != ENOENT)
+                stay(l, name, errno);
+        } else if (S_ISREG(st.st_mode))
             look_at_file(l, name, &st);
         free(name);
     }
-}
-
-/* A folder that cannot be read says nothing about its files: they stay. */
-static void keep_files_of(struct identity_lists *l, const char *path)
-{
-    size_t len = strlen(path);
-
-    for (struct lists_file *f = l->files; f != NULL; f = f->next)
-        if (strncmp(f->path, path, len) == 0 && f->path[len] == '/')
-            f->seen = true;
+    if (errno != 0)
+        stay(l, path, errno);
 }
 
 static void look_at(struct identity_lists *l, const char *path)
@@ -149,7 +163,7 @@ static void look_at(struct identity_lists *l, const char *path)
 
     if (stat(path, &st) != 0) {
         if (errno != ENOENT)
-            log_warning("crl-unreadable", "%s: %s", path, strerror(errno));
+            stay(l, path, errno);
         return;
     }
     if (!S_ISDIR(st.st_mode)) {
@@ -158,13 +172,9 @@ static void look_at(struct identity_lists *l, const char *path)
     }
     folder = opendir(path);
     if (folder == NULL) {
-        if (!l->folder_troubled)
-            log_error("crl-unreadable", "%s: %s", path, strerror(errno));
-        l->folder_troubled = true;
-        keep_files_of(l, path);
+        stay(l, path, errno);
         return;
     }
-    l->folder_troubled = false;
     look_in_folder(l, path, folder);
     closedir(folder);
 }
@@ -181,6 +191,16 @@ static bool is_gone(struct lists_file *f)
     return identity_clock() - f->missing >= GONE_MS;
 }
 
+static bool is_configured(const struct identity_lists *l, const char *path)
+{
+    const struct settings_list *paths = &l->owner->settings->revocation.crls;
+
+    for (unsigned n = 0; n < paths->count; n++)
+        if (is_below(path, paths->items[n]))
+            return true;
+    return false;
+}
+
 static void sweep(struct identity_lists *l)
 {
     struct lists_file **at = &l->files;
@@ -192,8 +212,10 @@ static void sweep(struct identity_lists *l)
             at = &f->next;
             continue;
         }
-        if (f->taken)
-            lists_drop(l, f->path, "the file is no longer there");
+        if (f->taken && is_configured(l, f->path))
+            lists_drop(l, f->path, true, "the file is no longer there");
+        else if (f->taken)
+            lists_drop(l, f->path, false, "no longer configured");
         *at = f->next;
         l->file_count--;
         l->full = false;
@@ -209,6 +231,8 @@ void lists_files_scan(struct identity_lists *l)
 
     for (struct lists_file *f = l->files; f != NULL; f = f->next)
         f->seen = false;
+    l->was_troubled = l->troubled;
+    l->troubled = false;
     for (unsigned n = 0; n < paths->count; n++)
         look_at(l, paths->items[n]);
     sweep(l);

@@ -97,20 +97,24 @@ bool identity_keep(const struct identity *i, const char *path, struct slice body
     if (fd >= 0)
         ok = close(fd) == 0 && ok;
     ok = ok && rename(fresh, path) == 0;
-    if (!ok)
+    if (!ok) {
         err_set_errno(e, ERR_RETRY, "%s cannot be written", path);
+        unlink(fresh); /* half a file takes room that is wanted */
+    }
     free(fresh);
     return ok;
 }
 
-static void keep(const struct identity_lists *l, const char *source, struct slice bytes)
+static bool keep(const struct identity_lists *l, const char *source, struct slice bytes)
 {
     char *path = kept_name(l, source);
     struct err e = {0};
+    bool ok = identity_keep(l->owner, path, bytes, &e);
 
-    if (!identity_keep(l->owner, path, bytes, &e))
+    if (!ok)
         log_warning("crl-unwritten", "%s: %s", source, e.text);
     free(path);
+    return ok;
 }
 
 /* ---- taking ---- */
@@ -131,14 +135,14 @@ static bool take(struct identity_lists *l, const char *source, struct slice byte
     return true;
 }
 
-bool lists_take(struct identity_lists *l, const char *source, struct slice bytes, struct err *e)
+bool lists_take(struct identity_lists *l, const char *source, struct slice bytes, bool *kept, struct err *e)
 {
     bool news;
 
     if (!take(l, source, bytes, false, &news, e))
         return false;
-    if (news)
-        keep(l, source, bytes);
+    if (news || !*kept)
+        *kept = keep(l, source, bytes);
     return true;
 }
 
@@ -158,13 +162,16 @@ bool lists_take_kept(struct identity_lists *l, const char *source)
     return taken;
 }
 
-void lists_drop(struct identity_lists *l, const char *source, const char *reason)
+void lists_drop(struct identity_lists *l, const char *source, bool configured, const char *reason)
 {
     char *path = kept_name(l, source);
 
     log_warning("crl-dropped", "%s: %s", source, reason);
     record(l, "crl-dropped", source, reason);
-    crl_set_drop(l->set, source);
+    if (configured)
+        crl_set_lose(l->set, source);
+    else
+        crl_set_drop(l->set, source);
     l->owner->review = true;
     if (unlink(path) != 0 && errno != ENOENT)
         log_warning("crl-unwritten", "%s: %s", path, strerror(errno));

@@ -19,7 +19,7 @@ struct lists_leaving {
     int64_t due; /* clock */
 };
 
-/* Three quarters of what is left of the list, or the schedule, whichever is sooner. */
+/* Three quarters of what is left of the list, or the schedule, whichever is sooner; not positive: it has ended. */
 static int64_t next_fetch(const struct identity_lists *l, const struct lists_url *u)
 {
     int64_t every = (int64_t)l->owner->settings->revocation.fetch_every, now = identity_wall(), wait = every;
@@ -31,19 +31,26 @@ static int64_t next_fetch(const struct identity_lists *l, const struct lists_url
         if (strcmp(entry.source, u->text) == 0 && left < wait)
             wait = left;
     }
-    return wait < 1000 ? 1000 : wait;
+    return wait > 0 && wait < 1000 ? 1000 : wait;
+}
+
+/* Later each time. */
+static void back_off(struct lists_url *u)
+{
+    int64_t every = (int64_t)u->owner->owner->settings->revocation.fetch_every;
+
+    u->backoff = u->backoff == 0 ? FETCH_RETRY_MIN_MS : u->backoff * 2;
+    if (u->backoff > every)
+        u->backoff = every;
+    u->due = identity_clock() + u->backoff;
 }
 
 static void fetch_failed(struct lists_url *u, const char *why)
 {
     struct identity_lists *l = u->owner;
-    int64_t every = (int64_t)l->owner->settings->revocation.fetch_every;
 
     l->fetch_failed++;
-    u->backoff = u->backoff == 0 ? FETCH_RETRY_MIN_MS : u->backoff * 2;
-    if (u->backoff > every)
-        u->backoff = every;
-    u->due = identity_clock() + u->backoff;
+    back_off(u);
     snprintf(u->trouble, sizeof u->trouble, "%.*s", (int)sizeof u->trouble - 1, why);
     lists_refuse(l, u->text, why);
 }
@@ -54,6 +61,7 @@ static void fetched(void *ctx, const struct identity_fetched *f)
     struct identity_lists *l = u->owner;
     char reason[IDENTITY_REASON_MAX + 1];
     struct err e = {0};
+    int64_t wait;
 
     u->request = 0;
     l->fetching--;
@@ -63,14 +71,19 @@ static void fetched(void *ctx, const struct identity_fetched *f)
         return;
     }
     l->fetched++;
-    if (!lists_take(l, u->text, f->body, &e)) {
+    if (!lists_take(l, u->text, f->body, &u->kept, &e)) {
         fetch_failed(u, e.text);
         return;
     }
     u->taken = true;
-    u->backoff = 0;
     u->trouble[0] = '\0';
-    u->due = identity_clock() + next_fetch(l, u);
+    wait = next_fetch(l, u);
+    if (wait <= 0) { /* within `max_stale`: its server has no other yet */
+        back_off(u);
+        return;
+    }
+    u->backoff = 0;
+    u->due = identity_clock() + wait;
 }
 
 static void fetch(struct lists_url *u)
@@ -157,7 +170,7 @@ static void drop_leaving(struct identity_lists *l, bool all)
             continue;
         }
         if (!all && !is_there(l, one->text))
-            lists_drop(l, one->text, "no longer configured");
+            lists_drop(l, one->text, false, "no longer configured");
         *at = one->next;
         free(one->text);
         free(one);
@@ -185,7 +198,7 @@ void lists_urls_configure(struct identity_lists *l)
     }
     for (unsigned n = 0; n < l->url_count; n++) {
         if (!l->urls[n].taken)
-            l->urls[n].taken = lists_take_kept(l, l->urls[n].text);
+            l->urls[n].taken = l->urls[n].kept = lists_take_kept(l, l->urls[n].text);
         l->urls[n].due = 0;
     }
     fetch_due(l);

@@ -34,6 +34,7 @@ struct identity_ocsp {
     size_t count;
     struct known *known; /* who was said to be revoked, in <state_dir>/crl too: identity_ocsp_known.c */
     bool known_changed;
+    int64_t known_retry;  /* ms, clock: it could not be written, and is not tried before; 0: it could */
     int64_t known_looked; /* ms, clock: when those that have ended were last forgotten */
     uint64_t asked, answered, failed, latency; /* latency: ms in all */
 };

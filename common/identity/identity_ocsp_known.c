@@ -11,7 +11,7 @@
 #include "common/identity/pkix.h"
 #include "common/values/log.h"
 
-enum { EXPIRE_MS = 3600 * 1000 };
+enum { EXPIRE_MS = 3600 * 1000, RETRY_MS = 10 * 1000 };
 
 static char *path_of(const struct identity *i)
 {
@@ -78,23 +78,30 @@ bool ocsp_known_permits(const struct identity_answer *a, const struct revocation
            err_set(e, ERR_INPUT, "the OCSP response says good and is no newer than the one that said revoked: %s (RFC 6960 2.4)", pkix_time_text(was, newest));
 }
 
-void ocsp_known_tick(struct identity_ocsp *o)
+static void keep(struct identity_ocsp *o)
 {
+    char *path = path_of(o->owner);
     struct err e = {0};
     struct buf bytes;
-    char *path;
+    bool ok;
 
+    buf_init(&bytes, KNOWN_FILE_MAX);
+    ok = known_write(o->known, &bytes, &e) && identity_keep(o->owner, path, buf_slice(&bytes), &e);
+    if (!ok && o->known_retry == 0)
+        log_error("ocsp-known", "%s", e.text);
+    /* Until there is room: whom OCSP has revoked must not be forgotten by the next start. */
+    o->known_changed = !ok;
+    o->known_retry = ok ? 0 : identity_clock() + RETRY_MS;
+    buf_free(&bytes);
+    free(path);
+}
+
+void ocsp_known_tick(struct identity_ocsp *o)
+{
     if (o->known_looked == 0 || identity_clock() - o->known_looked > EXPIRE_MS) {
         o->known_looked = identity_clock();
         o->known_changed = known_expire(o->known, identity_wall()) != 0 || o->known_changed;
     }
-    if (!o->known_changed)
-        return;
-    o->known_changed = false;
-    path = path_of(o->owner);
-    buf_init(&bytes, KNOWN_FILE_MAX);
-    if (!known_write(o->known, &bytes, &e) || !identity_keep(o->owner, path, buf_slice(&bytes), &e))
-        log_error("ocsp-known", "%s", e.text);
-    buf_free(&bytes);
-    free(path);
+    if (o->known_changed && identity_clock() >= o->known_retry)
+        keep(o);
 }

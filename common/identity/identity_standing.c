@@ -54,6 +54,21 @@ static void not_after(struct identity_standing *s, int64_t until, int64_t now)
         s->until = until;
 }
 
+/*
+ * With `either` one good answer is enough; but not one that is older than a "revoked" which has only ended since: whoever keeps a responder or a server of lists silent must not have taken it back. It takes the place of what its kind says.
+ */
+static void hear_ended(struct identity *i, const struct identity_standing *s, int n, int64_t now, struct revocation_finding *crl, struct revocation_finding *ocsp)
+{
+    const struct revocation_finding *said = s->answers[n] == NULL ? NULL : identity_ocsp_revokes(s->answers[n]);
+    struct revocation_finding listed;
+
+    if (crl->answer == REVOCATION_GOOD && ocsp->answer == REVOCATION_UNKNOWN && said != NULL && said->this_update >= crl->this_update)
+        *ocsp = *said;
+    else if (ocsp->answer == REVOCATION_GOOD && crl->answer == REVOCATION_UNKNOWN &&
+             identity_lists_revoke(i->lists, sk_X509_value(s->path, n), sk_X509_value(s->path, n + 1), now, &listed) && listed.this_update >= ocsp->this_update)
+        *crl = listed;
+}
+
 /* What CRLs and OCSP say of one certificate of the path, weighed by the policy. `why` names the one that decided. */
 static enum revocation_answer weigh_one(struct identity *i, const struct identity_policy *p, int n, int64_t now, struct identity_standing *s,
                                         char why[sizeof s->why], bool *pending, bool *ended)
@@ -71,6 +86,8 @@ static enum revocation_answer weigh_one(struct identity *i, const struct identit
         identity_ocsp_look(s->answers[n], now, &ocsp);
         not_after(s, ocsp.found.until, now);
     }
+    if (p->revocation == REVOCATION_BY_EITHER)
+        hear_ended(i, s, n, now, &crl, &ocsp.found);
     answer = validate_weigh(p->revocation, crl.answer, ocsp.found.answer);
     /* An answer under way is waited for unless it cannot make a difference: the other one suffices, or is missing for good. */
     *pending = ocsp.pending && !(p->revocation == REVOCATION_BY_EITHER && crl.answer == REVOCATION_GOOD) &&

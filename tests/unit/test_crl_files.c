@@ -85,6 +85,37 @@ static void of_two_sources_the_newer_list_counts(void **state)
     crl_set_free(s);
 }
 
+/* Who can only take a file away, or write something else into it, does not go back by that: not to a list put there anew, nor to one that lay beside it. */
+static void a_list_that_was_taken_away_is_not_gone_back_behind(void **state)
+{
+    struct crl_set *s = crl_set_new();
+    struct buf old = numbered("5", 50, false);
+
+    (void)state;
+    assert_true(crl_set_take(s, "october", buf_slice(&old), LISTS_MOST, lists.authorities, lists.now, 0, NULL));
+    lists_taken(s, "november", numbered("6", 40, true));
+    crl_set_lose(s, "november");
+    assert_int_equal(crl_set_count(s), 0);
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_UNKNOWN);
+    assert_true(crl_set_take(s, "october", buf_slice(&old), LISTS_MOST, lists.authorities, lists.now, 0, NULL)); /* nothing new: it is read again */
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_UNKNOWN);
+    crl_set_lose(s, "october");
+    lists_refused(s, numbered("5", 50, false), "older than the list of CN=Operator that was taken away, number 06 from november");
+    lists_taken(s, "november", numbered("6", 40, true));
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_REVOKED);
+    lists_taken(s, "november", revocation_signed(lists_plain(&lists.other), &lists.other, EVP_sha256()));
+    lists_refused(s, numbered("5", 50, false), "was taken away");
+    crl_set_lose(s, NULL);
+    lists_refused(s, numbered("5", 50, false), "was taken away");
+    lists_taken(s, "december", numbered("7", 30, false));
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_GOOD);
+    crl_set_drop(s, "december"); /* no longer configured: whoever does that may go back */
+    lists_taken(s, "october", numbered("5", 50, true));
+    assert_int_equal(lists_answer(s, &lists.leaf), REVOCATION_REVOKED);
+    buf_free(&old);
+    crl_set_free(s);
+}
+
 static struct buf joined(struct buf a, struct buf b)
 {
     revocation_append(&a, buf_slice(&b));
@@ -214,6 +245,7 @@ int main(void)
         cmocka_unit_test(an_older_list_does_not_come_back),
         cmocka_unit_test(numbers_are_small_natural_ones),
         cmocka_unit_test(of_two_sources_the_newer_list_counts),
+        cmocka_unit_test(a_list_that_was_taken_away_is_not_gone_back_behind),
         cmocka_unit_test(a_file_may_hold_several_among_other_things),
         cmocka_unit_test(one_bad_list_spoils_its_file_and_no_other),
         cmocka_unit_test(nothing_changes_when_the_same_lists_come_again),

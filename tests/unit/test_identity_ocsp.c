@@ -189,6 +189,13 @@ static void list_serial(long serial, int64_t from)
     sk_X509_free(authorities);
 }
 
+/* None yet. */
+static void other_lists(void)
+{
+    identity_lists_free(identity->lists);
+    identity->lists = identity_lists_new(identity);
+}
+
 static void test_responder_revoked(void **state)
 {
     struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "responder");
@@ -277,12 +284,71 @@ static void test_ended_list_still_revokes(void **state)
     int64_t before = revocation_now() - 2 * HOUR_MS;
 
     (void)state;
-    crl_set_drop((struct crl_set *)(uintptr_t)identity_lists_set(identity->lists), "crl");
+    other_lists();
     assert_false(identity_lists_revoke(identity->lists, leaf.certificate, ca.certificate, revocation_now(), &f));
     list_serial(10, before);
     assert_int_equal(crl_set_check(identity_lists_set(identity->lists), leaf.certificate, ca.certificate, revocation_now(), 0).answer, REVOCATION_UNKNOWN);
     assert_true(identity_lists_revoke(identity->lists, leaf.certificate, ca.certificate, revocation_now(), &f));
     assert_int_equal(f.answer, REVOCATION_REVOKED);
+}
+
+/* How the leaf stands with `either` when this answer is what it has. */
+static enum identity_check standing_of(struct identity_answer *a, int64_t now)
+{
+    const struct identity_policy p = {.profile = ROSTER_DEPOSITOR, .offered = true, .revocation = REVOCATION_BY_EITHER};
+    struct identity_standing s = {.chain = IDENTITY_PASSED, .path = revocation_stack(leaf.certificate, ca.certificate, NULL), .end = INT64_MAX, .answers = {a}};
+
+    identity_standing_weigh(identity, &p, leaf.certificate, now, &s);
+    sk_X509_free(s.path);
+    return s.check;
+}
+
+/* One that has ended by then still tells more than an older "good" of the other kind: whoever silences a responder takes no revocation back. */
+static void test_either_and_the_newer_of_two(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "either");
+    int64_t now = revocation_now(), later = now + HOUR_MS / 2;
+
+    (void)state;
+    other_lists();
+    answer_of(V_OCSP_CERTSTATUS_REVOKED, &ca, now - 1000, now + MINUTE_MS);
+    list_serial(11, now - MINUTE_MS);
+    assert_int_equal(standing_of(a, now), IDENTITY_REVOKED);
+    assert_int_equal(standing_of(a, later), IDENTITY_REVOKED);
+    list_serial(11, now); /* made after the answer: it knows better */
+    assert_int_equal(standing_of(a, later), IDENTITY_PASSED);
+    other_lists();
+    answer_of(V_OCSP_CERTSTATUS_GOOD, &ca, now, now + 2 * HOUR_MS);
+    list_serial(10, now - 2 * HOUR_MS); /* over since an hour */
+    assert_int_equal(standing_of(a, later), IDENTITY_PASSED);
+    other_lists();
+    list_serial(10, now);
+    assert_int_equal(standing_of(a, later), IDENTITY_REVOKED);
+    assert_int_equal(standing_of(a, now + HOUR_MS + MINUTE_MS), IDENTITY_REVOKED);
+    other_lists();
+    identity_ocsp_leave(identity->ocsp, a);
+}
+
+/* No room when it is to be written: once there is some, it is. */
+static void test_revocation_is_written_once_there_is_room(void **state)
+{
+    struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "room");
+    char folder[80], aside[80], file[128];
+
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/crl", state_dir);
+    snprintf(aside, sizeof aside, "%s/aside", state_dir);
+    snprintf(file, sizeof file, "%s/crl/revoked-coffre-test", state_dir);
+    unlink(file);
+    assert_int_equal(rename(folder, aside), 0);
+    answer(V_OCSP_CERTSTATUS_REVOKED, &ca);
+    identity_ocsp_tick(identity->ocsp);
+    assert_int_equal(rename(aside, folder), 0);
+    while (access(file, F_OK) != 0) {
+        identity_ocsp_tick(identity->ocsp);
+        usleep(100000);
+    }
+    identity_ocsp_leave(identity->ocsp, a);
 }
 
 int main(void)
@@ -295,6 +361,8 @@ int main(void)
         cmocka_unit_test(test_older_answer_replaces_nothing),
         cmocka_unit_test(test_revocation_survives_restart),
         cmocka_unit_test(test_ended_list_still_revokes),
+        cmocka_unit_test(test_either_and_the_newer_of_two),
+        cmocka_unit_test(test_revocation_is_written_once_there_is_room),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
