@@ -103,11 +103,10 @@ static bool is_reason(int reason)
     return ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == reason;
 }
 
-/* Certificates are all that a stranger can make too large for a server and still be somebody: nothing else of a handshake is his to fill. */
-static void note_excess(struct tls_stream *s)
+/* Whether a client's certificates are more than are read. Another message too long is of nobody who is anybody. */
+static bool is_chain_excessive(const struct tls_stream *s)
 {
-    if (SSL_is_server(s->ssl) != 0 && s->verify_error == X509_V_OK && is_reason(SSL_R_EXCESSIVE_MESSAGE_SIZE))
-        s->verify_error = X509_V_ERR_CERT_CHAIN_TOO_LONG;
+    return SSL_is_server(s->ssl) != 0 && SSL_get_state(s->ssl) == TLS_ST_SR_CERT && is_reason(SSL_R_EXCESSIVE_MESSAGE_SIZE);
 }
 
 /* What OpenSSL's result means; `n` is what the call returned (not positive). */
@@ -134,8 +133,9 @@ static enum tls_result failed(struct tls_stream *s, int n, const char *doing, st
         return TLS_ERROR;
     default:
         s->dead = true;
-        note_excess(s);
-        if (is_reason(SSL_R_EXCESSIVE_MESSAGE_SIZE) && SSL_is_server(s->ssl) != 0)
+        if (s->verify_error == X509_V_OK && is_chain_excessive(s))
+            s->verify_error = X509_V_ERR_CERT_CHAIN_TOO_LONG;
+        if (is_chain_excessive(s))
             err_set(e, ERR_DENIED, "TLS %s: more than %d bytes of certificates were presented", doing, TLS_CHAIN_BYTES);
         else if (s->verify_error != X509_V_OK)
             err_set(e, ERR_DENIED, "TLS %s: certificate refused (depth %d): %s", doing, s->verify_depth,

@@ -330,6 +330,34 @@ static void too_many_bytes_of_certificates_are_refused(void **state)
     }
 }
 
+/* Another message that is too long is not taken for somebody's certificates. */
+static void a_hello_too_long_is_nobodys(void **state)
+{
+    static const uint8_t hello[] = {22, 3, 1, 0, 4, 1, 4, 0, 0}; /* a ClientHello of 256 KiB is announced */
+    struct buf chain = file_of("server-rsa", "pem"), anchors = file_of("ca", "pem");
+    struct tls_server_parts so = {buf_slice(&chain), server_rsa.key, buf_slice(&anchors), 3, TLS_CLIENT_REPORTED};
+    struct err e = {0};
+    SSL_CTX *context = tls_server_make(&so, &e);
+    struct tls_stream *server;
+    int fds[2];
+
+    (void)state;
+    assert_non_null(context);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    server = tls_stream_accept(context, fds[0], &e);
+    assert_non_null(server);
+    assert_int_equal(write(fds[1], hello, sizeof hello), sizeof hello);
+    assert_int_equal(tls_handshake(server, &e), TLS_ERROR);
+    assert_int_equal(e.code, ERR_RETRY);
+    assert_non_null(strstr(e.text, "excessive message size"));
+    assert_int_equal(tls_peer_fault(server), X509_V_OK);
+    close(fds[1]);
+    tls_stream_free(server);
+    SSL_CTX_free(context);
+    buf_free(&chain);
+    buf_free(&anchors);
+}
+
 static void no_certificate_is_refused(void **state)
 {
     struct pair p = connect_pair(&(struct setup){0});
@@ -738,6 +766,7 @@ int main(void)
         cmocka_unit_test(a_good_certificate_gets_in),
         cmocka_unit_test(wrong_certificates_are_refused_with_the_reason),
         cmocka_unit_test(too_many_bytes_of_certificates_are_refused),
+        cmocka_unit_test(a_hello_too_long_is_nobodys),
         cmocka_unit_test(no_certificate_is_refused),
         cmocka_unit_test(weak_keys_are_refused),
         cmocka_unit_test(subjects_that_can_be_read_two_ways_are_refused),
