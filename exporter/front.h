@@ -207,6 +207,8 @@ void front_record_opened(struct front_connection *c, unsigned profiles);
 void front_record_closed(struct front_connection *c, const char *why);
 void front_record_cut(struct front_connection *c, const char *code, const char *why);
 void front_record_refusal(struct front_connection *c, const struct api_refusal *no);
+/* A certificate refused by the handshake itself, before anything was asked for. */
+void front_record_handshake(struct front_connection *c, const char *why);
 /* Refusals that got no record are told of: those whose minute is over, or `all`. */
 void front_record_omitted(struct front *f, bool all);
 

@@ -216,6 +216,8 @@ static void handshake(struct front_connection *c)
     case TLS_CLOSED:
     case TLS_ERROR:
         log_info("tls-refused", "%s: %s", c->peer.address, e.text);
+        if (e.code == ERR_DENIED) /* else a scanner, or a client of another protocol: it is nobody yet */
+            front_record_handshake(c, e.text);
         front_drop(c, "handshake failed");
         return;
     }

@@ -220,6 +220,24 @@ void front_record_refusal(struct front_connection *c, const struct api_refusal *
     record(f, "request-refused", &list);
 }
 
+void front_record_handshake(struct front_connection *c, const char *why)
+{
+    struct front *f = c->front;
+    long fault = tls_peer_fault(c->tls);
+    const char *check = validate_code(fault == X509_V_OK ? IDENTITY_MISSING : validate_fault(fault));
+    struct fields list;
+
+    if (!tls_peer_subject(c->tls, &c->peer.subject, NULL))
+        c->peer.subject = (struct tls_subject){0};
+    f->refused++;
+    if (!refusals_take(&f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), check))
+        return;
+    list = about(c);
+    add(&list, "check", check);
+    add(&list, "reason", why);
+    record(f, "session-refused", &list);
+}
+
 void front_record_omitted(struct front *f, bool all)
 {
     char records[24], since[DATE_LEN + 1];
