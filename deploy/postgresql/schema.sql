@@ -185,6 +185,19 @@ CREATE TABLE IF NOT EXISTS health (
 GRANT SELECT, INSERT, UPDATE ON health TO coffre_sealer;
 GRANT SELECT ON health TO coffre_exporter;
 
+-- ---- the deduplication key: event.deposit means something only with the one that made it -----------------------------------------
+
+ALTER TABLE vault ADD COLUMN IF NOT EXISTS deduplication bytea CHECK (octet_length(deduplication) = 32); -- a digest made with it; NULL: no ledger has come yet
+
+-- Whether a ledger has the vault's deduplication key, by that digest: the first one's is the vault's, for ever. With another, what is deposited again would be numbered again.
+CREATE OR REPLACE FUNCTION ledger_deduplicates(digest bytea) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    UPDATE vault SET deduplication = digest WHERE deduplication IS NULL;
+    RETURN (SELECT deduplication = digest FROM vault);
+END $$;
+REVOKE ALL ON FUNCTION ledger_deduplicates(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger_deduplicates(bytea) TO coffre_ledger;
+
 -- ---- operations: what a technical administrator asks of the vault through the exporter ---------------------------------------------
 
 CREATE TABLE IF NOT EXISTS operation (

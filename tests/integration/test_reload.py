@@ -364,6 +364,36 @@ def test_a_sealer_role_that_finds_a_broken_file_waits_for_it():
                 cannot_begin_until_right(vault, place, key, roles, journal)
 
 
+def test_a_ledger_with_another_deduplication_key_does_not_work():
+    """It would know no deposit of before, and number again what is sent again: whether it is started again, or its daemon is."""
+    key, found = "ingest.dedup_key", "ingest.dedup_key: .* is not the key"
+    with own_files() as place, Journal() as journal:
+        vault = Another("coffre-ingest", own_copies(place, "coffre-ingest", [key]))
+        with vault:
+            wait_until(lambda: says_of(vault, "ledger", "ready"), SOON, lambda: f"the ledger is ready: {vault.status()}")
+            good = (place / key).read_bytes()
+            put(place / key, os.urandom(32))
+            wait_until(lambda: f"restart-needed {key}" in vault.status(), SOON, lambda: f"a start is needed: {vault.status()}")
+            os.kill(vault.role("ledger"), signal.SIGKILL)
+            wait_until(lambda: says_of(vault, "ledger", f"not-ready cannot begin: {found}"), SOON, lambda: f"the ledger is unfit: {vault.status()}")
+            journal.wait("process-unfit", process="^ledger 0$", reason=found)
+            put(place / key, good)
+            wait_until(lambda: says_of(vault, "ledger", "ready"), SOON, lambda: f"the ledger is ready again: {vault.status()}")
+            assert vault.stop() == 0
+        put(place / key, os.urandom(32))
+        vault.change({}) # its file went with the first
+        mark = vault.mark()
+        try:
+            with vault:
+                vault.process.wait(SOON)
+        except AssertionError as ended: # before its front was ready
+            assert "ended" in str(ended), ended
+        finally:
+            vault.__exit__()
+        assert vault.process.returncode == 78, vault.process.returncode
+        mark.says("role-refuses", found)
+
+
 def test_a_daemon_is_refused_at_its_start_for_what_is_wrong_then():
     with own_files() as place:
         vault = Another("coffre-ingest", own_copies(place, "coffre-ingest", INGEST))

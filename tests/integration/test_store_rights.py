@@ -24,6 +24,7 @@ coffre_ledger   quarantine          INSERT(*) SELECT(deposit)
 coffre_ledger   role                SELECT(*)
 coffre_ledger   vault               SELECT(format number operator)
 coffre_ledger   close_lot           EXECUTE
+coffre_ledger   ledger_deduplicates EXECUTE
 
 coffre_sealer   announcement        INSERT(*) SELECT(*) UPDATE(announced_at)
 coffre_sealer   event               SELECT(lot serial sha256 size type)

@@ -45,6 +45,28 @@ static void identity_is_as_specified(void **state)
     batch_identity_free(k);
 }
 
+/* Another key, another digest; it is no deposit's identity, and identities are the same after it. */
+static void a_key_is_known_by_its_digest(void **state)
+{
+    static const uint8_t ANOTHER[32] = "thirty-two bytes of another key.", ZERO = 0;
+    struct batch_identity *k = identity(), *other = batch_identity_new(slice_of(ANOTHER, sizeof(ANOTHER)), NULL);
+    uint8_t expected[32], digest[BATCH_KEY_DIGEST_SIZE], of_other[BATCH_KEY_DIGEST_SIZE], before[BATCH_ID_SIZE], after[BATCH_ID_SIZE];
+    struct pack_deposit d = {.depositor = 7, .client_id = SLICE_LITERAL("C:1"), .digest = SLICE_LITERAL("abcd")};
+    unsigned len;
+
+    (void)state;
+    assert_non_null(other);
+    HMAC(EVP_sha256(), KEY, sizeof(KEY), &ZERO, 1, expected, &len);
+    assert_true(batch_identify(k, &d, before, NULL));
+    assert_true(batch_identity_digest(k, digest, NULL) && batch_identity_digest(other, of_other, NULL));
+    assert_memory_equal(digest, expected, sizeof(digest));
+    assert_memory_not_equal(digest, of_other, sizeof(digest));
+    assert_true(batch_identify(k, &d, after, NULL));
+    assert_memory_equal(before, after, sizeof(after));
+    batch_identity_free(k);
+    batch_identity_free(other);
+}
+
 static void identities_differ_where_they_must(void **state)
 {
     struct pack_deposit base = {.depositor = 1,
@@ -174,7 +196,8 @@ static void the_serial_takes_the_placeholder_s_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identity_is_as_specified),          cmocka_unit_test(identities_differ_where_they_must),
+        cmocka_unit_test(identity_is_as_specified),          cmocka_unit_test(a_key_is_known_by_its_digest),
+        cmocka_unit_test(identities_differ_where_they_must),
         cmocka_unit_test(every_entry_is_found_and_no_other), cmocka_unit_test(a_lot_never_exceeds_its_count),
         cmocka_unit_test(a_lot_never_exceeds_its_bytes),     cmocka_unit_test(the_serial_takes_the_placeholder_s_place),
     };
