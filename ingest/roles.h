@@ -38,6 +38,6 @@ enum deliver_outcome {
     DELIVER_UNSEEN = 2,   /* never handed to the application: comes back as it was */
 };
 enum inspect_message { INSPECT_CHECK = 1, INSPECT_CHECKED, INSPECT_READY, INSPECT_CHECK_PLAIN, INSPECT_SPARE };
-enum schemas_message { SCHEMAS_SET = 1, SCHEMAS_TAKEN };
+enum schemas_message { SCHEMAS_SET = 1, SCHEMAS_TAKEN, SCHEMAS_HAVE };
 
 #endif

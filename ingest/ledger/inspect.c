@@ -28,6 +28,7 @@ struct inspect {
     struct channel *schemas;       /* owned; NULL: not linked */
     struct event_checker *checker; /* owned */
     struct buf verdicts;           /* the answer being written */
+    struct buf taken;              /* the schemas in force, as they came: for a role schemas that has forgotten them */
     uint64_t checked, refused, fits[EVENT_FIT_KINDS];
     struct allowance allowance;    /* of each depositor, for comparing with schemas */
     uint64_t message_us;           /* left of MESSAGE_US */
@@ -165,6 +166,10 @@ static bool handle_schemas(struct inspect *i, const struct channel_message *m, s
         return err_set(e, ERR_INPUT, "message %u from schemas makes no sense", m->type);
     ok = schema_set_compile(m->body, &compiled, &why);
     if (ok) {
+        buf_free(&i->taken);
+        buf_init(&i->taken, ROLE_MESSAGE_MAX);
+        if (!buf_add_slice(&i->taken, m->body, e))
+            return false;
         event_checker_use_schemas(i->checker, &compiled);
         i->compares = compiled.count != 0;
         log_info("schemas-in-force", "%u families", compiled.count);
@@ -206,6 +211,8 @@ static void on_linked(void *ctx, const char *kind, unsigned index, struct channe
     *mine = c;
     if (ledger)
         tell_ready(i);
+    else if (!channel_send(c, SCHEMAS_HAVE, buf_slice(&i->taken), NULL))
+        log_error("channel-bad", "schemas cannot be told what is in force");
 }
 
 static void on_drain(void *ctx)
@@ -274,12 +281,14 @@ int inspect_run(struct role *self)
     }
     event_checker_watch(i.checker, in_time, &i);
     buf_init(&i.verdicts, ROLE_MESSAGE_MAX);
+    buf_init(&i.taken, ROLE_MESSAGE_MAX);
     role_on(self, &events, &i);
     tell_ready(&i);
     status = run(&i);
     channel_free(i.ledger);
     channel_free(i.schemas);
     buf_free(&i.verdicts);
+    buf_free(&i.taken);
     event_checker_free(i.checker);
     xmlCleanupParser();
     return status;

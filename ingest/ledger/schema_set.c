@@ -140,6 +140,43 @@ bool schema_set_write(const struct schema_set *set, struct buf *out, struct err 
     return wire_ok(&w, "schemas", e);
 }
 
+static bool parse_family(struct wire_reader *r, struct schema_family *f)
+{
+    struct slice entry = wire_get_text(r);
+    uint32_t count = wire_get_u32(r);
+
+    if (r->short_read || count == 0 || count > SCHEMA_FILES_MAX || memchr(entry.at, 0, entry.len) != NULL)
+        return false;
+    f->entry = mem_text(entry);
+    f->files = mem_zalloc(count, sizeof(*f->files));
+    while (f->count < count) {
+        struct slice path = wire_get_text(r), text = wire_get_bytes(r);
+        struct schema_file *file = &f->files[f->count++];
+
+        buf_init(&file->text, SCHEMA_FILE_BYTES);
+        if (r->short_read || memchr(path.at, 0, path.len) != NULL || !buf_add_slice(&file->text, text, NULL))
+            return false;
+        file->path = mem_text(path);
+    }
+    return true;
+}
+
+bool schema_set_parse(struct slice message, struct schema_set *set, struct err *e)
+{
+    struct wire_reader r = wire_read(message);
+    uint8_t policy = wire_get_u8(&r), unknown = wire_get_u8(&r);
+    uint32_t count = wire_get_u32(&r);
+    bool ok = !r.short_read && policy <= EVENT_SCHEMA_REFUSE && unknown <= EVENT_SCHEMA_REFUSE && count <= SCHEMA_FAMILIES_MAX;
+
+    *set = (struct schema_set){.policy = (enum event_schema_policy)policy, .unknown = (enum event_schema_policy)unknown};
+    while (ok && set->count < count)
+        ok = parse_family(&r, &set->families[set->count++]);
+    if (ok && wire_end(&r, "schemas", e))
+        return true;
+    schema_set_free(set);
+    return err_set(e, ERR_INPUT, "schemas: a message that makes no sense");
+}
+
 /* A family's files within the message. */
 struct borrowed {
     struct slice path, text;

@@ -55,5 +55,7 @@ void schema_set_describe(const struct schema_set *set, char *out, size_t size);
 /* As a message between roles (PROTOCOL.md): policies, and the files of the families that load; and back, compiled, owned by the caller. */
 MUST_CHECK bool schema_set_write(const struct schema_set *set, struct buf *out, struct err *e);
 MUST_CHECK bool schema_set_compile(struct slice message, struct event_schemas *compiled, struct err *e);
+/* The same message as a set again, bytes only; ERR_INPUT: it makes no sense, and `set` is empty. */
+MUST_CHECK bool schema_set_parse(struct slice message, struct schema_set *set, struct err *e);
 
 #endif

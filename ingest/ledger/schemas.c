@@ -23,7 +23,9 @@ struct schemas {
     struct journal *journal;
     struct schema_set *set; /* owned; what inspect is to use */
     char refused[ERR_TEXT_MAX]; /* why nothing of the last reading was taken; "": it was */
-    bool read, draining; /* something was read since the start */
+    bool read;  /* something was read since the start, or taken over */
+    bool heard; /* what this inspect has */
+    bool draining;
 };
 
 /* --- what is said
@@ -85,7 +87,7 @@ static void hand_over(struct schemas *s)
     struct err e = {0};
     struct buf message;
 
-    if (s->inspect == NULL || !s->read)
+    if (s->inspect == NULL || !s->heard || !s->read)
         return;
     buf_init(&message, ROLE_MESSAGE_MAX);
     if (!schema_set_write(s->set, &message, &e) || !channel_send(s->inspect, SCHEMAS_SET, buf_slice(&message), &e))
@@ -93,20 +95,65 @@ static void hand_over(struct schemas *s)
     buf_free(&message);
 }
 
-/* Inspect says what became of the set: u8 taken, text why not. */
-static bool handle(struct schemas *s, const struct channel_message *m, struct err *e)
+/* What was in force before this role began, as inspect still has it: it stays for families that do not load now, or, if nothing could be read, altogether. */
+static void take_over(struct schemas *s, struct schema_set *had)
 {
-    struct wire_reader r = wire_read(m->body);
+    const struct schema_set none = {0};
+
+    if (!s->read) {
+        schema_set_free(s->set);
+        *s->set = *had;
+        *had = none;
+        s->read = true;
+    } else if (schema_set_keep(s->set, had) != 0) {
+        for (unsigned i = 0; i < s->set->count; i++)
+            if (s->set->families[i].old)
+                tell_trouble(s, &s->set->families[i], &none);
+    }
+    report(s);
+}
+
+/* The first thing that an inspect says. One that has begun itself has nothing; this role's own memory is the better one. */
+static bool handle_have(struct schemas *s, struct slice body, struct err *e)
+{
+    struct schema_set had;
+
+    if (s->heard)
+        return err_set(e, ERR_INPUT, "HAVE comes once");
+    if (body.len != 0 && !schema_set_parse(body, &had, e))
+        return false;
+    if (body.len != 0) {
+        take_over(s, &had);
+        schema_set_free(&had);
+    }
+    s->heard = true;
+    hand_over(s);
+    return true;
+}
+
+/* What became of the set: u8 taken, text why not. */
+static bool handle_taken(struct schemas *s, struct slice body, struct err *e)
+{
+    struct wire_reader r = wire_read(body);
     bool taken = wire_get_u8(&r) == 1;
     struct slice why = wire_get_text(&r);
 
-    if (m->fd >= 0 || m->type != SCHEMAS_TAKEN || !wire_end(&r, "TAKEN", e))
-        return err_set(e, ERR_INPUT, "message %u from inspect makes no sense", m->type);
+    if (!wire_end(&r, "TAKEN", e))
+        return false;
     if (taken)
         return true;
     log_error("schema-refused", "inspect goes on with what it had: %.*s", SLICE_ARGS(why));
     role_reload_refused(s->self, "inspect: %.*s", SLICE_ARGS(why));
     return true;
+}
+
+static bool handle(struct schemas *s, const struct channel_message *m, struct err *e)
+{
+    if (m->fd < 0 && m->type == SCHEMAS_HAVE)
+        return handle_have(s, m->body, e);
+    if (m->fd < 0 && m->type == SCHEMAS_TAKEN)
+        return handle_taken(s, m->body, e);
+    return err_set(e, ERR_INPUT, "message %u from inspect makes no sense", m->type);
 }
 
 static bool serve(struct schemas *s, struct err *e)
@@ -189,7 +236,7 @@ static void on_linked(void *ctx, const char *kind, unsigned index, struct channe
     }
     channel_free(s->inspect);
     s->inspect = c;
-    hand_over(s);
+    s->heard = false;
 }
 
 static void on_drain(void *ctx)

@@ -258,6 +258,13 @@ def test_what_does_not_load_leaves_what_was_in_force():
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: children(pid_of("coffre-ingest")).get("inspect", [killed])[0] != killed, SOON, "inspect starts again")
         assert "schema: /ESSAI/Mot" in reason(word("NON"))
+        # nor is it lost with the role that reads it; nor when the other one follows
+        for role in ("schemas", "inspect"):
+            killed = children(pid_of("coffre-ingest"))[role][0]
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: children(pid_of("coffre-ingest")).get(role, [killed])[0] != killed, SOON, f"{role} starts again")
+            wait_until(lambda: re.search(r"(?m)^role schemas 0 pid \d+ ready 6 families; changed and not taken: essai\.xsd$", status()), SOON, status)
+            assert "schema: /ESSAI/Mot" in reason(word("NON"))
         # mended, without a signal
         put(FOLDER / "essai/types.xsd", types("[A-Z]+"))
         refused(word("oui"), "schema: /ESSAI/Mot")

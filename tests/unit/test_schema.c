@@ -484,6 +484,35 @@ static void our_samples_fit_our_schemas(void **state)
     schema_set_free(&set);
 }
 
+/* A set comes back from its message as it was; from a part of it, nothing does. */
+static void sets_survive_as_messages(void **state)
+{
+    struct schema_set set, again;
+    struct event_schemas schemas = schemas_of_folder("deploy/samples/schemas", "refuse", &set);
+    struct buf one, two;
+    size_t refused = 0;
+
+    (void)state;
+    buf_init(&one, 64 << 20);
+    buf_init(&two, 64 << 20);
+    assert_true(schema_set_write(&set, &one, NULL) && schema_set_parse(buf_slice(&one), &again, NULL) && schema_set_write(&again, &two, NULL));
+    assert_true(slice_equal(buf_slice(&one), buf_slice(&two)));
+    assert_true(schema_set_same(&set, &again));
+    schema_set_free(&again);
+    for (size_t len = 0; len < one.len; len += len < 64 ? 1 : 97) {
+        struct err e = {0};
+
+        assert_false(schema_set_parse(slice_of(buf_slice(&one).at, len), &again, &e));
+        assert_true(e.code == ERR_INPUT && again.count == 0);
+        refused++;
+    }
+    assert_true(refused > 100);
+    buf_free(&one);
+    buf_free(&two);
+    event_checker_free(checker_with(&schemas));
+    schema_set_free(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +531,7 @@ int main(void)
         cmocka_unit_test(bad_schemas_are_told_with_file_and_line),
         cmocka_unit_test(latin_schemas_and_odd_paths_load),
         cmocka_unit_test(our_samples_fit_our_schemas),
+        cmocka_unit_test(sets_survive_as_messages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
