@@ -1,6 +1,7 @@
 /*
  * Role announce: tells the sensors which lots are sealed (Archive.<N>.Out), at least once each. What is not told yet waits in table
- * `announcement`, so that neither a broker that is away nor a crash loses one, and sealing never waits for the broker.
+ * `announcement`, so that neither a broker that is away nor a crash loses one, and sealing never waits for the broker. What RabbitMQ has taken and not confirmed
+ * (one of many queues without a leader is enough) is waited for and not told again: the other queues have it.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -14,13 +15,16 @@
 
 enum {
     BATCH = 100, CHANNEL = 1, CONFIRM_MS = 10000, TURN_MS = 1000, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000,
-    DRAIN_MS = 5000,
+    DRAIN_MS = 5000, TELL_MS = 60000,
+    WAITING_MAX = 1000,         /* notices without confirmation: then no more are sent */
+    WAITING_MS = 60 * 60 * 1000, /* after which they are sent again, in case it is the confirmation that was lost */
 };
 static const char content_type[] = "application/vnd.coffre.archive";
 
 struct notice {
     uint64_t lot, date_ms, first, last;
-    uint64_t tag;
+    uint64_t tag; /* on this connection */
+    int64_t sent_at;
     bool confirmed, returned;
 };
 
@@ -30,10 +34,10 @@ struct announce {
     struct database *db;
     struct broker *broker;
     char *exchange;
-    struct notice batch[BATCH];
-    unsigned count;
+    struct notice sent[WAITING_MAX + BATCH]; /* by this connection; oldest first */
+    unsigned waiting, count;                 /* of them: those of earlier batches, all */
     uint64_t announced;
-    int64_t retry_at, retry_ms, drain_until;
+    int64_t retry_at, retry_ms, drain_until, told_at;
     bool draining;
     int exit_status;
     bool leave;
@@ -60,10 +64,12 @@ static bool connect_broker(struct announce *a, struct err *e)
     return a->broker != NULL && broker_confirms(a->broker, CHANNEL, e);
 }
 
+/* What it had not confirmed is sent again. */
 static void drop_broker(struct announce *a)
 {
     broker_close(a->broker);
     a->broker = NULL;
+    a->waiting = a->count = 0;
 }
 
 static bool publish(struct announce *a, struct notice *n, struct err *e)
@@ -72,6 +78,7 @@ static bool publish(struct announce *a, struct notice *n, struct err *e)
     struct wire_writer w;
     bool ok;
 
+    n->sent_at = monotonic_ms();
     buf_init(&body, 64);
     w = wire_write(&body);
     wire_put_u64(&w, n->lot);
@@ -84,13 +91,11 @@ static bool publish(struct announce *a, struct notice *n, struct err *e)
     return ok;
 }
 
-static unsigned unconfirmed(const struct announce *a)
+static bool all_confirmed(const struct announce *a, unsigned from)
 {
-    unsigned left = 0;
-
-    for (unsigned i = 0; i < a->count; i++)
-        left += !a->batch[i].confirmed;
-    return left;
+    while (from < a->count && a->sent[from].confirmed)
+        from++;
+    return from == a->count;
 }
 
 static bool take_event(struct announce *a, const struct broker_event *ev, struct err *e)
@@ -100,7 +105,7 @@ static bool take_event(struct announce *a, const struct broker_event *ev, struct
     if (ev->kind == BROKER_CONFIRM && !ev->positive)
         return err_set(e, ERR_RETRY, "RabbitMQ did not store a notice");
     for (unsigned i = 0; i < a->count; i++) {
-        struct notice *n = &a->batch[i];
+        struct notice *n = &a->sent[i];
 
         if (ev->kind == BROKER_RETURN && n->tag == ev->tag)
             n->returned = true;
@@ -110,19 +115,40 @@ static bool take_event(struct announce *a, const struct broker_event *ev, struct
     return true;
 }
 
+/* Of those not sent in earlier batches; true, too, when they do not come in time. */
 static bool wait_confirms(struct announce *a, struct err *e)
 {
     int64_t until = monotonic_ms() + CONFIRM_MS;
 
-    while (unconfirmed(a) > 0) {
+    while (!all_confirmed(a, a->waiting) && monotonic_ms() < until && !(a->draining && monotonic_ms() >= a->drain_until)) {
         struct broker_event ev;
 
         if (!broker_poll(a->broker, 200, &ev, e) || !take_event(a, &ev, e))
             return false;
-        if (monotonic_ms() > until || !role_poll(a->self, 0))
-            return err_set(e, ERR_RETRY, "RabbitMQ does not confirm");
+        if (!role_poll(a->self, 0))
+            return err_set(e, ERR_RETRY, "coffre-sealer is gone");
     }
     return true;
+}
+
+/* Heart-beats; and what is confirmed late. */
+static bool take_events(struct announce *a, struct err *e)
+{
+    struct broker_event ev;
+
+    do
+        if (!broker_poll(a->broker, 0, &ev, e) || !take_event(a, &ev, e))
+            return false;
+    while (ev.kind != BROKER_NOTHING);
+    return true;
+}
+
+static bool send_new(struct announce *a, struct err *e)
+{
+    for (unsigned i = a->waiting; i < a->count; i++)
+        if (!publish(a, &a->sent[i], e))
+            return false;
+    return wait_confirms(a, e);
 }
 
 /* ---- the store ----------------------------------------------------------------------------- */
@@ -138,24 +164,37 @@ static bool connect_store(struct announce *a, struct err *e)
     return a->db != NULL && database_run(a->db, "SET idle_in_transaction_session_timeout = '60s'; LISTEN lot_sealed", e);
 }
 
+static bool is_waiting(const struct announce *a, uint64_t lot)
+{
+    for (unsigned i = 0; i < a->waiting; i++)
+        if (a->sent[i].lot == lot)
+            return true;
+    return false;
+}
+
+/* Behind those that wait. */
 static bool take_batch(struct announce *a, struct err *e)
 {
+    const struct database_value most = database_i64(BATCH + (int64_t)a->waiting);
     PGresult *r = database_query(a->db,
                                  "SELECT a.lot, l.sealed_at, l.first_serial, l.last_serial FROM announcement a "
-                                 "JOIN lot l ON l.lot = a.lot WHERE a.announced_at IS NULL ORDER BY a.lot LIMIT 100 "
+                                 "JOIN lot l ON l.lot = a.lot WHERE a.announced_at IS NULL ORDER BY a.lot LIMIT $1 "
                                  "FOR UPDATE OF a SKIP LOCKED",
-                                 NULL, 0, e);
+                                 &most, 1, e);
 
     if (r == NULL)
         return false;
-    a->count = (unsigned)PQntuples(r) < BATCH ? (unsigned)PQntuples(r) : BATCH;
-    for (unsigned i = 0; i < a->count; i++)
-        a->batch[i] = (struct notice){
-            .lot = (uint64_t)database_get_i64(r, (int)i, 0),
-            .date_ms = database_get_time(r, (int)i, 1),
-            .first = (uint64_t)database_get_i64(r, (int)i, 2),
-            .last = (uint64_t)database_get_i64(r, (int)i, 3),
-        };
+    for (int i = 0; i < PQntuples(r) && a->count < a->waiting + BATCH; i++) {
+        uint64_t lot = (uint64_t)database_get_i64(r, i, 0);
+
+        if (!is_waiting(a, lot))
+            a->sent[a->count++] = (struct notice){
+                .lot = lot,
+                .date_ms = database_get_time(r, i, 1),
+                .first = (uint64_t)database_get_i64(r, i, 2),
+                .last = (uint64_t)database_get_i64(r, i, 3),
+            };
+    }
     PQclear(r);
     return true;
 }
@@ -169,37 +208,48 @@ static bool told(const struct notice *n)
 static bool mark(struct announce *a, struct err *e)
 {
     for (unsigned i = 0; i < a->count; i++) {
-        const struct database_value lot = database_i64((int64_t)a->batch[i].lot);
+        const struct database_value lot = database_i64((int64_t)a->sent[i].lot);
 
-        if (told(&a->batch[i]) &&
+        if (told(&a->sent[i]) &&
             !database_change(a->db, "UPDATE announcement SET announced_at = clock_timestamp() WHERE lot = $1", &lot, 1, NULL, e))
             return false;
     }
     return database_run(a->db, "COMMIT", e);
 }
 
+/* Those that are confirmed leave; true: some of them led to no queue. */
+static bool forget_confirmed(struct announce *a)
+{
+    unsigned kept = 0;
+    bool returned = false;
+
+    for (unsigned i = 0; i < a->count; i++) {
+        a->announced += told(&a->sent[i]);
+        returned = returned || (a->sent[i].confirmed && !told(&a->sent[i]));
+        if (!a->sent[i].confirmed)
+            a->sent[kept++] = a->sent[i];
+    }
+    a->waiting = a->count = kept;
+    return returned;
+}
+
 /* One batch: *more when there may be another right now. */
 static bool announce_batch(struct announce *a, bool *more, struct err *e)
 {
-    bool returned = false;
+    bool returned, full;
 
     *more = false;
-    if (!database_run(a->db, "BEGIN", e) || !take_batch(a, e))
+    if (!database_run(a->db, "BEGIN", e) || (a->waiting < WAITING_MAX && !take_batch(a, e)))
         return false;
-    if (a->count == 0)
-        return database_run(a->db, "ROLLBACK", e);
-    if (!connect_broker(a, e))
+    full = a->count - a->waiting == BATCH;
+    if (!send_new(a, e)) {
+        drop_broker(a);
         return false;
-    for (unsigned i = 0; i < a->count; i++)
-        if (!publish(a, &a->batch[i], e))
-            return false;
-    if (!wait_confirms(a, e) || !mark(a, e))
-        return false;
-    for (unsigned i = 0; i < a->count; i++) {
-        a->announced += told(&a->batch[i]);
-        returned = returned || !told(&a->batch[i]);
     }
-    *more = a->count == BATCH && !returned;
+    if (!mark(a, e))
+        return false;
+    returned = forget_confirmed(a);
+    *more = full && !returned && a->waiting == 0;
     return !returned || err_set(e, ERR_RETRY, "%s leads to no queue: notices are kept", a->exchange);
 }
 
@@ -209,7 +259,8 @@ static void failed(struct announce *a, const struct err *why)
 {
     log_warning("announce-waits", "archive notices wait: %s", why->text);
     role_ready(a->self, false, "%s", why->text);
-    drop_broker(a);
+    /* What is sent and not marked is waited for: nobody is told again because the store is away. */
+    a->waiting = a->count;
     if (a->db != NULL && (!database_alive(a->db) || !database_run(a->db, "ROLLBACK", NULL))) {
         database_close(a->db);
         a->db = NULL;
@@ -218,22 +269,37 @@ static void failed(struct announce *a, const struct err *why)
     a->retry_at = monotonic_ms() + a->retry_ms;
 }
 
-static bool turn(struct announce *a, bool *more, struct err *e)
+static void tell_state(struct announce *a)
 {
-    struct broker_event ev;
+    int64_t now = monotonic_ms();
     char metrics[100];
 
-    if (!connect_store(a, e) || !connect_broker(a, e) || !announce_batch(a, more, e))
-        return false;
-    /* Heart-beats. */
-    do
-        if (!broker_poll(a->broker, 0, &ev, e))
-            return false;
-    while (ev.kind != BROKER_NOTHING);
-    a->retry_ms = 0;
-    role_ready(a->self, true, "announces on %s", a->exchange);
     snprintf(metrics, sizeof metrics, "coffre_lots_announced_total %llu\n", (unsigned long long)a->announced);
     role_metrics(a->self, metrics);
+    if (a->waiting == 0) {
+        a->told_at = 0;
+        role_ready(a->self, true, "announces on %s", a->exchange);
+        return;
+    }
+    role_ready(a->self, false, "RabbitMQ has not confirmed %u notices, the first for %lld s; a depositor's queue of notices has perhaps no leader%s", a->waiting,
+               (long long)(now - a->sent[0].sent_at) / 1000, a->waiting < WAITING_MAX ? "" : "; no more are sent");
+    if (a->told_at == 0 || now - a->told_at > TELL_MS) {
+        log_error("notices-unconfirmed", "%s: %u notices are not confirmed, from lot %llu on: RabbitMQ has perhaps no leader for a queue bound to it", a->exchange, a->waiting,
+                  (unsigned long long)a->sent[0].lot);
+        a->told_at = now;
+    }
+}
+
+static bool turn(struct announce *a, bool *more, struct err *e)
+{
+    if (!connect_store(a, e) || !connect_broker(a, e) || !announce_batch(a, more, e))
+        return false;
+    if (!take_events(a, e) || (a->waiting != 0 && monotonic_ms() - a->sent[0].sent_at > WAITING_MS && !err_set(e, ERR_RETRY, "RabbitMQ does not confirm"))) {
+        drop_broker(a);
+        return false;
+    }
+    a->retry_ms = 0;
+    tell_state(a);
     return true;
 }
 

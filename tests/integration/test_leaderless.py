@@ -125,5 +125,56 @@ def test_a_queue_that_may_hold_answers_is_told_and_left_alone():
     unbind(name)
 
 
+def notices(queue):
+    """The lots that are told in it; they stay there."""
+    connection = broker()
+    channel, lots = connection.channel(), []
+    while (got := channel.basic_get(queue))[0] is not None:
+        lots.append(int.from_bytes(got[2][:8], "big"))
+    connection.close()
+    return lots
+
+
+def sealed_lots():
+    return value("SELECT count(*) FROM lot WHERE container IS NOT NULL")
+
+
+def announcer():
+    return re.search(r"(?m)^role announce 0 .*$", (RUN / "state/coffre-sealer.status").read_text())[0]
+
+
+def test_a_queue_of_notices_without_a_leader_makes_nobody_hear_twice():
+    """The others hear of each lot once, of later ones too; the one hears of all once it has a leader."""
+    exchange = f"Archive.{VAULT}.Out"
+    queue, other = f"{exchange}.99999", f"{exchange}.{id_of('sensor-2')}"
+    leaderless(queue, exchange, "")
+    try:
+        wait_until(lambda: ready("coffre-ingest"), SOON * 2, "the vault takes deposits again")
+        wait_until(lambda: " ready " in announcer() or "has not confirmed" in announcer(), SOON * 2, announcer)
+        mark, told = daemon_log("coffre-sealer"), len(notices(other))
+        answered("sensor-2")
+        mark.says("code=notices-unconfirmed", seconds=SOON * 2)
+        # a while, in which a notice sent again would have come several times
+        wait_until(lambda: int((re.search(r"has not confirmed \d+ notices, the first for (\d+) s", announcer()) or [0, 0])[1]) >= 45, SOON * 3, announcer)
+        later = sealed_lots()
+        answered("sensor-2")
+        wait_until(lambda: sealed_lots() > later, SOON, "another lot is sealed")
+        last = value("SELECT max(lot) FROM lot WHERE container IS NOT NULL")
+        wait_until(lambda: last in notices(other), SOON * 2, lambda: f"lot {last} is told: {notices(other)}")
+        heard = notices(other)[told:]
+        print(f"# {len(heard)} notices of {len(set(heard))} lots to the others")
+        assert len(heard) == len(set(heard)) >= 2, heard
+        instance("rabbitmqctl", "eval", f"ra:trigger_election({{'coffre_{queue}', node()}}).")
+        wait_until(lambda: " ready " in announcer() and "has not confirmed" not in announcer(), SOON, announcer)
+        assert set(heard) <= set(notices(queue)), (heard, notices(queue))
+        assert value("SELECT count(*) FROM announcement WHERE announced_at IS NULL AND lot = ANY(%s)", heard) == 0
+        heard = notices(other)[told:]
+        assert len(heard) == len(set(heard)), heard
+    finally:
+        instance("rabbitmqctl", "eval", f"ra:trigger_election({{'coffre_{queue}', node()}}).", check=False)
+        broker().channel().queue_delete(queue)
+    check_numbers()
+
+
 if __name__ == "__main__":
     run(globals())
