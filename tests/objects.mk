@@ -208,5 +208,7 @@ fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
 UNIT_TESTS += test_redirect test_known test_quota test_identity_links
 $(foreach t,redirect known quota identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
+FUZZERS += fuzz_known
+fuzz_known_OBJS = tests/fuzz/fuzz_known.o
 UNIT_TESTS += test_identity_people test_identity_ocsp
 $(foreach t,identity_people identity_ocsp,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka -lcurl))
