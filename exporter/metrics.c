@@ -46,12 +46,32 @@ static void skip(struct slice *s, size_t len)
     s->len -= len;
 }
 
-/* name="value"; in the value a backslash, a quotation mark and a line feed are escaped. A label `daemon` is ours to give. */
-static bool skip_label(struct slice *s)
+enum { LABELS_MAX = 16 };
+
+/* Names of one sample's labels, each there once: a reader of the format refuses the whole text for two. */
+struct label_names {
+    struct slice at[LABELS_MAX];
+    unsigned count;
+};
+
+/* A label `daemon` is ours to give. */
+static bool take_name(struct label_names *names, struct slice name)
+{
+    if (name.len == 0 || names->count == LABELS_MAX || slice_is(name, "daemon"))
+        return false;
+    for (unsigned i = 0; i < names->count; i++)
+        if (slice_equal(names->at[i], name))
+            return false;
+    names->at[names->count++] = name;
+    return true;
+}
+
+/* name="value"; in the value a backslash, a quotation mark and a line feed are escaped. */
+static bool skip_label(struct slice *s, struct label_names *names)
 {
     size_t len = name_length(*s, false);
 
-    if (len == 0 || slice_is(slice_of(s->at, len), "daemon"))
+    if (!take_name(names, slice_of(s->at, len)))
         return false;
     skip(s, len);
     if (s->len < 2 || s->at[0] != '=' || s->at[1] != '"')
@@ -72,8 +92,10 @@ static bool skip_label(struct slice *s)
 
 static bool skip_labels(struct slice *s)
 {
+    struct label_names names = {.count = 0};
+
     while (s->len != 0 && s->at[0] != '}') {
-        if (!skip_label(s))
+        if (!skip_label(s, &names))
             return false;
         if (s->len != 0 && s->at[0] == ',')
             skip(s, 1);
@@ -96,12 +118,18 @@ static bool is_value(struct slice s)
     return end == text + s.len && strpbrk(text, "xXpP(") == NULL;
 }
 
+/* What write_sources() says: with a second TYPE a reader of the format refuses the whole text. */
+static bool is_ours(struct slice name)
+{
+    return slice_is(name, "coffre_metrics_age_seconds") || slice_is(name, "coffre_metrics_left_out");
+}
+
 static bool read_sample(struct slice line, struct sample *out)
 {
     size_t len = name_length(line, true);
 
     *out = (struct sample){.name = slice_of(line.at, len)};
-    if (len == 0 || line.len > METRICS_LINE_MAX)
+    if (len == 0 || line.len > METRICS_LINE_MAX || is_ours(out->name))
         return false;
     skip(&line, len);
     if (line.len != 0 && line.at[0] == '{') {
@@ -201,7 +229,7 @@ static bool write_sources(const struct samples *all, const struct metrics_source
     return ok;
 }
 
-bool metrics_merge(const struct metrics_source *sources, unsigned count, struct buf *out, struct err *e)
+static bool merge_all(const struct metrics_source *sources, unsigned count, struct buf *out, struct err *e)
 {
     struct samples all = {0};
     bool ok;
@@ -216,4 +244,27 @@ bool metrics_merge(const struct metrics_source *sources, unsigned count, struct 
     ok = write_sources(&all, sources, count, out, e) && write_samples(&all, sources, out, e);
     free(all.at);
     return ok;
+}
+
+static struct metrics_source *longest(struct metrics_source *sources, unsigned count)
+{
+    struct metrics_source *most = NULL;
+
+    for (unsigned i = 0; i < count; i++)
+        if (!sources[i].left_out && (most == NULL || sources[i].text.len > most->text.len))
+            most = &sources[i];
+    return most;
+}
+
+bool metrics_merge(struct metrics_source *sources, unsigned count, struct buf *out, struct err *e)
+{
+    while (!merge_all(sources, count, out, e)) {
+        struct metrics_source *most = count > METRICS_SOURCES_MAX ? NULL : longest(sources, count);
+
+        if (most == NULL)
+            return false;
+        most->left_out = true;
+        buf_reset(out);
+    }
+    return true;
 }

@@ -24,7 +24,10 @@ struct metrics_source {
 /* True for a name that may become a label's value as it is. */
 bool metrics_is_daemon(struct slice name);
 
-/* Appends the answer to `out`. False when it does not fit there: nothing more is to be done with `out` then. */
-MUST_CHECK bool metrics_merge(const struct metrics_source *sources, unsigned count, struct buf *out, struct err *e);
+/*
+ * Writes the answer to `out`, which is empty. Labels make samples longer: when the whole does not fit there, the longest source is left out, and so on, so that one daemon that says too
+ * much hides nobody else. False when not even the names fit, or there are more than METRICS_SOURCES_MAX.
+ */
+MUST_CHECK bool metrics_merge(struct metrics_source *sources, unsigned count, struct buf *out, struct err *e);
 
 #endif

@@ -20,7 +20,7 @@ static struct metrics_source source(const char *daemon, const char *text)
 }
 
 /* What follows the lines about the sources. Owned. */
-static char *merged(const struct metrics_source *sources, unsigned count)
+static char *merged(struct metrics_source *sources, unsigned count)
 {
     struct err e = {0};
     struct buf out;
@@ -42,7 +42,7 @@ static char *merged(const struct metrics_source *sources, unsigned count)
 
 static void names_stand_together_and_daemons_apart(void **state)
 {
-    const struct metrics_source both[] = {
+    struct metrics_source both[] = {
         source("coffre-a", "coffre_x 1\ncoffre_y_total{role=\"r\"} 2\ncoffre_x{role=\"s\",index=\"0\",} 3.5e1\n"),
         source("coffre-b", "# TYPE coffre_x histogram\n\ncoffre_y_total{} NaN\ncoffre_x{a=\"q\\\"\\\\\\n\"} +Inf"),
     };
@@ -62,19 +62,21 @@ static void names_stand_together_and_daemons_apart(void **state)
 static void what_is_no_sample_is_counted(void **state)
 {
     static const char *const lines[] = {"x", "x ", " x 1", "1x 1", "x  1", "x 1 ", "x 1 2", "x one", "x 0x1p3", "x{ 1", "x{a} 1", "x{a=} 1", "x{a=\"} 1", "x{a=\"\\t\"} 1",
-                                        "x{a=\"b\"c=\"d\"} 1", "x{a=\"b\"}1", "x{daemon=\"coffre-b\"} 1", "x{a:b=\"c\"} 1", "x{a=\"\x01\"} 1", "x{a=\"\xc3\xa9\"} 1", "x{,} 1", "\x80 1"};
+                                        "x{a=\"b\"c=\"d\"} 1", "x{a=\"b\"}1", "x{daemon=\"coffre-b\"} 1", "x{a:b=\"c\"} 1", "x{a=\"\x01\"} 1", "x{a=\"\xc3\xa9\"} 1", "x{,} 1", "\x80 1",
+                                        "x{a=\"b\",a=\"c\"} 1", "coffre_metrics_age_seconds{x=\"y\"} 1", "coffre_metrics_left_out 1",
+                                        "x{a=\"\",b=\"\",c=\"\",d=\"\",e=\"\",f=\"\",g=\"\",h=\"\",i=\"\",j=\"\",k=\"\",l=\"\",m=\"\",n=\"\",o=\"\",p=\"\",q=\"\"} 1"};
     struct err e = {0};
     struct buf out;
 
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        const struct metrics_source one = source("a", lines[i]);
+        struct metrics_source one = source("a", lines[i]);
         char *text;
 
         buf_init(&out, 4096);
         assert_true(metrics_merge(&one, 1, &out, &e));
         text = mem_text(buf_slice(&out));
-        if (strstr(text, "coffre_metrics_left_out{daemon=\"a\"} 1\n") == NULL || strstr(text, "\nx") != NULL)
+        if (strstr(text, "coffre_metrics_left_out{daemon=\"a\"} 1\n") == NULL || strstr(text, "\nx") != NULL || strstr(text, "x=") != NULL)
             fail_msg("%s: %s", lines[i], text);
         free(text);
         buf_free(&out);
@@ -96,6 +98,24 @@ static void what_does_not_fit_is_refused(void **state)
     buf_init(&out, 1 << 20);
     assert_false(metrics_merge(many, METRICS_SOURCES_MAX + 1, &out, &e));
     assert_true(metrics_merge(many, METRICS_SOURCES_MAX, &out, &e));
+    buf_free(&out);
+}
+
+static void a_daemon_that_says_too_much_hides_nobody_else(void **state)
+{
+    struct metrics_source both[] = {source("a", "x 1\n"), source("b", "y 1\ny 2\ny 3\ny 4\ny 5\ny 6\ny 7\ny 8\n")};
+    struct err e = {0};
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 512);
+    assert_true(metrics_merge(both, 2, &out, &e));
+    text = mem_text(buf_slice(&out));
+    assert_non_null(strstr(text, "\nx{daemon=\"a\"} 1\n"));
+    assert_non_null(strstr(text, "\ncoffre_metrics_left_out{daemon=\"a\"} 0\ncoffre_metrics_left_out{daemon=\"b\"} -1\n"));
+    assert_null(strstr(text, "\ny"));
+    free(text);
     buf_free(&out);
 }
 
@@ -140,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_stand_together_and_daemons_apart), cmocka_unit_test(what_is_no_sample_is_counted), cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_daemon_that_says_too_much_hides_nobody_else),
         cmocka_unit_test(names_of_daemons_need_no_quoting),       cmocka_unit_test(a_status_file_is_told_whatever_is_in_it),
     };
 
