@@ -15,8 +15,11 @@
 #include "sealer/confine.h"
 #include "sealer/durable.h"
 
-/* The file: a salt and what becomes of salt and PIN. */
-enum { SALT_LEN = 16, HASH_LEN = 32, RECORD_LEN = SALT_LEN + HASH_LEN, ROUNDS = 200000, STAMP_MAX = 200 };
+/*
+ * The file: a salt and one byte of what becomes of salt and PIN. PINs are few: by a whole digest one would be found, and one that was refused may be nearly
+ * the right one, or the right one of a token that is locked. By a byte nobody finds it; one other PIN in 256 is taken for it.
+ */
+enum { SALT_LEN = 16, HASH_LEN = 1, RECORD_LEN = SALT_LEN + HASH_LEN, RECORD_MAX = 64, ROUNDS = 200000, STAMP_MAX = 200 };
 _Static_assert((int)RECORD_LEN == (int)PIN_GUARD_RECORD, "the record's length");
 
 /* ---- refused ----------------------------------------------------------------------------------- */
@@ -30,7 +33,7 @@ static bool is_refused(const struct secret *pin, struct slice record)
 {
     uint8_t hash[HASH_LEN];
 
-    return record.len == RECORD_LEN && stretch(pin, record.at, hash) && CRYPTO_memcmp(hash, record.at + SALT_LEN, HASH_LEN) == 0;
+    return record.len >= RECORD_LEN && stretch(pin, record.at, hash) && CRYPTO_memcmp(hash, record.at + SALT_LEN, HASH_LEN) == 0;
 }
 
 static void remember_refused(struct pin_guard *g, const struct secret *pin)
@@ -39,9 +42,11 @@ static void remember_refused(struct pin_guard *g, const struct secret *pin)
 
     if (RAND_bytes(g->record, SALT_LEN) != 1 || !stretch(pin, g->record, g->record + SALT_LEN))
         return;
-    g->record_len = RECORD_LEN; /* for this process, should the disk be full */
-    if (!durable_write(g->refused, slice_of(g->record, RECORD_LEN), 0600, &e))
-        log_error("pin-unremembered", "that the token has refused the PIN: %s", e.text);
+    g->record_len = 0;
+    if (durable_write(g->refused, slice_of(g->record, RECORD_LEN), 0600, &e))
+        return;
+    g->record_len = RECORD_LEN; /* by this process at least */
+    log_error("pin-unremembered", "that the token has refused the PIN: %s", e.text);
 }
 
 /* ---- taken ------------------------------------------------------------------------------------- */
@@ -94,11 +99,11 @@ static bool before(void *ctx, const struct secret *pin, struct err *e)
     g->lock = durable_lock(g->refused, e);
     if (g->lock < 0)
         return false;
-    buf_init(&record, RECORD_LEN);
+    buf_init(&record, RECORD_MAX);
     ok = durable_read(g->refused, &record, &missing, &why) || missing || err_set(e, why.code, "%s", why.text);
     if (ok && (is_refused(pin, buf_slice(&record)) || is_refused(pin, slice_of(g->record, g->record_len))))
-        ok = err_set(e, ERR_DENIED, "%s: the token has refused this PIN before, and it is not tried again, lest the token lock. Correct the file, or remove %s "
-                                    "when the token's PIN was changed to it", g->pin, g->refused);
+        ok = err_set(e, ERR_DENIED, "%s: the token has refused this PIN before, and it is not tried again, lest the token lock. Correct the file; remove %s "
+                                    "when the file is right (the token's PIN was changed to it, or it only looks like the one refused, as 1 in 256 does)", g->pin, g->refused);
     buf_free(&record);
     return ok;
 }
