@@ -22,6 +22,26 @@ static bool own_memory(const struct settings *s, struct memory *m, struct err *e
                    s->vault.operator_id, (unsigned long long)s->vault.number);
 }
 
+/* Verifiers take a lot that is sealed in another name for another vault's, and no lot is ever signed again: a certificate that was replaced while nobody ran is held against the last lot's. */
+static bool keeps_name(const struct memory *m, X509 *fresh, struct err *e)
+{
+    struct message_sealed last;
+    const uint8_t *at;
+    X509 *before;
+    bool same;
+
+    if (m->answer.len == 0)
+        return true; /* none yet, or none that is remembered */
+    if (!message_get_sealed(buf_slice(&m->answer), &last, e) || last.certificate_count == 0)
+        return err_set(e, ERR_DOUBT, "seal's memory: the last lot's certificate is not in it");
+    at = last.certificates[0].at;
+    before = d2i_X509(NULL, &at, (long)last.certificates[0].len);
+    same = before != NULL && X509_NAME_cmp(X509_get_subject_name(before), X509_get_subject_name(fresh)) == 0;
+    X509_free(before);
+    return same || err_set(e, ERR_DOUBT, "the sealing certificate's subject is not that of lot %llu's: put the right one in its place and restart the daemon",
+                           (unsigned long long)m->number);
+}
+
 static bool sign_info(struct signer *s, struct slice info, uint8_t *signature, size_t *len, struct err *e)
 {
     EVP_MD_CTX *ctx = credentials_sign_with(s->now.what, s->now.key);
@@ -97,6 +117,7 @@ static bool sign_and_remember(struct signer *s, struct succession_lot *l, struct
 
     return clock_source_parse(set->sealer.clock_source, &source, e) &&
            clock_trusted(source, set->sealer.clock_max_error, m->signed_ms, &now_us, e) &&
+           keeps_name(m, s->now.what->certificate, e) &&
            /* What is remembered is said again for ever: never with a certificate that verifiers refuse. */
            credentials_check(s->now.what, now_us / 1000, e) && sign_lot(s, l, now_us / 1000, m, e) && memory_store(m, set->sealer.memory, e);
 }
@@ -157,7 +178,7 @@ static bool fit(struct signer *s, struct err *e)
     if (lock < 0)
         return false;
     memory_init(&m);
-    ok = own_memory(s->settings, &m, e);
+    ok = own_memory(s->settings, &m, e) && (s->now.what == NULL || keeps_name(&m, s->now.what->certificate, e));
     memory_free(&m);
     close(lock);
     return ok;

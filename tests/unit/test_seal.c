@@ -424,6 +424,28 @@ static void next_lot_follows(void **state)
     finish(&two, &sealed_two, &signatures_two);
 }
 
+/* The same key under another name, put there while no role seal ran, which would otherwise be the one that knows. */
+static void another_name_than_the_last_lots_signs_nothing(void **state)
+{
+    struct pki_identity other = pki_issue(&vault.ca, "Un autre", PKI_SEAL, (int64_t)(time(NULL) - 86400) * 1000, 30);
+    struct pki_identity holder = {vault.ca.key, other.cert}, right = {vault.ca.key, vault.seal.cert};
+    struct asked next;
+
+    (void)state;
+    assert_true(X509_set_pubkey(other.cert, X509_get0_pubkey(vault.seal.cert)) == 1 && X509_sign(other.cert, vault.ca.key, EVP_sha256()) > 0);
+    end(&seal);
+    pki_save(&holder, vault.folder, "seal");
+    seal = start("seal");
+    make_lot(&next, 3, 6, 0, buf_slice(&signatures_two));
+    next.m.lot.reason = LOT_IDLE;
+    refused(&next, "subject is not that of lot 2's");
+    free_lot(&next);
+    end(&seal);
+    pki_save(&right, vault.folder, "seal");
+    seal = start("seal");
+    pki_free(&other);
+}
+
 static void rewound_store_is_refused(void **state)
 {
     struct asked other;
@@ -789,6 +811,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(previous_lot_must_be_the_one_signed_here),
         cmocka_unit_test(time_must_not_go_back),
         cmocka_unit_test(next_lot_follows),
+        cmocka_unit_test(another_name_than_the_last_lots_signs_nothing),
         cmocka_unit_test(rewound_store_is_refused),
         cmocka_unit_test(empty_lot_follows_and_an_idle_one_too),
         cmocka_unit_test(rewound_missing_or_foreign_memory_is_refused),
