@@ -3,9 +3,10 @@
 
 #include "common/formats/digest.h"
 
-/* Advisory locks (two 32-bit halves): the active sealer's, held by its session; and the fence of writing transactions. */
+/* Advisory locks (two 32-bit halves): the active sealer's, held by its session; the fence of writing transactions; and, shared, of sessions whose sealer can sign. */
 #define LOCK_ACTIVE "24225, 1"
 #define LOCK_FENCE "24225, 2"
+#define LOCK_ABLE "24225, 3"
 
 bool store_open(struct store *s, const struct settings *settings, struct err *e)
 {
@@ -108,6 +109,33 @@ bool store_end_session(struct store *s, int pid, struct err *e)
 
     PQclear(r);
     return r != NULL;
+}
+
+bool store_tell_able(struct store *s, bool able, struct err *e)
+{
+    if (s->able == able)
+        return true;
+    if (!run_only(s, able ? "SELECT pg_try_advisory_lock_shared(" LOCK_ABLE ")" : "SELECT pg_advisory_unlock_shared(" LOCK_ABLE ")", e))
+        return false;
+    s->able = able;
+    return true;
+}
+
+bool store_find_able(struct store *s, uint64_t silent_ms, bool *found, struct err *e)
+{
+    const struct database_value v = database_i64((int64_t)silent_ms);
+    PGresult *r = database_query(s->db,
+                                 "SELECT count(*)::int8 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database "
+                                 "WHERE l.locktype = 'advisory' AND l.classid = 24225 AND l.objid = 3 AND l.objsubid = 2 AND l.granted "
+                                 "AND d.datname = current_database() AND l.pid <> pg_backend_pid() "
+                                 "AND (a.state = 'active' OR clock_timestamp() - a.state_change < $1 * interval '1 millisecond')",
+                                 &v, 1, e);
+
+    if (r == NULL)
+        return false;
+    *found = PQntuples(r) == 1 && database_get_i64(r, 0, 0) > 0;
+    PQclear(r);
+    return true;
 }
 
 bool store_ping(struct store *s, struct err *e)

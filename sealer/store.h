@@ -11,6 +11,7 @@
 struct store {
     struct database *db; /* NULL: not connected; owned */
     int64_t epoch;       /* ours while active, 0 in standby */
+    bool able;           /* as the others have been told */
 };
 
 /* As coffre_sealer. Errors of database_open(). */
@@ -24,6 +25,11 @@ MUST_CHECK bool store_activate(struct store *s, struct err *e);
 MUST_CHECK bool store_find_active(struct store *s, int *pid, int64_t *silent_ms, struct err *e);
 /* Ends that session, so that its lock is free. */
 MUST_CHECK bool store_end_session(struct store *s, int pid, struct err *e);
+
+/* Tells the other sealers, for as long as this session lives, whether this one can sign. */
+MUST_CHECK bool store_tell_able(struct store *s, bool able, struct err *e);
+/* Whether another says so, and has not been silent for `silent_ms`. */
+MUST_CHECK bool store_find_able(struct store *s, uint64_t silent_ms, bool *found, struct err *e);
 
 /* Says to standbys that this sealer lives. */
 MUST_CHECK bool store_ping(struct store *s, struct err *e);

@@ -1,6 +1,7 @@
 /*
  * Role work: finds out when lots close, has them sealed in order, stores what was verified. One sealer is active, chosen by a lock in
- * PostgreSQL; the others stand by and end the session of an active one that has gone silent. Holds no key.
+ * PostgreSQL; the others stand by and end the session of an active one that has gone silent. One that cannot sign leaves the vault to
+ * one that can. Holds no key.
  */
 #include <poll.h>
 #include <time.h>
@@ -18,6 +19,7 @@ enum {
     RECONNECT_MS = 1000,
     DRAIN_MARGIN_MS = 3000, /* left to the parent's own limit */
     DOUBT_LOG_MS = 60000,   /* the same alarm again */
+    UNABLE_MS = 5000,       /* how long a sealer is unable to sign before that changes who is active */
 };
 
 struct work {
@@ -30,6 +32,7 @@ struct work {
     int64_t trouble_logged;
     struct store_open_lot open;
     int64_t reported; /* metrics */
+    int64_t unable_at; /* since when seal, stamp or the clock would not do, or another sealer that can sign was seen last; 0: able */
     struct sealer_health health;
     int exit_status;
     bool leave;
@@ -148,8 +151,40 @@ static bool end_silent(struct work *w, struct err *e)
     return store_end_session(&w->sealing.store, pid, e);
 }
 
+/* This sealer has not been able to sign for a while: *other says whether one can. Asked again after as long. */
+static bool find_abler(struct work *w, bool *other, struct err *e)
+{
+    if (!store_find_able(&w->sealing.store, w->sealing.settings->sealer.takeover, other, e))
+        return false;
+    if (*other)
+        w->unable_at = monotonic_ms();
+    return true;
+}
+
+/* One that cannot sign is the active one only when there is none that can: lots close, and what is wrong is told, all the same. */
+static bool leaves_it(struct work *w, bool *leaves, struct err *e)
+{
+    bool other;
+
+    *leaves = false;
+    if (w->unable_at == 0)
+        return true;
+    if (!find_abler(w, &other, e))
+        return false;
+    *leaves = monotonic_ms() - w->unable_at < UNABLE_MS;
+    if (*leaves)
+        role_ready(w->sealing.self, true, "standby: this sealer cannot sign%s", other ? ", another can" : "");
+    return true;
+}
+
 static bool stand_by(struct work *w, struct err *e)
 {
+    bool leaves;
+
+    if (!leaves_it(w, &leaves, e))
+        return false;
+    if (leaves)
+        return end_silent(w, e);
     if (!store_activate(&w->sealing.store, e))
         return false;
     if (active(w)) {
@@ -161,6 +196,24 @@ static bool stand_by(struct work *w, struct err *e)
     w->poked = false;
     role_ready(w->sealing.self, true, "standby: another sealer is active");
     return end_silent(w, e);
+}
+
+/* The active one that cannot sign any more ends its session, and its lock with it, when another can. */
+static bool hand_over(struct work *w, struct err *e)
+{
+    struct err why = {0};
+    bool other;
+
+    if (w->unable_at == 0 || w->draining || monotonic_ms() - w->unable_at < UNABLE_MS)
+        return true;
+    if (!find_abler(w, &other, e))
+        return false;
+    w->unable_at = monotonic_ms();
+    if (other) {
+        (void)err_set(&why, ERR_RETRY, "it cannot sign, and another can");
+        leave_store(w, &why);
+    }
+    return true;
 }
 
 /* ---- active -------------------------------------------------------------------------------- */
@@ -270,7 +323,9 @@ static bool turn(struct work *w, struct err *e)
         w->leave = e->code == ERR_INPUT || e->code == ERR_FOREIGN;
         return false;
     }
-    if (!active(w) && !w->draining && !stand_by(w, e))
+    if (!store_tell_able(&w->sealing.store, w->unable_at == 0, e))
+        return false;
+    if (!(active(w) ? hand_over(w, e) : w->draining || stand_by(w, e)))
         return false;
     return !active(w) || act(w, e);
 }
@@ -319,12 +374,23 @@ static void watch_siblings(struct work *w)
     }
 }
 
+static void judge_ability(struct work *w)
+{
+    const struct health h = sealer_health_of(&w->sealing.seal, &w->sealing.stamp);
+
+    if (health_ok(&h))
+        w->unable_at = 0;
+    else if (w->unable_at == 0)
+        w->unable_at = monotonic_ms();
+}
+
 static void loop(struct work *w)
 {
     while (role_poll(w->sealing.self, 0) && !w->leave) {
         struct err e = {0};
 
         watch_siblings(w);
+        judge_ability(w);
         if (!turn(w, &e)) {
             if (w->leave)
                 w->exit_status = role_unfit(w->sealing.self, &e);
@@ -346,7 +412,7 @@ int work_run(struct role *self)
     static struct work w;
     struct err e = {0};
 
-    w = (struct work){.sealing = {.self = self, .settings = role_settings(self), .seal = {.kind = "seal"}, .stamp = {.kind = "stamp"}}};
+    w = (struct work){.sealing = {.self = self, .settings = role_settings(self), .seal = {.kind = "seal"}, .stamp = {.kind = "stamp"}}, .unable_at = monotonic_ms()};
     set_limits(&w, w.sealing.settings);
     if (!xades_init(&e) || !sealing_configure(&w.sealing, w.sealing.settings, &e))
         return role_unfit(self, &e);
