@@ -55,10 +55,10 @@ bool broker_declare_queue(struct broker *b, const char *queue, const struct brok
     return object_call(b, "declaring a queue", e);
 }
 
-/* Not documented by RabbitMQ but for its AMQP 1.0 plugin, which is its only way to consume: the credit a consumer begins with. */
+/* Not documented by RabbitMQ but for its AMQP 1.0 plugin, which is its only way to consume: the credit a consumer begins with. A number that is not a long is passed over without a word, and all messages come. */
 static bool consume_nothing(struct broker *b, const char *queue, const char *tag, struct err *e)
 {
-    amqp_table_entry_t credit[] = {{text("credit"), {.kind = AMQP_FIELD_KIND_I32, .value.i32 = 0}},
+    amqp_table_entry_t credit[] = {{text("credit"), {.kind = AMQP_FIELD_KIND_I64, .value.i64 = 0}},
                                    {text("drain"), {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 0}}};
     amqp_table_entry_t argument = {text("x-credit"), {.kind = AMQP_FIELD_KIND_TABLE, .value.table = {2, credit}}};
 
