@@ -3,7 +3,9 @@
 
 Routes are those of the exporter's own table: one that is not named here fails.
 """
+import contextlib
 import os
+import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -269,16 +271,28 @@ def test_nobody_else_is_let_in_by_either_protocol():
             assert refusal(kind, who), (kind, who)
 
 
+@contextlib.contextmanager
+def coming_from(address):
+    """From where connections are made: of many refusals of one address and reason the journal has a count only."""
+    made = socket.create_connection
+    socket.create_connection = lambda to, *more, **named: made(to, *more, source_address=(address, 0), **named)
+    try:
+        yield
+    finally:
+        socket.create_connection = made
+
+
 def test_a_wrong_certificate_deposits_nothing_whatever_its_subject():
     holder = sensor()
     with Journal() as journal:
-        for who, code in wrong(holder, "operator-ca").items():
-            lax = tls(None)
+        for number, (who, code) in enumerate(wrong(holder, "operator-ca").items()):
+            lax, address = tls(None), f"127.0.0.{100 + number}"
             lax.set_ciphers("DEFAULT@SECLEVEL=0") # for the client itself to use a weak certificate
             lax.load_cert_chain(PKI / f"{who}.pem", PKI / f"{who}.key")
-            for kind in SENSORS:
-                assert refusal(kind, who, context=lax), (kind, who, code)
-            journal.wait("session-refused", check=code, cn=f"^({holder})?$")
+            with coming_from(address):
+                for kind in SENSORS:
+                    assert refusal(kind, who, context=lax), (kind, who, code)
+            journal.wait("session-refused", check=code, cn=f"^({holder})?$", peer=f"^{address}:")
     assert deposits_of(holder) == 0
 
 
