@@ -352,6 +352,49 @@ def test_a_list_replaced_by_a_broken_one_is_in_force_after_a_restart():
 
 # ---- without identity --------------------------------------------------------------------------------------
 
+def test_to_take_a_list_away_is_no_way_back():
+    """Who can write the folder takes the list away that revokes, and puts one there from before: nothing is known then, but not that nobody is revoked."""
+    good, bad = sensor(), sensor()
+    before, now = (PKI / "crl/operator-ca.crl").read_bytes(), lambda: (PKI / "crl/operator-ca.crl").read_bytes()
+    pki("revoke", bad)
+    with folder("operator-ca") as place, ingest(revocation__crls=[str(place)]) as vault:
+        let_in(good, vault.port, [StompSensor])
+        kept_out(bad, REVOKED, at=vault.port, kinds=[StompSensor])
+        mark = vault.mark()
+        (place / "operator-ca.crl").unlink()
+        mark.says("crl-dropped", "operator-ca.crl")
+        for name in ("operator-ca.crl", "another.crl"):
+            put(place, name, before)
+            mark.says("crl-refused", name, "was taken away")
+        kept_out(bad, UNKNOWN, at=vault.port, kinds=[StompSensor])
+        put(place, "operator-ca.crl", now())
+        let_in(good, vault.port, [StompSensor])
+        kept_out(bad, REVOKED, at=vault.port, kinds=[StompSensor])
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty():
+    """Neither one whose path is broken, nor a file that leads in a circle."""
+    good, bad = sensor(), sensor()
+    pki("revoke", bad)
+    with folder("operator-ca") as place, ingest(revocation__crls=[str(place)]) as vault:
+        let_in(good, vault.port, [StompSensor])
+        aside = place.with_name(place.name + "-aside")
+        place.rename(aside)
+        try:
+            mark = vault.mark()
+            place.symlink_to(place.name)
+            mark.says("crl-unreadable", place.name)
+            time.sleep(7) # a file that is away for five seconds is forgotten
+            assert refusal(StompSensor, good, vault.port) is None
+            assert REVOKED in refusal(StompSensor, bad, vault.port)
+        finally:
+            place.unlink()
+            aside.rename(place)
+        mark = vault.mark()
+        put(place, "operator-ca.crl", b"nonsense")
+        mark.says("crl-refused", "operator-ca.crl")
+
+
 def test_verdicts_outlive_identity_for_a_while_only():
     """It cannot begin again, its authorities being broken: sessions go on, and are cut when nobody has looked for too long (a minute; half a minute at the exporter)."""
     name, agent = sensor(), reader()
