@@ -48,6 +48,14 @@ schemas_up() {
     tar -C "$here/samples/schemas" -c . | as_user sh -c 'mkdir schemas.new && tar -x --no-same-owner -C schemas.new -f - && mv schemas.new schemas'
 }
 
+# The seal's memory in a folder of its own, since the roles that write it may write all of the folder. Of an earlier version it lies beside the status; itself is moved last.
+memory_apart() {
+    as_user mkdir -p "$home/state/seal"
+    as_user test -e "$home/state/seal-memory" || return 0
+    daemon_down coffre-sealer
+    as_user sh -c 'cd "$1" && for f in seal-memory.* seal-memory; do [ ! -e "$f" ] || mv "$f" seal/ || exit; done' sh "$home/state" || fail "the seal's memory could not be moved"
+}
+
 configuration_up() {
     local before=
     secret_bytes pack.key 32
@@ -56,6 +64,7 @@ configuration_up() {
     keys_apart secrets pack dedup
     keys_apart pki ingest exporter coffre-ingest coffre-sealer coffre-exporter
     schemas_up
+    memory_apart
     [ ! -s "$home/coffre.yml" ] || before=$(sha256sum <"$home/coffre.yml")
     sed -e "s|@OPERATOR@|$OPERATOR|g" -e "s|@VAULT@|$VAULT|g" -e "s|@STOMP@|$(loopback "$PORT_STOMP")|" \
         -e "s|@HTTPS@|$(loopback "$PORT_HTTPS")|" \

@@ -25,7 +25,7 @@
 const struct settings_row settings_table[] = {
     {"vault.operator", TEXT, AT(vault.operator_id), I | S | X, 0, 0, NULL, "operator number given by the regulator: four digits"},
     {"vault.number", NUMBER, AT(vault.number), I | S | X, 1, 999, NULL, "vault number N of this operator"},
-    {"state_dir", PATH, AT(state_dir), I | S | X, 0, 0, NULL, "folder for status, metrics and the sealer's memory"},
+    {"state_dir", PATH, AT(state_dir), I | S | X, 0, 0, NULL, "folder for status, metrics and what a daemon keeps for itself"},
     {"log.level", TEXT, AT(log_level), 0, 0, 0, "info", "error, warning, info or debug"},
 
     {"rabbitmq.host", TEXT, AT(rabbitmq.host), I | S | X, 0, 0, NULL, "DNS name of the broker, as in its certificate"},
@@ -110,7 +110,7 @@ const struct settings_row settings_table[] = {
     {"sealer.tsa_key", TEXT, AT(sealer.tsa_key), 0, 0, 0, "tsa", "label of the time-stamping key"},
     {"sealer.tsa_certificate", PATH, AT(sealer.tsa_certificate), S, 0, 0, NULL, "time-stamping certificate and chain"},
     {"sealer.tsa_policy", TEXT, AT(sealer.tsa_policy), 0, 0, 0, "1.3.6.1.4.1.99999.1.1", "OID of the time-stamping policy"},
-    {"sealer.memory", PATH, AT(sealer.memory), S, 0, 0, NULL, "file, outside the database, that remembers the last signed lot"},
+    {"sealer.memory", PATH, AT(sealer.memory), S, 0, 0, NULL, "file, outside the database and in a folder of its own, that remembers the last signed lot"},
     {"sealer.clock.source", TEXT, AT(sealer.clock_source), 0, 0, 0, "kernel", "kernel (disciplined by NTP), or local-trusted (development only)"},
     {"sealer.clock.max_error", DURATION, AT(sealer.clock_max_error), 0, 1, 60000, "500ms", "largest error of the clock to seal with"},
     {"sealer.deadline", DURATION, AT(sealer.deadline), 0, 100, 600000, "10s", "longest time for an HSM operation"},

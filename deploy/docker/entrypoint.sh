@@ -57,6 +57,13 @@ ceremony() {
     token=coffre-$COFFRE_OPERATOR-$vault
     work=$lib/sealer/ceremony
     database="host=$lib/postgresql-socket user=postgres"
+    mkdir -p "$lib/sealer/seal"
+    # Of an earlier version it lies beside the certificates; the memory itself is moved last.
+    if grep -q "memory: $lib/sealer/seal/memory" /etc/coffre/coffre.yml; then
+        for file in memory.time memory.lock memory.pin-refused memory.pin-taken memory; do
+            [ ! -f "$lib/sealer/$file" ] || mv "$lib/sealer/$file" "$lib/sealer/seal/"
+        done
+    fi
     if [ -e "$work/done" ]; then
         echo "the ceremony took place already"
         step upgrade --database "$database" # of an earlier version, perhaps

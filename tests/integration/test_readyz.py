@@ -100,7 +100,7 @@ def test_token_moved_away():
 
 def test_clock_behind_the_last_token():
     shows()
-    last = RUN / "state/seal-memory.time"
+    last = RUN / "state/seal/seal-memory.time"
     with moved(last):
         last.write_bytes(b"99999999999999\n")
         os.chown(last, OWNER.st_uid, OWNER.st_gid)

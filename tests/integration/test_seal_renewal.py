@@ -21,7 +21,7 @@ from pki_servers import *
 from test_sealer import sealed_lots, some_events
 
 CONFIG, TOKENS, PIN = RUN / "coffre.yml", RUN / "softhsm/tokens", RUN / "secrets/hsm-pin"
-MEMORY, REFUSED = RUN / "state/seal-memory", RUN / "state/seal-memory.pin-refused"
+MEMORY, REFUSED = RUN / "state/seal/seal-memory", RUN / "state/seal/seal-memory.pin-refused"
 SUBJECT = f"/C=FR/O=Operateur {OPERATOR}/OU=Coffre {VAULT}"
 SEAL = ["keyUsage=critical,digitalSignature,nonRepudiation"]
 TSA = ["keyUsage=critical,digitalSignature", "extendedKeyUsage=critical,timeStamping"]

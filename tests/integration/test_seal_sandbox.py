@@ -17,7 +17,7 @@ AT_FDCWD = -100
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 DONE, REFUSED = "done", f"refused {os.strerror(13)}"
 ROLES = ("seal", "stamp")
-READS = {"pin": RUN / "secrets/hsm-pin", "authority": PKI / "regulator-ca.pem", "certificate": RUN / "certificates/seal.pem", "memory": RUN / "state/seal-memory",
+READS = {"pin": RUN / "secrets/hsm-pin", "authority": PKI / "regulator-ca.pem", "certificate": RUN / "certificates/seal.pem", "memory": RUN / "state/seal/seal-memory",
          "library's settings": RUN / "softhsm/softhsm2.conf"}
 OTHERS = {"configuration": RUN / "coffre.yml", "deposits' key": RUN / "keys/dedup/dedup.key", "packs' key": RUN / "keys/pack/pack.key", "broker key": RUN / "keys/coffre-sealer/coffre-sealer.key",
           "server key": RUN / "keys/exporter/exporter.key", "users": "/etc/passwd", "shadow": "/etc/shadow", "processes": "/proc/1/cmdline", "log": LOG / "coffre-sealer.log"}
@@ -53,7 +53,7 @@ def test_they_read_what_they_need_and_nothing_else():
 def test_they_write_beside_the_memory_and_in_the_token_and_nowhere_else():
     tokens = RUN / "softhsm/tokens"
     for name in ROLES:
-        for folder, said in ((RUN / "state", DONE), (tokens, DONE), (RUN / "softhsm", REFUSED), (RUN / "certificates", REFUSED), (PKI, REFUSED), (RUN, REFUSED), (RUN / "secrets", REFUSED),
+        for folder, said in ((RUN / "state/seal", DONE), (RUN / "state", REFUSED), (tokens, DONE), (RUN / "softhsm", REFUSED), (RUN / "certificates", REFUSED), (PKI, REFUSED), (RUN, REFUSED), (RUN / "secrets", REFUSED),
                              (LOG, REFUSED), ("/tmp", REFUSED), ("/dev/shm", REFUSED)):
             path = pathlib.Path(folder) / unique("intrus")
             assert inject(role(name), opening(path, CREATE)) == said, (name, folder)

@@ -8,7 +8,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(__file__))
 from coffre import *
 
-MEMORY = RUN / "state/seal-memory"
+MEMORY = RUN / "state/seal/seal-memory"
 OWNER = f"host={RUN}/postgresql/socket user=postgres"
 
 

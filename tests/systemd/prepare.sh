@@ -81,7 +81,7 @@ configuration sealer <<END
   pin: $etc/keys/coffre-sealer-pin/key
   seal_certificate: /var/lib/coffre-sealer/seal.pem
   tsa_certificate: /var/lib/coffre-sealer/tsa.pem
-  memory: /var/lib/coffre-sealer/memory
+  memory: /var/lib/coffre-sealer/seal/memory
   clock:
     source: local-trusted
 END
@@ -122,7 +122,7 @@ systemctl start rabbitmq-server
 
 # ---- the token, where the unit is told of it, and the ceremony ---------------------------------------------
 
-install -d -o coffre-sealer -g coffre-sealer -m 700 /var/lib/coffre-sealer /var/lib/coffre-sealer-token
+install -d -o coffre-sealer -g coffre-sealer -m 700 /var/lib/coffre-sealer /var/lib/coffre-sealer/seal /var/lib/coffre-sealer-token
 printf 'directories.tokendir = /var/lib/coffre-sealer-token\nobjectstore.backend = file\nlog.level = ERROR\n' >$etc/softhsm2.conf
 mkdir -p /etc/systemd/system/coffre-sealer.service.d
 printf '[Service]\nEnvironment=SOFTHSM2_CONF=%s/softhsm2.conf\nReadWritePaths=/var/lib/coffre-sealer-token\n' $etc >/etc/systemd/system/coffre-sealer.service.d/softhsm.conf
