@@ -1,10 +1,15 @@
 #!/usr/bin/python3
-"""Two of each: the second ledger and the second sealer stand by, and take over when the first is killed."""
+"""Two of each: the second ledger and the second sealer stand by, and take over when the first is killed; a sealer that cannot sign leaves the vault to one that can."""
+import contextlib
+import json
 import os
+import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
+from another import *
 from coffre import *
+from pki_servers import *
 
 
 def epoch(which):
@@ -92,6 +97,67 @@ def test_two_sealers_one_works_and_the_other_takes_over():
     instance("stop", "coffre-sealer@2")
     serials = deposit_and_number()
     wait_sealed(max(serials.values()), 120)
+
+
+@contextlib.contextmanager
+def another_sealer(**changed):
+    """Beside the instance's, with settings of its own; what its status says, as a function."""
+    config, state = RUN / f"coffre-autre-{os.getpid()}.yml", RUN / f"state-autre-{os.getpid()}"
+    flat = settings("coffre-sealer")
+    flat.update({key: json.dumps(what) for key, what in {"state_dir": str(state), **keys(changed)}.items()})
+    config.write_text(written(flat))
+    os.chown(config, OWNER.st_uid, OWNER.st_gid)
+
+    def status():
+        with contextlib.suppress(FileNotFoundError):
+            return (state / "coffre-sealer.status").read_text()
+        return ""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(RUN), "SOFTHSM2_CONF": str(RUN / "softhsm/softhsm2.conf")}
+    process = subprocess.Popen([BIN / "coffre-sealer", "--config", config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=RUN, env=environment, **as_owner())
+    try:
+        yield status
+    finally:
+        process.terminate()
+        process.wait(60)
+        config.unlink()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def is_active(status):
+    return re.search(r"(?m)^role work 0 .*active, lot", status())
+
+
+def first_status():
+    return (RUN / "state/coffre-sealer.status").read_text()
+
+
+def test_a_standby_that_cannot_sign_does_not_take_over():
+    wait_until(lambda: is_active(first_status), SOON, "the instance's sealer is the active one")
+    with another_sealer(sealer__token="nulle-part") as other:
+        wait_until(lambda: "cannot sign, another can" in other(), SOON, lambda: f"it stands by: {other()}")
+        for _ in range(3):
+            # The session of the active one is cut: it is back within a second, and the other must have waited for it.
+            before = epoch("sealer")
+            query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 24225 AND objid = 1")
+            wait_until(lambda: epoch("sealer") > before, SOON, "somebody is active again")
+            assert epoch("sealer") == before + 1
+            wait_until(lambda: is_active(first_status), SOON, "it is the one that can sign")
+            assert not is_active(other)
+        wait_sealed(max(deposit_and_number().values()))
+
+
+def test_an_active_one_that_cannot_sign_any_more_hands_the_vault_over():
+    with another_sealer(sealer__token="nulle-part") as other:
+        wait_until(lambda: "cannot sign" in other(), SOON, lambda: f"it stands by: {other()}")
+        # Nobody else is there: it is better than none, closes lots and tells.
+        instance("stop", "coffre-sealer")
+        wait_until(lambda: is_active(other) or "lots wait" in other(), SOON, lambda: f"it is active: {other()}")
+        serials = deposit_and_number()
+        wait_until(lambda: "lots wait" in other(), SOON, lambda: f"lots wait: {other()}")
+        instance("start", "coffre-sealer")
+        wait_sealed(max(serials.values()))
+        wait_until(lambda: is_active(first_status) and "cannot sign, another can" in other(), SOON, lambda: f"handed over: {other()}")
+    wait_sealed(max(deposit_and_number().values()))
 
 
 def test_the_chain_has_no_gap_after_all_this():
