@@ -13,10 +13,15 @@ void keys_confine(const struct settings *s, struct sandbox *box)
     sandbox_for_keys(box, s->exporter.key);
 }
 
-/* What the daemons of this host write for monitors is in one folder. */
 void query_confine(const struct settings *s, struct sandbox *box)
 {
     sandbox_use_database(box, s, s->exporter.postgresql);
+}
+
+/* What the daemons of this host write for monitors lies in one folder with what roles keep for themselves; so who reads there has nobody to tell it but query. */
+void states_confine(const struct settings *s, struct sandbox *box)
+{
+    box->permits = SANDBOX_FILES;
     sandbox_read(box, s->state_dir);
 }
 

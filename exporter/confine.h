@@ -7,6 +7,7 @@
 void front_confine(const struct settings *s, struct sandbox *box);
 void keys_confine(const struct settings *s, struct sandbox *box);
 void query_confine(const struct settings *s, struct sandbox *box);
+void states_confine(const struct settings *s, struct sandbox *box);
 void admin_confine(const struct settings *s, struct sandbox *box);
 void identity_confine(const struct settings *s, struct sandbox *box);
 void fetch_confine(const struct settings *s, struct sandbox *box);

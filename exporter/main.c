@@ -87,7 +87,8 @@ int main(int argc, char **argv)
     static const struct role_kind kinds[] = {
         {.name = "front", .run = front_run, .prompt = true, .confine = front_confine, .links = {"keys", "query", "identity", "journal", "admin"}, .listens = true, .drain_stage = 0},
         {.name = "keys", .run = keys_run, .prompt = true, .confine = keys_confine, .drain_stage = 1},
-        {.name = "query", .run = query_run, .confine = query_confine, .instances = query_count, .links = {"identity"}, .drain_stage = 1},
+        {.name = "query", .run = query_run, .confine = query_confine, .instances = query_count, .links = {"identity", "states"}, .drain_stage = 1},
+        {.name = "states", .run = states_run, .prompt = true, .confine = states_confine, .drain_stage = 2},
         {.name = "admin", .run = admin_run, .confine = admin_confine, .drain_stage = 1},
         {.name = "identity", .run = identity_run, .prompt = true, .confine = identity_confine, .links = {"fetch", "journal"}, .drain_stage = 1},
         {.name = "fetch", .run = fetch_role_run, .prompt = true, .confine = fetch_confine, .drain_stage = 1},

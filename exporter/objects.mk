@@ -6,7 +6,7 @@ coffre-exporter_OBJS = \
 	exporter/segment.o exporter/segment_piece.o exporter/readme.o exporter/front.o exporter/front_queries.o exporter/front_connection.o exporter/front_request.o \
 	exporter/front_answer.o exporter/front_identity.o exporter/front_health.o exporter/query_health.o \
 	exporter/query.o exporter/query_answers.o exporter/query_jobs.o exporter/query_content.o exporter/query_store.o \
-	exporter/query_operations.o exporter/query_monitor.o exporter/metrics.o exporter/daemons.o \
+	exporter/query_operations.o exporter/query_monitor.o exporter/states.o exporter/states_files.o exporter/states_text.o exporter/metrics.o exporter/daemons.o \
 	exporter/admin.o exporter/admin_lists.o exporter/admin_changes.o exporter/admin_outbox.o
 # the regulator's collection agent
 PROGRAMS += coffre-extract

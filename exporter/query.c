@@ -12,10 +12,11 @@
 #include "common/identity/overrides.h"
 #include "common/values/log.h"
 #include "exporter/roles.h"
+#include "exporter/states.h"
 
 enum { STATEMENT_MS = 10000 };
 
-static uint64_t now_ms(void)
+uint64_t query_now_ms(void)
 {
     struct timespec t;
 
@@ -52,6 +53,10 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         channel_free(q->identity);
         q->identity = c;
         buf_reset(&q->overrides); /* told again */
+        return;
+    }
+    if (strcmp(kind, "states") == 0) {
+        query_link_states(q, c);
         return;
     }
     if (strcmp(kind, "front") != 0) {
@@ -346,14 +351,14 @@ static bool run_jobs(struct query *q)
 
 static void wait_for_work(struct query *q, bool busy, uint64_t until)
 {
-    uint64_t now = now_ms();
-    struct pollfd fds[2] = {{.fd = role_parent_fd(q->role), .events = POLLIN}, {.fd = -1}};
+    uint64_t now = query_now_ms();
+    struct pollfd fds[3] = {{.fd = role_parent_fd(q->role), .events = POLLIN}, {.fd = -1}, {.fd = q->states == NULL ? -1 : channel_fd(q->states), .events = POLLIN}};
 
     if (q->front != NULL) {
         fds[1].fd = channel_fd(q->front);
         fds[1].events = (short)(POLLIN | (channel_queued(q->front) != 0 ? POLLOUT : 0));
     }
-    poll(fds, 2, busy || until <= now ? 0 : (int)(until - now));
+    poll(fds, 3, busy || until <= now ? 0 : (int)(until - now));
 }
 
 static void drain(void *ctx)
@@ -375,6 +380,9 @@ static void free_query(struct query *q)
     drop_front(q);
     channel_free(q->identity);
     buf_free(&q->overrides);
+    channel_free(q->states);
+    buf_free(&q->metrics);
+    json_decref(q->daemons);
     database_close(q->db);
     buf_free(&q->readme);
     buf_free(&q->genesis);
@@ -391,17 +399,19 @@ int query_run(struct role *role)
     struct err e = {0};
     int status = 0;
 
+    buf_init(&q.metrics, STATES_METRICS_MAX);
     role_on(role, &events, &q);
     while (role_poll(role, 0) && !q.draining) {
         bool busy;
 
-        if (now_ms() >= next_tick) {
+        if (query_now_ms() >= next_tick) {
             if (!tick(&q, &e)) {
                 status = role_unfit(role, &e);
                 break;
             }
-            next_tick = now_ms() + QUERY_RETRY_MS;
+            next_tick = query_now_ms() + QUERY_RETRY_MS;
         }
+        query_take_states(&q);
         take_messages(&q);
         busy = run_jobs(&q);
         if (q.front != NULL && !channel_flush(q.front, &e))

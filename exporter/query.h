@@ -60,6 +60,10 @@ struct query {
     struct channel *front;  /* NULL: away */
     struct channel *identity; /* NULL: away */
     struct buf overrides;   /* as identity was told last; see common/identity/overrides.h */
+    struct channel *states; /* NULL: away */
+    struct buf metrics;     /* as states told them at metrics_at */
+    json_t *daemons;        /* as states told them at daemons_at; owned */
+    uint64_t metrics_at, daemons_at; /* query_now_ms(); 0: never */
     struct job *jobs;
     unsigned job_count;
     uint64_t segment_bytes; /* setting */
@@ -69,6 +73,9 @@ struct query {
     bool draining;
     uint64_t questions, sent_bytes, incidents;
 };
+
+/* CLOCK_MONOTONIC. */
+uint64_t query_now_ms(void);
 
 /* ---- query_answers.c: what one statement or two answer ---- */
 /* Columns as JSON; null when they are. Owned. */
@@ -94,7 +101,9 @@ void query_answer_operations(struct query *q, const struct ask_question *ask);
 void query_answer_operation(struct query *q, uint32_t request, uint64_t id, unsigned status);
 void query_ask_operation(struct query *q, const struct ask_question *ask);
 
-/* ---- query_monitor.c: what the daemons' parents write into state_dir ---- */
+/* ---- query_monitor.c: what the role states tells of this host's daemons ---- */
+void query_link_states(struct query *q, struct channel *c);
+void query_take_states(struct query *q);
 void query_answer_metrics(struct query *q, const struct ask_question *ask);
 /* The daemons' states, for the status of technical administrators. Owned. */
 json_t *query_daemons(const struct query *q);

@@ -6,6 +6,7 @@
 
 int front_run(struct role *self); /* TLS and HTTP with strangers */
 int query_run(struct role *self); /* PostgreSQL, as coffre_exporter */
+int states_run(struct role *self); /* what the daemons of this host write for monitors */
 int admin_run(struct role *self); /* PostgreSQL, as coffre_admin: role bindings */
 
 #endif

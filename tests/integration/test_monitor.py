@@ -70,10 +70,15 @@ def curl_head(path, who):
     return int(head.split()[1]), head.decode(), body
 
 
+def told_of():
+    """Labels of the daemons that metrics are known of."""
+    return {labels for name, labels in samples(metrics()) if name == "coffre_metrics_age_seconds"}
+
+
 def test_what_is_not_metrics_is_left_out_and_said_to_be():
     good = "aa_fine 1\naa_labels{a=\"b\\\"c\\\\\",} NaN\naa_fine_total{x=\"\"} 1e3\n"
     bad = ["no value", "1digit 1", "aa_fine  2", "aa_fine x", "aa_fine 0x10", "aa_fine{ 1", 'aa_fine{a="b 1', 'aa_fine{daemon="coffre-sealer"} 1', 'aa_fine{a="b"c="d"} 1',
-           "aa_fine 1 1700000000", "aa_" + "x" * 2000 + " 1", 'aa_fine{a="\x01"} 1', "# TYPE aa_fine counter\x01", "aa_fine 1;DROP"]
+           "aa_fine 1 1700000000", 'aa_fine{a="b",a="c"} 1', "coffre_metrics_age_seconds 1", "coffre_metrics_left_out 1", "aa_" + "x" * 2000 + " 1", 'aa_fine{a="\x01"} 1', "# TYPE aa_fine counter\x01", "aa_fine 1;DROP"]
     files = {"zz-bad.prom": good + "\n".join(bad) + "\n", "zz-large.prom": "aa_large 1\n" * 100000, "zz bad.prom": "aa_space 1\n", "..prom": "aa_dot 1\n", ".prom": "aa_none 1\n",
              f"{'z' * 60}.prom": "aa_long 1\n"}
     made = [STATE / name for name in (*files, "zz-link.prom", "zz-fifo.prom", "zz-folder.prom")]
@@ -83,6 +88,7 @@ def test_what_is_not_metrics_is_left_out_and_said_to_be():
         (STATE / "zz-link.prom").symlink_to("zz-bad.prom")
         os.mkfifo(STATE / "zz-fifo.prom")
         (STATE / "zz-folder.prom").mkdir()
+        wait_until(lambda: {'daemon="zz-bad"', 'daemon="zz-large"'} <= told_of(), SOON, "the files are read")
         found = samples(metrics())
         mine = {key: value for key, value in found.items() if key[0].startswith("aa_")}
         assert set(mine) == {("aa_fine", 'daemon="zz-bad"'), ("aa_labels", 'daemon="zz-bad",a="b\\"c\\\\"'), ("aa_fine_total", 'daemon="zz-bad",x=""')}, mine
@@ -91,7 +97,8 @@ def test_what_is_not_metrics_is_left_out_and_said_to_be():
         for i in range(30): # no more than so many are looked at, whatever is there
             made.append(STATE / f"aa-{i}.prom")
             made[-1].write_text("aa_many 1\n")
-        assert len({labels for name, labels in samples(metrics()) if name == "coffre_metrics_age_seconds"}) == 16
+        wait_until(lambda: len(told_of()) >= 16, SOON, "as many are read as ever are")
+        assert len(told_of()) == 16
     finally:
         for path in made:
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
@@ -101,6 +108,8 @@ def test_metrics_are_there_when_the_store_is_not():
     instance("stop", "postgresql")
     try:
         wait_until(lambda: curl("/check", "tech-admin-1")[0] == 503, SOON, "the store is away")
+        # A query that starts again knows them a second later.
+        wait_until(lambda: http("/v1/metrics", "tech-admin-1")[0] == 200, SOON, "metrics without a store")
         text = metrics()
         assert of("coffre-exporter", "coffre_metrics_age_seconds", text) < SOON
     finally:
@@ -134,6 +143,24 @@ def test_states_of_daemons_are_for_technical_administrators():
     finally:
         os.kill(pid_of("coffre-sealer"), signal.SIGCONT)
     wait_until(lambda: daemons()["coffre-sealer"]["state"] == "ready", SOON, "it is back")
+
+
+def test_a_states_role_that_is_killed_comes_back_and_what_is_old_is_not_told():
+    pid, = children(pid_of("coffre-exporter"))["states"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: set(children(pid_of("coffre-exporter")).get("states", [pid])) - {pid}, SOON, "it is started again")
+    wait_until(lambda: http("/v1/metrics", "tech-admin-1")[0] == 200 and of("coffre-exporter", "coffre_metrics_age_seconds") < 5, SOON, "metrics are told again")
+    assert set(daemons()) == set(DAEMONS)
+    pid, = children(pid_of("coffre-exporter"))["states"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: http("/v1/metrics", "tech-admin-1")[0] == 503, SOON, "what nobody reads any more is not told")
+        wait_until(lambda: daemons() == {}, SOON, "nor are the states")
+        assert curl("/v1/metrics", "tech-admin-1")[1]["code"] == "metrics-away"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # Both queries hear it again.
+    wait_until(lambda: all(http("/v1/metrics", "tech-admin-1")[0] == 200 for _ in range(8)), SOON, "metrics are told again")
 
 
 # ---- operations ----------------------------------------------------------------------------------------

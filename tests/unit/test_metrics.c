@@ -10,6 +10,7 @@
 
 #include "exporter/daemons.h"
 #include "exporter/metrics.h"
+#include "exporter/states.h"
 
 static struct metrics_source source(const char *daemon, const char *text)
 {
@@ -156,11 +157,82 @@ static void a_status_file_is_told_whatever_is_in_it(void **state)
                   "\"notes\":[\"(not readable)\"]}");
 }
 
+/* ---- what states tells query --------------------------------------------------------------------------- */
+
+static struct states_file written(const char *daemon, const char *line, size_t times)
+{
+    struct states_file w = {.age = 0.5};
+
+    snprintf(w.daemon, sizeof w.daemon, "%s", daemon);
+    buf_init(&w.text, 1 << 20);
+    while (times-- != 0)
+        assert_true(buf_add(&w.text, line, strlen(line), NULL));
+    return w;
+}
+
+static void states_of_daemons_come_as_they_were_told(void **state)
+{
+    struct states_folder f = {.count = METRICS_SOURCES_MAX};
+    struct err e = {0};
+    struct buf out;
+    json_t *list;
+
+    (void)state;
+    /* Each at its maximum, of characters that become six: two fit, and the names of all others. */
+    for (unsigned i = 0; i < f.count; i++)
+        f.at[i] = written("coffre-a", "\xc3\xa9", DAEMONS_TEXT_MAX / 2);
+    buf_free(&f.at[3].text);
+    f.at[3] = written("coffre-b", "state ready\n", 1);
+    buf_init(&out, STATES_DAEMONS_MAX);
+    assert_true(states_write_daemons(&f, &out, &e));
+    list = states_read_daemons(buf_slice(&out));
+    assert_int_equal(json_array_size(list), METRICS_SOURCES_MAX);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 0), "notes")), 1);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 15), "notes")), 0);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 3), "state")), "ready");
+    json_decref(list);
+    buf_free(&out);
+    states_free_folder(&f);
+}
+
+static void what_is_no_array_of_daemons_is_refused(void **state)
+{
+    static const char *const bad[] = {"", "x", "{}", "[1]", "[{}] x", "[{}", "[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]"};
+    json_t *none = states_read_daemons(slice_text("[]"));
+
+    (void)state;
+    assert_true(json_is_array(none));
+    json_decref(none);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_null(states_read_daemons(slice_text(bad[i])));
+}
+
+static void metrics_that_are_too_many_are_left_out_by_file(void **state)
+{
+    struct states_folder f = {.count = 3, .at = {written("a", "x 1\n", 1), written("b", "y 1\n", METRICS_TEXT_MAX / 4), written("c", "z 1\n", 1)}};
+    struct err e = {0};
+    struct buf out;
+    char *text;
+
+    (void)state;
+    f.at[2].large = true;
+    buf_init(&out, STATES_METRICS_MAX);
+    assert_true(states_write_metrics(&f, &out, &e));
+    text = mem_text(buf_slice(&out));
+    assert_non_null(strstr(text, "left_out{daemon=\"a\"} 0\ncoffre_metrics_left_out{daemon=\"b\"} -1\ncoffre_metrics_left_out{daemon=\"c\"} -1\n# TYPE x gauge\nx{daemon=\"a\"} 1\n"));
+    assert_null(strstr(text, "\nz"));
+    free(text);
+    buf_free(&out);
+    states_free_folder(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_stand_together_and_daemons_apart), cmocka_unit_test(what_is_no_sample_is_counted), cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_daemon_that_says_too_much_hides_nobody_else),
+        cmocka_unit_test(states_of_daemons_come_as_they_were_told), cmocka_unit_test(what_is_no_array_of_daemons_is_refused),
+        cmocka_unit_test(metrics_that_are_too_many_are_left_out_by_file),
         cmocka_unit_test(names_of_daemons_need_no_quoting),       cmocka_unit_test(a_status_file_is_told_whatever_is_in_it),
     };
 
