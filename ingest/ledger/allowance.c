@@ -44,22 +44,27 @@ static uint64_t share(size_t bytes)
     return ALLOWANCE_SHARE_US + bytes / ALLOWANCE_SHARE_BYTES_US;
 }
 
-uint64_t allowance_for(const struct allowance *a, uint32_t depositor, size_t bytes, uint64_t now_us)
+static int64_t least_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t allowance_for(const struct allowance *a, uint32_t depositor, size_t bytes, uint64_t most_us, uint64_t now_us)
 {
     unsigned at = find(a, depositor);
     int64_t left = at < a->count ? left_at(&a->of[at], now_us) : ALLOWANCE_STORE_US;
 
-    if (left < -ALLOWANCE_STORE_US)
+    if (left < -ALLOWANCE_DEBT_US || (left < 0 && most_us == 0))
         return 0;
     if (left < 0)
         left = 0;
-    return share(bytes) + (uint64_t)(left > ALLOWANCE_EVENT_US ? ALLOWANCE_EVENT_US : left);
+    return share(bytes) + (uint64_t)least_of(least_of(left, ALLOWANCE_EVENT_US), most_us > ALLOWANCE_EVENT_US ? ALLOWANCE_EVENT_US : (int64_t)most_us);
 }
 
 static void put(struct allowance_store *s, int64_t left_us, uint64_t now_us)
 {
     /* Below this a store would be empty for longer than anybody is spared. */
-    const int64_t least = -ALLOWANCE_STORE_US - (int64_t)ALLOWANCE_SPARE_MAX_S * 1000000 / ALLOWANCE_REFILL;
+    const int64_t least = -ALLOWANCE_DEBT_US - (int64_t)ALLOWANCE_SPARE_MAX_S * 1000000 / ALLOWANCE_REFILL;
 
     s->left_us = left_us < least ? least : left_us;
     s->at_us = now_us;
@@ -81,7 +86,7 @@ uint64_t allowance_spend(struct allowance *a, uint32_t depositor, size_t bytes, 
 void allowance_spare(struct allowance *a, uint32_t depositor, uint32_t seconds, uint64_t now_us)
 {
     struct allowance_store *s = provide(a, depositor, now_us);
-    int64_t least = -ALLOWANCE_STORE_US - (int64_t)seconds * 1000000 / ALLOWANCE_REFILL, left = left_at(s, now_us);
+    int64_t least = -ALLOWANCE_DEBT_US - (int64_t)seconds * 1000000 / ALLOWANCE_REFILL, left = left_at(s, now_us);
 
     put(s, left < least ? left : least, now_us);
 }

@@ -13,8 +13,9 @@ enum {
     ALLOWANCE_DEPOSITORS = 256,      /* with something to remember; of more, the one with the fullest store is forgotten */
     ALLOWANCE_SHARE_US = 500,        /* processor time of any event; an ordinary one takes 30 */
     ALLOWANCE_SHARE_BYTES_US = 10,   /* … and one more for so many bytes */
-    ALLOWANCE_EVENT_US = 500 * 1000, /* most of one event beyond its share */
-    ALLOWANCE_STORE_US = 2000 * 1000,
+    ALLOWANCE_EVENT_US = 250 * 1000, /* most of one event beyond its share */
+    ALLOWANCE_STORE_US = 1000 * 1000,
+    ALLOWANCE_DEBT_US = 250 * 1000, /* what cannot be interrupted takes more than there is; with so much nothing is compared */
     ALLOWANCE_REFILL = 32, /* a store gets this part of the time that goes by */
     ALLOWANCE_SPARE_MAX_S = 3600,
 };
@@ -31,8 +32,11 @@ struct allowance {
     unsigned count;
 };
 
-/* Microseconds that an event of so many bytes may take now; 0: it is not to be compared at all. `now_us` is monotonic. */
-uint64_t allowance_for(const struct allowance *a, uint32_t depositor, size_t bytes, uint64_t now_us);
+/*
+ * Microseconds that an event of so many bytes may take now; 0: it is not to be compared at all. `most_us` is there for it and others together beyond their shares: when that is
+ * used up, nothing is compared of those that owe anything. `now_us` is monotonic.
+ */
+uint64_t allowance_for(const struct allowance *a, uint32_t depositor, size_t bytes, uint64_t most_us, uint64_t now_us);
 
 /* What it took. The part beyond its share. */
 uint64_t allowance_spend(struct allowance *a, uint32_t depositor, size_t bytes, uint64_t used_us, uint64_t now_us);

@@ -19,7 +19,8 @@
 
 enum {
     IDLE_MS = 1000,
-    MESSAGE_US = 3000 * 1000, /* of one message's events beyond their shares, whoever they are of: the ledger waits for the answer */
+    MESSAGE_US = 1000 * 1000,      /* of one message's events beyond their shares, whoever they are of: the ledger waits for the answer … */
+    MESSAGE_WALL_US = 4000 * 1000, /* … and the machine may be busy */
 };
 
 struct inspect {
@@ -31,7 +32,7 @@ struct inspect {
     struct buf taken;              /* the schemas in force, as they came: for a role schemas that has forgotten them */
     uint64_t checked, refused, fits[EVENT_FIT_KINDS];
     struct allowance allowance;    /* of each depositor, for comparing with schemas */
-    uint64_t message_us;           /* left of MESSAGE_US */
+    uint64_t message_us, message_at; /* left of MESSAGE_US; when it came */
     struct {
         uint64_t used_us, at_us; /* processor time at which it is over; not before this moment can it be */
     } until;
@@ -66,15 +67,16 @@ static bool in_time(void *ctx)
 /* Comparing with a schema may take long, by accident or not: within what its depositor may use. */
 static bool judge(struct inspect *i, const struct pack_deposit *d, bool plain, struct event_verdict *v, struct err *e)
 {
-    uint64_t now, began, limit, most = i->message_us + ALLOWANCE_SHARE_US + d->body.len / ALLOWANCE_SHARE_BYTES_US, beyond;
+    uint64_t now, began, limit, beyond;
 
     if (!i->compares)
         return event_check(i->checker, d, v, e);
     now = clock_us(CLOCK_MONOTONIC);
     began = clock_us(CLOCK_THREAD_CPUTIME_ID);
-    limit = allowance_for(&i->allowance, d->depositor, d->body.len, now);
+    if (now - i->message_at > MESSAGE_WALL_US)
+        i->message_us = 0;
+    limit = allowance_for(&i->allowance, d->depositor, d->body.len, i->message_us, now);
     event_checker_spare_schemas(i->checker, plain || limit == 0);
-    limit = limit < most ? limit : most;
     i->until.at_us = now + limit;
     i->until.used_us = began + limit;
     if (!event_check(i->checker, d, v, e))
@@ -101,6 +103,7 @@ static bool judge_all(struct inspect *i, struct slice body, bool plain, struct e
     struct slice record;
 
     i->message_us = MESSAGE_US;
+    i->message_at = clock_us(CLOCK_MONOTONIC);
     buf_reset(&i->verdicts);
     wire_put_u32(&w, count);
     for (; pack_next(&r, &record); n++) {
