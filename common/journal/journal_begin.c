@@ -75,6 +75,18 @@ static void own_up(struct journal_role *j, const struct spool_found *found)
     journal_role_must_write(j, "journal-damaged", fields, 2);
 }
 
+/* What the disk had lost is on it as a record first: a crash in between says it twice. A disk that takes no record costs that promise, and no other record. */
+static bool mend(struct journal_role *j, const struct spool_found *found, struct err *e)
+{
+    struct err why = {0};
+
+    if (found->damaged != 0 && !spool_sync(j->spool, &why))
+        log_error("journal-disk", "a crash now would make forget what was damaged: %s", why.text);
+    else if (found->damaged != 0)
+        journal_lost_keep(j);
+    return spool_mend(j->spool, e);
+}
+
 bool journal_role_begin(struct journal_role *j, struct err *e)
 {
     struct spool_found found;
@@ -95,6 +107,8 @@ bool journal_role_begin(struct journal_role *j, struct err *e)
         return false;
     j->on_disk = j->lost;
     own_up(j, &found);
+    if (!mend(j, &found, e))
+        return false;
     path = mem_printf("%s/life", j->folder);
     name_life(now);
     read_life(path, before);

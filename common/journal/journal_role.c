@@ -14,6 +14,7 @@ enum {
     TURN_MS = 500, SYNC_MS = 20 /* between two groups */, DISK_RETRY_MS = 1000, LEAVE_MS = 5000, MESSAGES_PER_TURN = 2048,
     REFUSED_MS = 10000,  /* between two records of what one writer's are refused for */
     REFUSED_MAX = 1000,  /* in a row: it is out of its mind */
+    DEAF_MS = 10000,     /* without reading what it is told: until it does, losses cannot be told to all, and nothing new is kept after one */
 };
 
 /* ---- siblings ------------------------------------------------------------------------------- */
@@ -204,6 +205,19 @@ static void tell_taken(struct journal_role *j, struct journal_writer *w)
     w->lost = 0;
 }
 
+/* One that goes on writing and never reads would hold up all others. */
+static void watch_deaf(struct journal_role *j, struct journal_writer *w)
+{
+    int64_t now = journal_now_ms(CLOCK_MONOTONIC);
+
+    if (w->channel == NULL || channel_queued(w->channel) == 0)
+        w->deaf_since = 0;
+    else if (w->deaf_since == 0)
+        w->deaf_since = now;
+    else if (now - w->deaf_since > DEAF_MS)
+        cut_off(j, w, "it does not read what it is told");
+}
+
 /* ---- disk ------------------------------------------------------------------------------------ */
 
 bool journal_role_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count)
@@ -223,25 +237,33 @@ void journal_role_must_write(struct journal_role *j, const char *event, const st
         journal_lost_count(j);
 }
 
-/* Whether some writer has not been told of lost records, or may not have read it. */
-static bool is_told(const struct journal_role *j)
+/* Whether some writer has not been told what became of its records. */
+static bool owes_word(const struct journal_role *j)
 {
-    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
-        const struct journal_writer *w = &j->writers[i];
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        if (j->writers[i].channel != NULL && j->writers[i].told != j->writers[i].records)
+            return true;
+    return false;
+}
 
-        if (w->channel != NULL && (w->told != w->records || channel_queued(w->channel) != 0))
-            return false;
-    }
-    return true;
+/* Whether what some writer has been told waits here, and not in its socket. */
+static bool owes_bytes(const struct journal_role *j)
+{
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        if (j->writers[i].channel != NULL && channel_queued(j->writers[i].channel) != 0)
+            return true;
+    return false;
 }
 
 /* In this order: the count is on disk before anybody forgets a record for it, and an episode is over when all know. */
 static void tell_all(struct journal_role *j)
 {
     journal_lost_keep(j);
-    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
         tell_taken(j, &j->writers[i]);
-    if (!is_told(j))
+        watch_deaf(j, &j->writers[i]);
+    }
+    if (owes_word(j) || owes_bytes(j))
         return;
     journal_lost_told(j);
     journal_lost_own_up(j);
@@ -347,8 +369,9 @@ static void wait_for_work(struct journal_role *j)
     /* A disk that refuses: siblings keep what they have. */
     for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++)
         if (j->writers[i].channel != NULL)
-            fds[n++] = (struct pollfd){.fd = channel_fd(j->writers[i].channel), .events = POLLIN};
-    if ((spool_unsynced(j->spool) > 0 || !is_told(j)) && !j->disk_failed)
+            fds[n++] = (struct pollfd){.fd = channel_fd(j->writers[i].channel),
+                                       .events = (short)(POLLIN | (channel_queued(j->writers[i].channel) != 0 && now >= j->sync_at ? POLLOUT : 0))};
+    if ((spool_unsynced(j->spool) > 0 || owes_word(j) || (owes_bytes(j) && now < j->sync_at)) && !j->disk_failed)
         timeout = j->sync_at > now ? j->sync_at - now : 0;
     else if (j->lost.sure != j->on_disk.sure)
         timeout = SYNC_MS;

@@ -27,6 +27,7 @@ struct journal_writer {
     uint64_t lost;          /* of those between the two, from the first that was not kept on */
     uint64_t refused, refused_in_a_row; /* records that are none, or another's: not yet journaled; since the last good one */
     int64_t refused_at;     /* monotonic ms: when that may be journaled again */
+    int64_t deaf_since;     /* monotonic ms: something waits for it to read since; 0: nothing does */
     char why[256];          /* the last was refused for */
 };
 

@@ -21,11 +21,13 @@ struct spool_found {
 
 /*
  * Opens the folder (made with mode 0700 when it is not there) for at most `most` bytes. ERR_RETRY: another process has it, or the disk refuses. Owned: spool_close(), which
- * does not write what is not yet synchronised.
+ * does not write what is not yet synchronised. Damage is found as often as it is opened, until spool_mend().
  */
 struct spool *spool_open(const char *folder, uint64_t most, struct spool_found *found, struct err *e);
 void spool_close(struct spool *s);
 void spool_limit(struct spool *s, uint64_t most);
+/* Overwrites the damage that was found; before anything is given out. Who tells of it does so first. ERR_RETRY: the disk refuses. */
+MUST_CHECK bool spool_mend(struct spool *s, struct err *e);
 
 /* Takes a record (one line without its line feed), in memory. False: it is full. */
 MUST_CHECK bool spool_append(struct spool *s, struct slice record);

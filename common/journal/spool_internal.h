@@ -12,6 +12,7 @@ struct spool_segment {
     uint64_t given;     /* bytes given out */
     uint64_t confirmed; /* bytes that need not be kept */
     uint64_t records;   /* behind `confirmed` */
+    bool damaged;       /* and not yet mended */
 };
 
 struct spool {
@@ -29,7 +30,7 @@ struct spool {
 
 void spool_segment_name(char name[SPOOL_NAME_MAX], uint64_t id);
 struct spool_segment *spool_segment_add(struct spool *s, uint64_t id);
-/* Reads all segments that are there, oldest first; a torn tail is cut off, damage before a record overwritten. */
+/* Reads all segments that are there, oldest first; a torn tail is cut off, damage before a record found. */
 MUST_CHECK bool spool_recover(struct spool *s, struct spool_found *found, struct err *e);
 
 /* ---- spool_lines.c ---- */

@@ -67,51 +67,58 @@ static bool read_file(const struct spool *s, const char *name, struct buf *out, 
     return (fd >= 0 && n == 0) || err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
 }
 
-static bool overwrite(int fd, const struct spool_scan *scan, const struct spool_gap *gap)
+static bool read_segment(const struct spool *s, const struct spool_segment *g, struct buf *all, struct spool_scan *scan, struct err *e)
 {
-    return pwrite(fd, scan->bytes + gap->from, gap->len, (off_t)gap->from) == (ssize_t)gap->len;
+    char name[SPOOL_NAME_MAX];
+
+    spool_segment_name(name, g->id);
+    buf_init(all, FILE_MAX);
+    if (!read_file(s, name, all, e))
+        return false;
+    *scan = (struct spool_scan){.bytes = all->data == NULL ? NULL : all->data + all->start, .len = all->len};
+    return true;
 }
 
-/* Nothing moves and nothing needs room: neither a crash in the middle nor a full disk costs a record. */
-static bool repair(const struct spool *s, const char *name, struct spool_scan *scan, struct spool_found *found, struct err *e)
+static int open_segment(const struct spool *s, const struct spool_segment *g)
 {
-    int fd = openat(s->folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct spool_gap gap;
-    bool ok = fd >= 0, changed = false;
+    char name[SPOOL_NAME_MAX];
 
-    while (spool_scan_next(scan, &gap)) {
-        ok = ok && overwrite(fd, scan, &gap);
-        found->damaged += gap.len;
-        found->damaged_lines += gap.lines;
-        changed = true;
-    }
-    if (scan->good != scan->len) {
-        ok = ok && ftruncate(fd, (off_t)scan->good) == 0;
-        found->torn += scan->len - scan->good;
-        changed = true;
-    }
-    ok = ok && (!changed || fsync(fd) == 0);
+    spool_segment_name(name, g->id);
+    return openat(s->folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static bool close_segment(int fd, bool ok, struct err *e)
+{
+    ok = ok && fsync(fd) == 0;
     if (!ok)
-        err_set_errno(e, ERR_RETRY, "journal spool: %s", name);
+        err_set_errno(e, ERR_RETRY, "journal spool: mending a segment");
     if (fd >= 0)
         close(fd);
     return ok;
 }
 
+static bool cut_tail(const struct spool *s, const struct spool_segment *g, size_t good, struct err *e)
+{
+    int fd = open_segment(s, g);
+
+    return close_segment(fd, fd >= 0 && ftruncate(fd, (off_t)good) == 0, e);
+}
+
 static bool recover_segment(struct spool *s, struct spool_segment *g, struct spool_found *found, struct err *e)
 {
     struct spool_scan scan = {0};
-    char name[SPOOL_NAME_MAX];
+    struct spool_gap gap;
     struct buf all;
-    bool ok;
+    bool ok = read_segment(s, g, &all, &scan, e);
 
-    spool_segment_name(name, g->id);
-    buf_init(&all, FILE_MAX);
-    ok = read_file(s, name, &all, e);
-    if (ok) {
-        scan.bytes = all.data == NULL ? NULL : all.data + all.start;
-        scan.len = all.len;
-        ok = repair(s, name, &scan, found, e);
+    while (ok && spool_scan_next(&scan, &gap)) {
+        found->damaged += gap.len;
+        found->damaged_lines += gap.lines;
+        g->damaged = true;
+    }
+    if (ok && scan.good != scan.len) {
+        found->torn += scan.len - scan.good;
+        ok = cut_tail(s, g, scan.good, e);
     }
     g->records = scan.records;
     g->length = scan.good;
@@ -119,6 +126,35 @@ static bool recover_segment(struct spool *s, struct spool_segment *g, struct spo
     found->bytes += g->length;
     buf_free(&all);
     return ok;
+}
+
+/* Nothing moves and nothing needs room: neither a crash in the middle nor a full disk costs a record. */
+static bool mend(const struct spool *s, struct spool_segment *g, struct err *e)
+{
+    struct spool_scan scan = {0};
+    struct spool_gap gap;
+    struct buf all;
+    int fd = -1;
+    bool ok = read_segment(s, g, &all, &scan, e);
+
+    if (ok) {
+        fd = open_segment(s, g);
+        ok = fd >= 0;
+        while (spool_scan_next(&scan, &gap))
+            ok = ok && pwrite(fd, scan.bytes + gap.from, gap.len, (off_t)gap.from) == (ssize_t)gap.len;
+        ok = close_segment(fd, ok, e);
+    }
+    buf_free(&all);
+    g->damaged = !ok;
+    return ok;
+}
+
+bool spool_mend(struct spool *s, struct err *e)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->segments[i].damaged && !mend(s, &s->segments[i], e))
+            return false;
+    return true;
 }
 
 bool spool_recover(struct spool *s, struct spool_found *found, struct err *e)

@@ -27,6 +27,7 @@ struct process {
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[ROLE_NOTE_MAX];
     char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
+    unsigned refusals;           /* since that reload, or its start */
     char ended[ROLE_NOTE_MAX];   /* how it ended last; "": that is in the journal */
     char unfit[ROLE_NOTE_MAX];   /* why it cannot begin, until it has; "": it can */
     int64_t unfit_logged;        /* monotonic ms */

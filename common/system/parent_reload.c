@@ -16,6 +16,7 @@ enum {
     TEXT_MAX = 1024,
     RESTLESS_MS = 10000, /* a file that goes on changing is taken, or refused, as it is then */
     SPACING_MS = 500,    /* between two readings: each keeps the parent and all roles busy */
+    REFUSALS_MAX = 8,    /* of one role, of one reading: log and journal are not its to fill */
 };
 
 /* A file as stat(2) shows it: whatever replaces or rewrites it changes one of these. */
@@ -194,6 +195,7 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     log_info("reloaded", "configuration and files are read again");
     for (unsigned i = 0; i < parent->count; i++) {
         *parent->processes[i].refused = '\0';
+        parent->processes[i].refusals = 0;
         parent_reload_tell(&parent->processes[i]);
     }
 }
@@ -230,6 +232,8 @@ void parent_reload_refused_by(struct process *p, struct slice why)
     struct parent_reload *r = p->parent->reload;
     char text[ERR_TEXT_MAX];
 
+    if (p->refusals++ >= REFUSALS_MAX)
+        return;
     parent_keep_line(p->refused, why);
     r->partial += !r->partly;
     r->partly = true;

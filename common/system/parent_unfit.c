@@ -57,11 +57,14 @@ bool parent_unfit_ended(struct process *p)
 
 void parent_unfit_over(struct process *p)
 {
+    bool told = p->unfit_logged != 0;
+
     p->begun = true;
-    if (*p->unfit == '\0')
-        return;
     *p->unfit = '\0';
     p->unfit_logged = 0;
+    /* Of what it said and did not end for nobody has heard. */
+    if (!told)
+        return;
     log_info("role-fit", "%s %u has begun: what was wrong is right", p->kind->name, p->index);
     tell_all(p, "");
 }

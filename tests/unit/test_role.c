@@ -93,6 +93,34 @@ static void reload(void *ctx, const struct settings *fresh)
     free(path);
 }
 
+/* Leaves a trace of what is said to be refused. */
+static void refused(void *ctx, const char *why)
+{
+    struct duty *d = ctx;
+    char *path = mem_printf("%s/refused", role_settings(d->role)->state_dir);
+    FILE *out = strcmp(role_kind_name(d->role), "answerer") == 0 ? fopen(path, "a") : NULL;
+
+    if (out != NULL) {
+        fprintf(out, "%s\n", why);
+        fclose(out);
+    }
+    free(path);
+}
+
+/* As a role that was taken over would: each of these is a line of the log and a record of the journal, if the parent lets it. */
+static void storm(struct role *self)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        struct err why = {0};
+
+        err_set(&why, ERR_INPUT, "wrong %u", i);
+        if (role_unfit(self, &why) != ROLE_EXIT_UNFIT)
+            return;
+        role_ready(self, true, "right %u", i);
+        role_reload_refused(self, "refused %u", i);
+    }
+}
+
 static void report(struct duty *d)
 {
     role_metrics(d->role, "# a comment\nplain_total 1\nwith_labels{a=\"b\"} 2\n");
@@ -126,7 +154,9 @@ static int run_asker(struct role *self)
             role_ready(self, false, "linked %u times", d.links);
             continue;
         }
-        if (d.poked)
+        if (d.poked && there(self, "storm"))
+            storm(self);
+        else if (d.poked)
             role_kill_sibling(self, "answerer", 0);
         d.poked = false;
         if (!channel_send(d.peer, 1, SLICE_LITERAL("who"), &e) || channel_wait(d.peer, &m, 500, &e) != CHANNEL_MESSAGE) {
@@ -143,7 +173,7 @@ static int run_asker(struct role *self)
 
 static int run_answerer(struct role *self)
 {
-    static const struct role_events events = {.linked = linked, .drain = drain, .unfit = unfit};
+    static const struct role_events events = {.linked = linked, .drain = drain, .unfit = unfit, .refused = refused};
     struct duty d = {.role = self};
     char me[32], *hang;
 
@@ -454,6 +484,8 @@ static void a_role_that_finds_something_wrong_later_is_tried_again(void **state)
     await("not-ready cannot begin: something is wrong\n");
     await("state degraded\n");
     assert_non_null(strstr(text, " ready line feed\n"));
+    for (int i = 0; i < 3000 && *contents("unfit") == '\0'; i++)
+        poll(NULL, 0, 10);
     /* Tried more than once, told once. */
     poll(NULL, 0, 2000);
     assert_string_equal(contents("unfit"), "asker 0: something is wrong\n");
@@ -662,6 +694,33 @@ static void a_reload_that_a_role_refuses_is_not_said_to_be_done(void **state)
     free(dead);
 }
 
+static unsigned lines_of(const char *name)
+{
+    unsigned lines = 0;
+
+    for (const char *at = contents(name); (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    return lines;
+}
+
+static void a_role_that_says_too_much_fills_nothing(void **state)
+{
+    pid_t pid = start();
+
+    (void)state;
+    await("state ready\n");
+    put("storm");
+    kill(pid, SIGUSR1);
+    /* What it says last is heard last. */
+    for (int i = 0; i < 3000 && lines_of("refused") < 8; i++)
+        poll(NULL, 0, 10);
+    await("answered by");
+    kill(pid, SIGTERM);
+    assert_int_equal(finish(pid), 0);
+    assert_int_equal(lines_of("refused"), 8);
+    assert_int_equal(lines_of("unfit"), 0);
+}
+
 /* The configuration names a file "d", read once. */
 static void a_file_read_once_that_changes_needs_a_start(void **state)
 {
@@ -773,6 +832,7 @@ int main(int argc, char **argv)
         TEST(a_check_that_does_not_end_is_ended),
         TEST(a_file_that_never_rests_is_read),
         TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
+        TEST(a_role_that_says_too_much_fills_nothing),
         TEST(a_file_read_once_that_changes_needs_a_start),
         TEST(roles_end_when_their_parent_is_killed),
         TEST(a_wrong_configuration_starts_nothing),
