@@ -163,7 +163,7 @@ bool store_read_open_lot(struct store *s, struct store_open_lot *o, struct err *
         s->db,
         "SELECT h.lot, h.lot_events, h.lot_bytes, "
         "CASE WHEN h.lot_events = 0 THEN -1 ELSE (extract(epoch FROM clock_timestamp() - coalesce(h.lot_first_at, l.opened_at)) * 1000)::int8 END, "
-        "(extract(epoch FROM clock_timestamp() - l.opened_at) * 1000)::int8, h.close_asked IS NOT NULL, h.sealer_epoch, "
+        "(extract(epoch FROM clock_timestamp() - l.opened_at) * 1000)::int8, h.close_asked IS NOT NULL OR EXISTS (SELECT FROM operation WHERE ended_at IS NULL), h.sealer_epoch, "
         "(SELECT count(*) FROM lot WHERE container IS NULL AND closed_at IS NOT NULL) "
         "FROM head h JOIN lot l ON l.lot = h.lot",
         NULL, 0, e);

@@ -286,7 +286,7 @@ ALTER TABLE role_change
     DROP CONSTRAINT IF EXISTS role_change_cn_check,
     DROP CONSTRAINT IF EXISTS role_change_what_check,
     ADD CONSTRAINT role_change_what_check CHECK (
-        CASE WHEN action = 'quorum' THEN people BETWEEN 1 AND 2 AND profile = '' AND cn = '' AND ou = '' AND serial = '' AND san = '' AND role IS NULL
+        CASE WHEN action = 'quorum' THEN people IS NOT NULL AND people BETWEEN 1 AND 2 AND profile = '' AND cn = '' AND ou = '' AND serial = '' AND san = '' AND role IS NULL
              ELSE action IN ('bind', 'revoke') AND people IS NULL AND profile IN ('depositor', 'reader', 'technical', 'functional')
                   AND octet_length(cn) BETWEEN 1 AND 255 END);
 CREATE UNIQUE INDEX IF NOT EXISTS role_change_waiting ON role_change (action, profile, cn, ou, serial, san) WHERE state = 'proposed';
@@ -365,11 +365,11 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Fewer people only by a change that as many have decided as were needed.
+-- Fewer people only by a change that as many have decided as were needed, and only once: by one that is younger than what is in force.
 CREATE OR REPLACE FUNCTION guard_quorum() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NEW.people < OLD.people AND NOT EXISTS (SELECT FROM role_change c WHERE c.id = NEW.change AND c.action = 'quorum' AND c.state = 'done'
-                                               AND c.people = NEW.people AND c.quorum >= OLD.people AND c.id IS DISTINCT FROM OLD.change) THEN
+                                               AND c.people = NEW.people AND c.quorum >= OLD.people AND c.id > coalesce(OLD.change, 0)) THEN
         RAISE EXCEPTION 'changes of role bindings need % people until as many agree otherwise', OLD.people;
     END IF;
     RETURN NEW;
@@ -587,7 +587,8 @@ BEGIN
 END $$;
 
 /*
- * Asks for an operation on behalf of a technical administrator; the active sealer does what it finds due. Asked again under the same key, or in the same words
+ * Asks for an operation on behalf of a technical administrator; the active sealer does what it finds waiting here. Head is not touched: a transaction of the exporter's that does not end
+ * must hold up nobody who numbers or seals. Asked again under the same key, or in the same words
  * while it waits, it is the same request. outcome: asked, asked-already; not-allowed, too-many (4 wait, or 20 were asked for within a minute), key-used (for another one).
  */
 CREATE OR REPLACE FUNCTION operation_ask(what text, called text, why text, who text, with_certificate text, whence text, OUT outcome text, OUT operation_id bigint)
@@ -595,7 +596,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE
     o operation%ROWTYPE;
 BEGIN
-    PERFORM FROM head FOR UPDATE; -- before anything is read: one at a time, and none while a lot is being closed
+    PERFORM pg_advisory_xact_lock(1129273423, 0); -- before anything is read: one at a time
     IF NOT role_holds('technical', who, with_certificate) THEN
         outcome := 'not-allowed';
         RETURN;
@@ -615,7 +616,6 @@ BEGIN
     INSERT INTO operation (operation, key, author, certificate, origin, reason) VALUES (what, called, who, with_certificate, whence, why)
     RETURNING id INTO STRICT operation_id;
     INSERT INTO role_outbox (event, operation) VALUES ('operation-asked', operation_id);
-    UPDATE head SET close_asked = 'demande';
     NOTIFY lot_close_asked;
     outcome := 'asked';
 END $$;
@@ -671,6 +671,7 @@ GRANT SELECT ON override_in_force TO coffre_roster, coffre_exporter;
 
 -- The exporter's own requests: these, and those of readers (extraction, above).
 GRANT SELECT ON operation TO coffre_exporter;
+GRANT SELECT (ended_at) ON operation TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION operation_ask(text, text, text, text, text, text) TO coffre_exporter;
 
 -- Large objects are nobody's business here, but everybody's by PostgreSQL's default: who may only read could fill the disk. Only a superuser may say so.

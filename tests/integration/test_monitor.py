@@ -257,6 +257,25 @@ def test_nobody_asks_for_more_than_so_many_a_minute():
     assert outcomes[-1] == "too-many" and set(outcomes) == {"asked", "too-many"}, outcomes
 
 
+def test_who_asks_holds_up_neither_ledger_nor_sealer():
+    """Whatever a process does that has the exporter's rights: a transaction in which it asks, and which it does not end."""
+    connection = database("coffre_exporter")
+    connection.autocommit = False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT outcome FROM operation_ask('close-lot', %s, 'x', 'CN=tech-admin-1, OU=Exploitation', 'ca 1', 'ici')", (unique("tient"),))
+            assert cursor.fetchone() == ("asked",)
+            before = value("SELECT lot FROM head")
+            name = unique("pendant")
+            with Stomp("sensor-1") as c:
+                c.deposit(event(name), name)
+            wait_until(lambda: value("SELECT count(*) FROM lot WHERE lot >= %s AND container IS NOT NULL AND last_serial >= first_serial", before) > 0, SOON,
+                       "a deposit is numbered and its lot is sealed meanwhile")
+    finally:
+        connection.rollback()
+        connection.close()
+
+
 def test_what_is_no_operation_is_refused_for_its_reason():
     for content, code in (({}, "member-missing"), ({"operation": "close-lot"}, "reason"), ({"operation": "close-lot", "reason": "  "}, "reason"),
                           ({"operation": "close-lot", "reason": ""}, "reason"), ({"operation": "close-lot", "reason": "a\nb"}, "reason"),

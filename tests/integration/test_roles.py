@@ -474,6 +474,18 @@ def test_fewer_people_are_enough_only_when_as_many_as_before_say_so():
         two.reload({"roles.quorum": 2})
         wait_until(lambda: people() == 2, SOON, "the configuration asks for two again")
         journal.wait("role-quorum", by="^coffre.yml$", action="^quorum 2$")
+        # What was agreed to once is not agreed to for ever.
+        try:
+            query("UPDATE quorum SET people = 1, change = (SELECT max(id) FROM role_change WHERE action = 'quorum' AND people = 1 AND state = 'done')")
+            raise AssertionError("an old agreement lowers the quorum again")
+        except psycopg2.errors.RaiseException:
+            assert people() == 2
+        # Nor does one that names no number wait in the way of those that do.
+        try:
+            query("SELECT role_propose('quorum', NULL, '', '', '', '', '', 'x', 2, 'eve', 'user eve', 'ici')")
+            raise AssertionError("a quorum of no number is proposed")
+        except psycopg2.errors.CheckViolation:
+            pass
         done = program("coffre-ceremony", "quorum", "1", "--config", two.config, "--database", OWNER_DATABASE, "--yes", check=False)
         assert done.returncode == 3 and "roles.quorum" in done.stderr and people() == 2, done
     assert people() == 1

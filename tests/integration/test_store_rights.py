@@ -32,6 +32,7 @@ coffre_sealer   head                SELECT(*) UPDATE(close_asked sealer_epoch)
 coffre_sealer   health              INSERT(*) SELECT(*) UPDATE(*)
 coffre_sealer   lot                 SELECT(*) UPDATE(container container_crc32 container_sha256 container_size sealed_at signature_digest signatures)
 coffre_sealer   lot_key             SELECT(lot ordinal sha256)
+coffre_sealer   operation           SELECT(ended_at)
 coffre_sealer   role                SELECT(*)
 coffre_sealer   vault               SELECT(*)
 coffre_sealer   close_lot           EXECUTE
