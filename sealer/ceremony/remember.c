@@ -1,6 +1,9 @@
 /* coffre-ceremony remember: what the seal signed last, believed from the store after its signature was verified. */
 #include <errno.h>
+#include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,35 +43,41 @@ static bool store_locked(const struct memory *m, const char *path, struct err *e
     return ok;
 }
 
+static bool make_folder(const char *path, struct err *e)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST || err_set_errno(e, ERR_FATAL, "%s", path);
+}
+
 bool ceremony_remember_genesis(const struct settings *s, struct slice genesis, struct err *e)
 {
+    char *path = mem_strdup(s->sealer.memory);
     struct memory m;
     bool ok;
 
-    /* The daemons create it too, but they come later. */
-    if (mkdir(s->state_dir, 0700) != 0 && errno != EEXIST)
-        return err_set_errno(e, ERR_FATAL, "%s", s->state_dir);
     memory_init(&m);
-    ok = genesis_memory(&m, s, genesis, e) && store_locked(&m, s->sealer.memory, e);
+    /* The daemons create the first too, but they come later. */
+    ok = make_folder(s->state_dir, e) && make_folder(dirname(path), e) && genesis_memory(&m, s, genesis, e) && store_locked(&m, s->sealer.memory, e);
     memory_free(&m);
+    free(path);
     return ok;
 }
 
 /* ---- from the last sealed lot -------------------------------------------------------------- */
 
-static bool same_certificate(const char *path, const uint8_t digest[32], struct err *e)
+/* As verifiers judge it: another certificate of that name is the same vault, renewed. `subject`: as in struct xades_verdict. */
+static bool same_name(const char *path, const char *subject, struct err *e)
 {
-    BIO *in = BIO_new_file(path, "r");
+    char own[sizeof ((struct xades_verdict *)0)->subject] = "";
+    BIO *in = BIO_new_file(path, "r"), *out = BIO_new(BIO_s_mem());
     X509 *x = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, NULL, NULL);
-    uint8_t own[32];
-    unsigned len = sizeof own;
-    bool read = x != NULL && X509_digest(x, EVP_sha256(), own, &len) == 1;
+    bool read = x != NULL && out != NULL && X509_NAME_print_ex(out, X509_get_subject_name(x), 0, XN_FLAG_RFC2253) >= 0 && BIO_read(out, own, sizeof own - 1) > 0;
 
     X509_free(x);
     BIO_free(in);
+    BIO_free(out);
     if (!read)
         return err_set_openssl(e, ERR_INPUT, "%s", path);
-    return memcmp(own, digest, sizeof own) == 0 || err_set(e, ERR_DOUBT, "the last lot was sealed with another certificate than %s", path);
+    return strcmp(own, subject) == 0 || err_set(e, ERR_DOUBT, "the last lot was sealed by %s, not by %s as in %s", subject, own, path);
 }
 
 static bool verify_container(const struct settings *s, struct slice container, struct lot *l, struct xades_verdict *v, struct err *e)
@@ -85,7 +94,7 @@ static bool verify_container(const struct settings *s, struct slice container, s
     buf_free(&pem);
     files = (struct xades_files){c.lot, c.sums, c.previous};
     ok = t != NULL && xades_init(e) && xades_verify(c.signatures, &files, t, v, e) &&
-         same_certificate(s->sealer.seal_certificate, v->certificate, e) && lot_read(c.lot, l, e);
+         same_name(s->sealer.seal_certificate, v->subject, e) && lot_read(c.lot, l, e);
     trust_free(t);
     return ok;
 }

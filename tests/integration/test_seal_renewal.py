@@ -219,6 +219,23 @@ def test_a_new_key_is_taken_by_the_next_lot_without_a_restart():
         assert after >= before
 
 
+def test_a_lost_memory_is_rebuilt_before_any_lot_of_the_new_key():
+    new, kept = renewed(), MEMORY.with_suffix(".kept")
+    with as_it_was():
+        wait_sealed(some_events())
+        instance("stop", "coffre-sealer")
+        MEMORY.rename(kept)
+        try:
+            put(CONFIG, new["text"].encode())
+            assert act("remember", config=CONFIG, check=False).returncode == 0, "the last lot is of the certificate before, of the same name"
+        finally:
+            if not MEMORY.exists():
+                kept.rename(MEMORY)
+            kept.unlink(missing_ok=True)
+            instance("start", "coffre-sealer")
+        assert sealed_with(a_lot(), new["seal"], new["tsa"])
+
+
 def test_one_of_the_two_keys_is_renewed_alone():
     name = unique("seule")[:12]
     text = configured(tsa_key=name, tsa_certificate=RUN / f"certificates/{name}.pem")
