@@ -232,7 +232,9 @@ bool identity_read_present(struct slice body, struct identity_present *p, struct
 {
     struct wire_reader r = wire_read(body);
 
-    *p = (struct identity_present){.connection = wire_get_u64(&r), .address = wire_get_text(&r), .count = wire_get_u8(&r)};
+    *p = (struct identity_present){.connection = wire_get_u64(&r)};
+    p->address = wire_get_text(&r);
+    p->count = wire_get_u8(&r);
     if (p->count > IDENTITY_CHAIN_MAX)
         return err_set(e, ERR_INPUT, "PRESENT: %u certificates, at most %d", p->count, IDENTITY_CHAIN_MAX);
     for (unsigned i = 0; i < p->count; i++) {
@@ -263,7 +265,8 @@ bool identity_read_verdict(struct slice body, struct identity_verdict *v, struct
     struct wire_reader r = wire_read(body);
     unsigned check;
 
-    *v = (struct identity_verdict){.connection = wire_get_u64(&r), .profiles = wire_get_u8(&r)};
+    *v = (struct identity_verdict){.connection = wire_get_u64(&r)};
+    v->profiles = wire_get_u8(&r);
     check = wire_get_u8(&r);
     v->barred = wire_get_u8(&r);
     v->reason = wire_get_text(&r);
