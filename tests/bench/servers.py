@@ -59,7 +59,8 @@ class Coffre(StompServer):
     def __init__(self):
         super().__init__("Coffre", "coffre", 27463, ROOT / "deploy/instance.sh",
                          {"PORT_STOMP": "27463", "PORT_HTTPS": "27443", "PORT_AMQPS": "27471", "PORT_EPMD": "27470",
-                          "PORT_DIST": "27472", "LOT_AGE": "5s"})
+                          "PORT_DIST": "27472", "LOT_AGE": "5s",
+                          "SCHEMA_POLICY": os.environ.get("BENCH_SCHEMA_POLICY", "off")})
 
     def numbers(self):
         """Events numbered, and the last serial that is in a sealed lot."""
