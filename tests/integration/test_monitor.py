@@ -102,6 +102,7 @@ def test_what_is_not_metrics_is_left_out_and_said_to_be():
     finally:
         for path in made:
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    wait_until(lambda: told_of() == {f'daemon="{d}"' for d in DAEMONS}, SOON, "they are forgotten")
 
 
 def test_metrics_are_there_when_the_store_is_not():
@@ -114,7 +115,8 @@ def test_metrics_are_there_when_the_store_is_not():
         assert of("coffre-exporter", "coffre_metrics_age_seconds", text) < SOON
     finally:
         instance("start", "postgresql")
-    answers("tech-admin-1", 200)
+    # Each query finds it again by itself; front asks them in turn.
+    wait_until(lambda: all(http("/v1/status", "tech-admin-1")[0] == 200 for _ in range(8)), SOON, "all queries have the store again")
 
 
 # ---- states --------------------------------------------------------------------------------------------
