@@ -15,6 +15,7 @@ VAULT=${VAULT:-1}
 LOT_AGE=${LOT_AGE:-5s}
 FRONTS=${FRONTS:-1}
 SCHEMA_POLICY=${SCHEMA_POLICY:-record}
+SCHEMA_UNKNOWN=${SCHEMA_UNKNOWN:-record}
 BUILD=${BUILD:-build/release}
 case $BUILD in /*) ;; *) BUILD=$checkout/$BUILD ;; esac
 case $RUN_DIR in /*) ;; *) RUN_DIR=$PWD/$RUN_DIR ;; esac

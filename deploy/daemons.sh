@@ -70,7 +70,7 @@ configuration_up() {
         -e "s|@HTTPS@|$(loopback "$PORT_HTTPS")|" \
         -e "s|@PORT_AMQPS@|$PORT_AMQPS|" -e "s|@LOT_AGE@|$LOT_AGE|" -e "s|@FRONTS@|$FRONTS|" -e "s|@TOKEN@|$softhsm_token|" \
         -e "s|@MODULE@|$(softhsm_module)|" -e "s|@SOCKET@|$home/postgresql/socket|" \
-        -e "s|@SCHEMA_POLICY@|$SCHEMA_POLICY|" "$here/coffre.yml.in" | write_file "$home/coffre.yml" 600
+        -e "s|@SCHEMA_POLICY@|$SCHEMA_POLICY|" -e "s|@SCHEMA_UNKNOWN@|$SCHEMA_UNKNOWN|" "$here/coffre.yml.in" | write_file "$home/coffre.yml" 600
     [ "$before" = "$(sha256sum <"$home/coffre.yml")" ] && return
     # A changed configuration is a new start.
     for daemon in $daemons; do

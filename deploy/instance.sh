@@ -20,7 +20,7 @@ usage: deploy/instance.sh COMMAND      (make targets call it: make help)
   start|stop|restart|kill NAME   one of: postgresql rabbitmq coffre-ingest coffre-sealer coffre-exporter,
                                  or another instance of a daemon beside the first: coffre-ingest@2 (ports one higher)
   psql ARGS, rabbitmqctl ARGS    the servers' own tools, towards this instance
-Variables: RUN_DIR PORT_STOMP PORT_HTTPS PORT_AMQPS PORT_EPMD PORT_DIST LOT_AGE FRONTS SCHEMA_POLICY BUILD OPERATOR VAULT RUN_USER
+Variables: RUN_DIR PORT_STOMP PORT_HTTPS PORT_AMQPS PORT_EPMD PORT_DIST LOT_AGE FRONTS SCHEMA_POLICY SCHEMA_UNKNOWN BUILD OPERATOR VAULT RUN_USER
 END
 }
 

@@ -5,7 +5,8 @@ STOMP plugin under STOMP, ActiveMQ under JMS, both under TLS handshakes.
 Starts a vault and its own instances of both under BENCH_DIR (default run-bench), measures, stops them.
 Variables: BENCH_SECONDS (one measurement, 10), BENCH_ROUNDS (3; medians are reported), BENCH_DIR, BUILD,
 BENCH_PARTS (deposits,held,sealed,idle,handshakes,jms; handshakes: full TLS 1.2 and 1.3 handshakes a second with client certificates, RSA-3072 and
-P-256 on both sides, and the server's processor time for each), BENCH_KEEP=1 (leave the servers running).
+P-256 on both sides, and the server's processor time for each), BENCH_SCHEMAS (off; record: events are compared with schemas), BENCH_KEEP=1 (leave
+the servers running).
 Writes BENCH_DIR/bench.json and BENCH_DIR/bench.md, and prints the latter.
 """
 import json

@@ -60,7 +60,7 @@ class Coffre(StompServer):
         super().__init__("Coffre", "coffre", 27463, ROOT / "deploy/instance.sh",
                          {"PORT_STOMP": "27463", "PORT_HTTPS": "27443", "PORT_AMQPS": "27471", "PORT_EPMD": "27470",
                           "PORT_DIST": "27472", "LOT_AGE": "5s",
-                          "SCHEMA_POLICY": os.environ.get("BENCH_SCHEMA_POLICY", "off")})
+                          "SCHEMA_POLICY": os.environ.get("BENCH_SCHEMAS", "off"), "SCHEMA_UNKNOWN": os.environ.get("BENCH_SCHEMAS", "off")})
 
     def numbers(self):
         """Events numbered, and the last serial that is in a sealed lot."""
