@@ -674,7 +674,8 @@ GRANT SELECT ON operation TO coffre_exporter;
 GRANT SELECT (ended_at) ON operation TO coffre_sealer;
 GRANT EXECUTE ON FUNCTION operation_ask(text, text, text, text, text, text) TO coffre_exporter;
 
--- Large objects are nobody's business here, but everybody's by PostgreSQL's default: who may only read could fill the disk. Only a superuser may say so.
+-- Large objects are nobody's business here, but everybody's by PostgreSQL's default: who may only read could fill the disk. So are advisory locks, by which a
+-- role that has none to take could keep ledgers and sealers from becoming active. Only a superuser may say so.
 DO $$
 DECLARE
     f regprocedure;
@@ -683,6 +684,10 @@ BEGIN
         FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lo_get', 'lo_open',
                  'lo_close', 'loread', 'lowrite', 'lo_lseek', 'lo_lseek64', 'lo_tell', 'lo_tell64', 'lo_truncate', 'lo_truncate64', 'lo_unlink', 'lo_import', 'lo_export') LOOP
             EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+        END LOOP;
+        FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_(xact_)?(un)?lock' LOOP
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO coffre_ledger, coffre_sealer, coffre_admin', f);
         END LOOP;
     END IF;
 END $$;

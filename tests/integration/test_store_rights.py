@@ -210,6 +210,15 @@ def test_nothing_else_of_postgresql_is_open_to_them():
             assert held == [], f"{role} may: {held}"
 
 
+def test_advisory_locks_are_of_those_who_take_turns():
+    names = [name for name, in query("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname LIKE '%%advisory%%' AND proname NOT LIKE '%%unlock%%'")]
+    assert len(names) >= 8, names
+    for role in ROLES:
+        with As(role, alone=True) as who:
+            may = [name for name in names if who.may(f"SELECT {name}(7, 7)", ALSO)]
+            assert sorted(may) == (sorted(names) if role in ("coffre_ledger", "coffre_sealer", "coffre_admin") else []), (role, may)
+
+
 def test_nobody_hands_on_what_he_has():
     """GRANT by who may not is only a warning: what counts is what it left."""
     acl = "SELECT array_agg((relname, relacl::text) ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
