@@ -18,14 +18,15 @@ enum {
     DRAIN_MS = 5000, TELL_MS = 60000,
     WAITING_MAX = 1000,         /* notices without confirmation: then no more are sent */
     WAITING_MS = 60 * 60 * 1000, /* after which they are sent again, in case it is the confirmation that was lost */
+    AGAIN_MIN_MS = 60 * 1000, AGAIN_MAX_MS = 10 * 60 * 1000,
 };
 static const char content_type[] = "application/vnd.coffre.archive";
 
 struct notice {
     uint64_t lot, date_ms, first, last;
-    uint64_t tag; /* on this connection */
+    uint64_t tag; /* on this connection; 0: refused */
     int64_t sent_at;
-    bool confirmed, returned;
+    bool confirmed, returned, again; /* again: it was refused before */
 };
 
 struct announce {
@@ -38,6 +39,8 @@ struct announce {
     unsigned waiting, count;                 /* of them: those of earlier batches, all */
     uint64_t announced;
     int64_t retry_at, retry_ms, drain_until, told_at;
+    int64_t again_at, again_ms; /* when one that was refused is tried */
+    bool mended;                /* one that was refused is confirmed */
     bool draining;
     int exit_status;
     bool leave;
@@ -70,6 +73,8 @@ static void drop_broker(struct announce *a)
     broker_close(a->broker);
     a->broker = NULL;
     a->waiting = a->count = 0;
+    a->again_at = a->again_ms = 0;
+    a->mended = false;
 }
 
 static bool publish(struct announce *a, struct notice *n, struct err *e)
@@ -78,7 +83,8 @@ static bool publish(struct announce *a, struct notice *n, struct err *e)
     struct wire_writer w;
     bool ok;
 
-    n->sent_at = monotonic_ms();
+    if (n->sent_at == 0)
+        n->sent_at = monotonic_ms();
     buf_init(&body, 64);
     w = wire_write(&body);
     wire_put_u64(&w, n->lot);
@@ -93,7 +99,7 @@ static bool publish(struct announce *a, struct notice *n, struct err *e)
 
 static bool all_confirmed(const struct announce *a, unsigned from)
 {
-    while (from < a->count && a->sent[from].confirmed)
+    while (from < a->count && (a->sent[from].confirmed || a->sent[from].tag == 0))
         from++;
     return from == a->count;
 }
@@ -102,15 +108,17 @@ static bool take_event(struct announce *a, const struct broker_event *ev, struct
 {
     if (ev->kind == BROKER_CHANNEL_CLOSED)
         return err_set(e, ERR_RETRY, "RabbitMQ: %s", ev->text);
-    if (ev->kind == BROKER_CONFIRM && !ev->positive)
-        return err_set(e, ERR_RETRY, "RabbitMQ did not store a notice");
     for (unsigned i = 0; i < a->count; i++) {
         struct notice *n = &a->sent[i];
 
         if (ev->kind == BROKER_RETURN && n->tag == ev->tag)
             n->returned = true;
-        if (ev->kind == BROKER_CONFIRM && (n->tag == ev->tag || (ev->multiple && n->tag <= ev->tag)))
-            n->confirmed = true;
+        if (ev->kind != BROKER_CONFIRM || n->tag == 0 || n->confirmed || (n->tag != ev->tag && (!ev->multiple || n->tag > ev->tag)))
+            continue;
+        n->confirmed = ev->positive;
+        a->mended = a->mended || (n->confirmed && n->again);
+        if (!n->confirmed)
+            n->tag = 0;
     }
     return true;
 }
@@ -140,6 +148,39 @@ static bool take_events(struct announce *a, struct err *e)
         if (!broker_poll(a->broker, 0, &ev, e) || !take_event(a, &ev, e))
             return false;
     while (ev.kind != BROKER_NOTHING);
+    return true;
+}
+
+/* A minute after it was left without a leader a queue refuses, and the others have what it refused. So one notice tries, now and then, and when that is confirmed the others follow. */
+static bool send_again(struct announce *a, struct err *e)
+{
+    int64_t now = monotonic_ms();
+    bool all = a->mended, some = false;
+
+    if (a->again_ms == 0)
+        a->again_ms = AGAIN_MIN_MS;
+    for (unsigned i = 0; i < a->waiting; i++) {
+        struct notice *n = &a->sent[i];
+
+        if (n->tag != 0)
+            continue;
+        some = true;
+        if (a->again_at == 0)
+            a->again_at = now + a->again_ms;
+        if (!all && now < a->again_at)
+            break;
+        n->again = true;
+        if (!publish(a, n, e))
+            return false;
+        if (all)
+            continue;
+        a->again_ms = a->again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS : a->again_ms * 2;
+        a->again_at = now + a->again_ms;
+        break;
+    }
+    a->mended = false;
+    if (!some && a->waiting == 0)
+        a->again_at = a->again_ms = 0;
     return true;
 }
 
@@ -242,7 +283,7 @@ static bool announce_batch(struct announce *a, bool *more, struct err *e)
     if (!database_run(a->db, "BEGIN", e) || (a->waiting < WAITING_MAX && !take_batch(a, e)))
         return false;
     full = a->count - a->waiting == BATCH;
-    if (!send_new(a, e)) {
+    if (!send_again(a, e) || !send_new(a, e)) {
         drop_broker(a);
         return false;
     }
