@@ -77,6 +77,9 @@ class Another:
 
     def __enter__(self):
         shutil.rmtree(self.state, ignore_errors=True)
+        return self.start()
+
+    def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([BIN / self.program, "--config", self.config], stderr=log, stdout=log, stdin=subprocess.DEVNULL, cwd=RUN,
                                             **as_owner())

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -306,6 +307,8 @@ static pid_t start(const char *spool)
         log = mem_printf("%s/log", folder);
         fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves nothing behind */
+        dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
         execl("/proc/self/exe", "test_journal", "--config", config, (char *)NULL);
         _exit(127);

@@ -289,6 +289,8 @@ static pid_t start(void)
     if (pid == 0) {
         int null = open("/dev/null", O_WRONLY);
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves nothing behind */
+        dup2(null, STDOUT_FILENO);
         dup2(null, STDERR_FILENO);
         execl("/proc/self/exe", "test_role", "--config", config, (char *)NULL);
         _exit(127);
