@@ -159,7 +159,7 @@ static int run_asker(struct role *self)
         else if (d.poked)
             role_kill_sibling(self, "answerer", 0);
         d.poked = false;
-        if (!channel_send(d.peer, 1, SLICE_LITERAL("who"), &e) || channel_wait(d.peer, &m, 500, &e) != CHANNEL_MESSAGE) {
+        if (!channel_send(d.peer, 1, SLICE_LITERAL("who"), &e) || channel_wait(d.peer, &m, 20000, &e) != CHANNEL_MESSAGE) {
             role_ready(self, false, "nobody answers");
             channel_free(d.peer);
             d.peer = NULL;
