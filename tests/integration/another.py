@@ -96,6 +96,12 @@ class Another:
     def status(self):
         return (self.state / f"{self.program}.status").read_text()
 
+    def metric(self, name):
+        """Of the first role that tells it; None as long as nobody does: metrics are there from the first second on."""
+        file = self.state / f"{self.program}.prom"
+        found = re.search(rf"(?m)^{name}\{{[^}}]*\}} (\d+)$", file.read_text() if file.exists() else "")
+        return int(found.group(1)) if found else None
+
     def role(self, name):
         """Its process; None while it is being started again."""
         return children(self.process.pid).get(name, [None])[0]

@@ -40,12 +40,6 @@ def deposits(s, prefix="t"):
     s.deposit(event(prefix), unique(prefix))
 
 
-def metric(vault, name):
-    file = vault.state / "coffre-ingest.prom"
-    found = re.search(rf"^{name}\{{[^}}]*\}} (\d+)$", file.read_text() if file.exists() else "", re.M)  # there from the first second on
-    return int(found.group(1)) if found else None
-
-
 # ---- identity is slow, or away -------------------------------------------------------------------------
 
 def test_without_a_verdict_in_time_a_connection_is_refused_in_words():
@@ -72,7 +66,7 @@ def test_a_connection_waits_for_identity_to_come_back():
         os.kill(hung, signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(try_stomp, vault)
-            wait_until(lambda: metric(vault, "coffre_front_unverified_connections") == 1, SOON, "it waits for its verdict")
+            wait_until(lambda: vault.metric("coffre_front_unverified_connections") == 1, SOON, "it waits for its verdict")
             os.kill(hung, signal.SIGKILL)
             assert waiting.result(60) == "session" # the next identity was asked again
 
@@ -95,7 +89,7 @@ def test_identity_killed_under_live_connections_harms_none():
             for s in crowd[::7]:
                 deposits(s, "killed")
             wait_until(lambda: vault.role("identity") not in (before, None), SOON, "another identity runs")
-        wait_until(lambda: metric(vault, "coffre_front_identity_up") == 1, SOON, "the front has an identity")
+        wait_until(lambda: vault.metric("coffre_front_identity_up") == 1, SOON, "the front has an identity")
         for s in crowd:
             deposits(s, "after")
         assert mark.count("session-cut") == 0

@@ -196,11 +196,7 @@ def test_a_thousand_connections_at_once_do_not_keep_others_out():
         for kind in SENSORS:
             assert refusal(kind, "sensor-1", vault.port) is None
         print(f"# both protocols served after {time.monotonic() - began:.2f} s")
-
-        def connections():
-            found = re.search(r"(?m)^coffre_front_connections\S* (\d+)", (vault.state / "coffre-ingest.prom").read_text())
-            return int(found.group(1))
-        wait_until(lambda: connections() == 0, SOON, lambda: f"{connections()} connections are left")
+        wait_until(lambda: vault.metric("coffre_front_connections") == 0, SOON, lambda: f"{vault.metric('coffre_front_connections')} connections are left")
 
 
 if __name__ == "__main__":
