@@ -22,19 +22,6 @@ enum {
     KEYS_UNTAKEN_MAX = 64 * 1024, /* bytes of answers that a front has not taken: it is asked nothing more */
 };
 
-/* EMSA-PKCS1-v1_5 (RFC 8017 9.2: 00 01 FF … 00 DigestInfo) or EMSA-PSS (9.1.1: first bit 0, last byte BC); never a ciphertext to decrypt. */
-static bool is_signature_block(struct slice block)
-{
-    size_t i = 2;
-
-    if (block.at[0] == 0 && block.at[1] == 1) {
-        while (i < block.len && block.at[i] == 0xff)
-            i++;
-        return i >= 10 && i < block.len && block.at[i] == 0 && block.len - i - 1 <= 19 + 64;
-    }
-    return (block.at[0] & 0x80) == 0 && block.at[block.len - 1] == 0xbc;
-}
-
 static bool input_is_right(EVP_PKEY *key, uint8_t kind, struct slice input, struct err *e)
 {
     int type = EVP_PKEY_get_base_id(key);
@@ -42,7 +29,7 @@ static bool input_is_right(EVP_PKEY *key, uint8_t kind, struct slice input, stru
     if (kind == REMOTE_KEY_RSA && type == EVP_PKEY_RSA) {
         if (input.len != (size_t)EVP_PKEY_get_size(key))
             return err_set(e, ERR_INPUT, "SIGN: a block of %zu bytes for a key of %d", input.len, EVP_PKEY_get_size(key));
-        return is_signature_block(input) || err_set(e, ERR_INPUT, "SIGN: the block is no signature's (RFC 8017 9)");
+        return remote_key_is_signature_block(input) || err_set(e, ERR_INPUT, "SIGN: the block is no signature's (RFC 8017 9)");
     }
     if (kind == REMOTE_KEY_ECDSA && type == EVP_PKEY_EC)
         return input.len == 32 || input.len == 48 || input.len == 64 ||

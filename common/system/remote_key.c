@@ -109,6 +109,26 @@ static size_t ask(struct remote_key *k, enum remote_key_kind kind, struct slice 
     return n;
 }
 
+/* EMSA-PKCS1-v1_5, RFC 8017 9.2: 00 01 FF … 00 DigestInfo. */
+static bool is_pkcs1_block(struct slice block)
+{
+    size_t i = 2;
+
+    if (block.at[0] != 0 || block.at[1] != 1)
+        return false;
+    while (i < block.len && block.at[i] == 0xff)
+        i++;
+    return i >= 10 && i < block.len && block.at[i] == 0 && block.len - i - 1 <= 19 + 64;
+}
+
+/* That, or EMSA-PSS, 9.1.1: first bit 0, last byte BC, and all between them as chance has it, 00 01 at the beginning too. Never a ciphertext to decrypt. */
+bool remote_key_is_signature_block(struct slice block)
+{
+    if (block.len < 2)
+        return false;
+    return is_pkcs1_block(block) || ((block.at[0] & 0x80) == 0 && block.at[block.len - 1] == 0xbc);
+}
+
 /* TLS 1.2 PKCS#1 arrives unpadded here, TLS 1.3 PSS already padded (RSA_NO_PADDING): the keys role takes whole blocks only. */
 static int rsa_private(int len, const unsigned char *from, unsigned char *to, RSA *rsa, int padding)
 {

@@ -77,4 +77,7 @@ void keys_free(struct keys_held *held);
  */
 MUST_CHECK bool keys_answer(const struct keys_held *held, struct slice request, struct buf *answer, struct err *e);
 
+/* True when a block of the modulus's size may be what a TLS signature signs (EMSA-PKCS1-v1_5 or EMSA-PSS, RFC 8017 9): the keys role signs no other. Pure. */
+bool remote_key_is_signature_block(struct slice block);
+
 #endif

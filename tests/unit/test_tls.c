@@ -760,9 +760,30 @@ static void files_that_are_wrong_are_named(void **state)
     free(key);
 }
 
+/* A PSS block is random but for its ends: one in 32,768 begins as one of PKCS #1 does. */
+static void test_only_blocks_of_signatures_are_signed(void **state)
+{
+    uint8_t block[384] = {0, 1};
+    (void)state;
+
+    memset(block + 2, 0x5a, sizeof block - 2);
+    assert_false(remote_key_is_signature_block(slice_of(block, sizeof block)));
+    block[sizeof block - 1] = 0xbc;
+    assert_true(remote_key_is_signature_block(slice_of(block, sizeof block)));
+    block[0] = 0x80;
+    assert_false(remote_key_is_signature_block(slice_of(block, sizeof block)));
+    memset(block, 0xff, sizeof block);
+    block[0] = 0, block[1] = 1, block[sizeof block - 52] = 0;
+    assert_true(remote_key_is_signature_block(slice_of(block, sizeof block)));
+    block[1] = 2; /* RFC 8017 7.2.1: encryption */
+    assert_false(remote_key_is_signature_block(slice_of(block, sizeof block)));
+    assert_false(remote_key_is_signature_block(slice_of(block, 1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_blocks_of_signatures_are_signed),
         cmocka_unit_test(a_good_certificate_gets_in),
         cmocka_unit_test(wrong_certificates_are_refused_with_the_reason),
         cmocka_unit_test(too_many_bytes_of_certificates_are_refused),
