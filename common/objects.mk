@@ -11,9 +11,9 @@ COMMON_OBJS += \
 	common/formats/digest.o common/formats/hex.o common/formats/date.o common/formats/names.o common/formats/merkle.o \
 	common/formats/sums.o common/formats/text_reader.o common/formats/lot.o common/formats/genesis.o \
 	common/formats/zip_write.o common/formats/zip_read.o common/formats/container.o
-# TLS, keys elsewhere, secrets, broker, store, role bindings
+# files that survive a power cut; TLS, keys elsewhere, secrets, broker, store, role bindings
 COMMON_OBJS += \
-	common/system/secret.o common/system/tls.o common/system/tls_stream.o common/system/tls_peer.o common/system/tls_trust.o \
+	common/system/secret.o common/system/durable.o common/system/tls.o common/system/tls_stream.o common/system/tls_peer.o common/system/tls_trust.o \
 	common/system/remote_key.o common/system/keys_role.o common/system/broker.o common/system/broker_calls.o \
 	common/system/broker_events.o common/system/database.o common/system/database_values.o \
 	common/system/roster.o common/system/roster_text.o common/system/roster_load.o

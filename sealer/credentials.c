@@ -10,8 +10,8 @@
 #include <openssl/x509v3.h>
 
 #include "common/formats/digest.h"
+#include "common/system/durable.h"
 #include "common/values/wire.h"
-#include "sealer/durable.h"
 
 enum { FILE_MAX = 1 << 20, DER_MAX = 64 * 1024, MARK_MAX = 4 * FILE_MAX, TRIAL_LEN = 32, SIGNATURE_MAX = 2048 };
 

@@ -2,8 +2,8 @@
 #include "sealer/memory.h"
 
 #include "common/formats/digest.h"
+#include "common/system/durable.h"
 #include "common/values/wire.h"
-#include "sealer/durable.h"
 
 /* File: magic, version, fields, answer; then the SHA-256 of all that. */
 static const char magic[4] = {'C', 'F', 'S', 'M'};

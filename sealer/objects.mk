@@ -1,4 +1,4 @@
-SEALER_RULES_OBJS = sealer/clock.o sealer/durable.o sealer/memory.o sealer/messages.o sealer/succession.o sealer/token.o \
+SEALER_RULES_OBJS = sealer/clock.o sealer/memory.o sealer/messages.o sealer/succession.o sealer/token.o \
 	sealer/due.o sealer/credentials.o
 
 PROGRAMS += coffre-sealer
@@ -9,5 +9,5 @@ PROGRAMS += coffre-ceremony
 coffre-ceremony_OBJS = sealer/ceremony/main.o sealer/ceremony/keys.o sealer/ceremony/install.o sealer/ceremony/genesis.o \
 	sealer/ceremony/schema.o sealer/ceremony/store.o sealer/ceremony/bindings.o sealer/ceremony/changes.o sealer/ceremony/overrides.o \
 	sealer/ceremony/person.o sealer/ceremony/remember.o sealer/ceremony/database.o \
-	sealer/durable.o sealer/memory.o sealer/credentials.o
+	sealer/memory.o sealer/credentials.o
 $(BUILD)/sealer/ceremony/schema.o: deploy/postgresql/schema.sql

@@ -10,10 +10,10 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "common/system/durable.h"
 #include "common/values/buf.h"
 #include "common/values/log.h"
 #include "sealer/confine.h"
-#include "sealer/durable.h"
 
 /*
  * The file: a salt and one byte of what becomes of salt and PIN. PINs are few: by a whole digest one would be found, and one that was refused may be nearly

@@ -7,7 +7,7 @@
 #include "common/formats/container.h"
 #include "common/formats/digest.h"
 #include "common/formats/sums.h"
-#include "sealer/durable.h"
+#include "common/system/durable.h"
 #include "sealer/sealing_internal.h"
 
 enum { SUMS_MAX = 64 << 20, BUNDLE_MAX = 4 << 20 };

@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/system/durable.h"
 #include "common/values/log.h"
 #include "sealer/clock.h"
-#include "sealer/durable.h"
 #include "sealer/messages.h"
 #include "sealer/roles.h"
 #include "sealer/signer.h"

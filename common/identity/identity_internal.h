@@ -102,9 +102,6 @@ bool identity_lists_revoke(const struct identity_lists *l, X509 *certificate, X5
 bool identity_lists_health(const struct identity_lists *l, char *note, size_t size);
 void identity_lists_metrics(const struct identity_lists *l, struct buf *out);
 
-/* A file of ours below <state_dir>/crl, whole or not at all: daemons may share it, each writes under a name of its own until it is whole. */
-MUST_CHECK bool identity_keep(const struct identity *i, const char *path, struct slice body, struct err *e);
-
 /* ---- identity_ocsp.c ---- */
 struct identity_ocsp_view {
     struct revocation_finding found; /* REVOCATION_UNKNOWN: nothing valid, `text` says why */

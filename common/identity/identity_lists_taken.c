@@ -3,7 +3,6 @@
  * copies that this role kept itself included.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 
 #include "common/identity/identity_lists_internal.h"
 #include "common/identity/pkix.h"
+#include "common/system/durable.h"
 #include "common/values/log.h"
 
 static const int64_t any_age = INT64_MAX / 2; /* ms */
@@ -66,6 +66,7 @@ void lists_refuse(struct identity_lists *l, const char *source, const char *reas
 
 /* ---- copies ---- */
 
+/* Each daemon has copies of its own: what one no longer needs is another's still. */
 static char *kept_name(const struct identity_lists *l, const char *source)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
@@ -76,40 +77,14 @@ static char *kept_name(const struct identity_lists *l, const char *source)
         abort();
     for (unsigned n = 0; n < 16; n++)
         snprintf(text + 2 * n, 3, "%02x", digest[n]);
-    return mem_printf("%s/crl/%s.crl", l->owner->settings->state_dir, text);
-}
-
-bool identity_keep(const struct identity *i, const char *path, struct slice body, struct err *e)
-{
-    char *fresh = mem_printf("%s.%s.new", path, i->name);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0;
-
-    while (ok && body.len != 0) {
-        ssize_t n = write(fd, body.at, body.len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        ok = n > 0;
-        body = slice_of(body.at + (ok ? n : 0), body.len - (ok ? (size_t)n : 0));
-    }
-    ok = ok && fdatasync(fd) == 0;
-    if (fd >= 0)
-        ok = close(fd) == 0 && ok;
-    ok = ok && rename(fresh, path) == 0;
-    if (!ok) {
-        err_set_errno(e, ERR_RETRY, "%s cannot be written", path);
-        unlink(fresh); /* half a file takes room that is wanted */
-    }
-    free(fresh);
-    return ok;
+    return mem_printf("%s/crl/%s-%s.crl", l->owner->settings->state_dir, text, l->owner->name);
 }
 
 static bool keep(const struct identity_lists *l, const char *source, struct slice bytes)
 {
     char *path = kept_name(l, source);
     struct err e = {0};
-    bool ok = identity_keep(l->owner, path, bytes, &e);
+    bool ok = durable_write(path, bytes, 0600, &e);
 
     if (!ok)
         log_warning("crl-unwritten", "%s: %s", source, e.text);

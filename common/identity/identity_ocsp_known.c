@@ -2,13 +2,13 @@
  * Who OCSP has said is revoked: kept through restarts, and over the end of the answers that said so, so that an override lets none of them in and no older answer played again takes it back
  * (a "good" without our nonce stays valid until its nextUpdate). See identity_ocsp_internal.h.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/identity/identity_ocsp_internal.h"
 #include "common/identity/pkix.h"
+#include "common/system/durable.h"
 #include "common/values/log.h"
 
 enum { EXPIRE_MS = 3600 * 1000, RETRY_MS = 10 * 1000 };
@@ -86,7 +86,7 @@ static void keep(struct identity_ocsp *o)
     bool ok;
 
     buf_init(&bytes, KNOWN_FILE_MAX);
-    ok = known_write(o->known, &bytes, &e) && identity_keep(o->owner, path, buf_slice(&bytes), &e);
+    ok = known_write(o->known, &bytes, &e) && durable_write(path, buf_slice(&bytes), 0600, &e);
     if (!ok && o->known_retry == 0)
         log_error("ocsp-known", "%s", e.text);
     /* Until there is room: whom OCSP has revoked must not be forgotten by the next start. */

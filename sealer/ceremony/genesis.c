@@ -10,8 +10,8 @@
 #include "common/formats/digest.h"
 #include "common/formats/hex.h"
 #include "common/formats/lot.h"
+#include "common/system/durable.h"
 #include "sealer/ceremony/ceremony.h"
-#include "sealer/durable.h"
 #include "sealer/memory.h"
 
 enum { TEXT_MAX = 4 << 20 };

@@ -6,9 +6,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/system/durable.h"
 #include "sealer/ceremony/ceremony.h"
 #include "sealer/credentials.h"
-#include "sealer/durable.h"
 
 /* One certificate on its way. */
 struct arrival {

@@ -7,8 +7,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/system/durable.h"
 #include "sealer/ceremony/ceremony.h"
-#include "sealer/durable.h"
 
 /* One of the two keys. */
 struct wanted {

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/system/durable.h"
 #include "common/system/roster.h"
 #include "common/version.h"
 #include "sealer/ceremony/ceremony.h"
-#include "sealer/durable.h"
 
 enum { FILE_MAX = 4 << 20, BITS_DEFAULT = 3072 };
 

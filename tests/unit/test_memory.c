@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sealer/durable.h"
+#include "common/system/durable.h"
 #include "sealer/memory.h"
 
 static char folder[] = "/tmp/coffre-memory-XXXXXX";

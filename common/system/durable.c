@@ -1,5 +1,5 @@
 /* Small files that survive a power cut: see durable.h. */
-#include "sealer/durable.h"
+#include "common/system/durable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,8 +47,10 @@ bool durable_write(const char *path, struct slice bytes, mode_t mode, struct err
     if (fd >= 0 && close(fd) != 0)
         ok = false;
     ok = ok && rename(fresh, path) == 0 && sync_folder(path);
-    if (!ok)
+    if (!ok) {
         err_set_errno(e, ERR_RETRY, "%s cannot be written", path);
+        unlink(fresh); /* half a file takes room that is wanted */
+    }
     free(fresh);
     return ok;
 }

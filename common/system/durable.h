@@ -9,7 +9,7 @@
 
 #include "common/values/buf.h"
 
-/* Writes <path>.new, fsync, rename over `path`, fsync of the folder. ERR_RETRY when the disk refuses. */
+/* Writes <path>.new, fsync, rename over `path`, fsync of the folder. ERR_RETRY when the disk refuses. One process at a time writes a path: its own, or durable_lock(). */
 MUST_CHECK bool durable_write(const char *path, struct slice bytes, mode_t mode, struct err *e);
 
 /* Appends the file to `out`, at most its maximum. ERR_RETRY; *missing (may be NULL) says that there is no such file. */
