@@ -21,31 +21,53 @@ DAEMONS = ("coffre-ingest", "coffre-sealer", "coffre-exporter")
 MEMBERS = {"at", "operator", "vault", "node", "daemon", "role", "event", "fields"}
 
 
-def messages():
-    """All messages of the queue, as the sealer may read them; they go back."""
+class Queue:
+    """The queue `journal` as the sealer may read it, each message once. What was there is known when it begins; all goes back at its end."""
+
+    def __init__(self):
+        self.messages, self.records = [], {}
+        self.connection = broker("coffre-sealer")
+        self.channel = self.connection.channel()
+        self.channel.basic_qos(prefetch_count=65535) # as many as there may be: none is acknowledged
+        there = count(self.channel)
+        self.channel.basic_consume("journal", self._take)
+        wait_until(lambda: self.read() >= there, SOON, lambda: f"{there} messages have come: {len(self.messages)}")
+
+    def _take(self, _channel, method, properties, body):
+        self.messages.append((method.delivery_tag, properties, body))
+        self.records.update((line, json.loads(line)) for line in body.splitlines()) # one that was published twice, its confirmation being lost, is one
+
+    def read(self):
+        """What has come meanwhile too; how many messages there are."""
+        self.connection.process_data_events(time_limit=0)
+        return len(self.messages)
+
+    def find(self, **wanted):
+        self.read()
+        return [r for r in self.records.values() if all(r.get(key) == value for key, value in wanted.items())]
+
+    def drop(self, tag):
+        """Acknowledges one, for good."""
+        self.channel.basic_ack(tag)
+        self.messages = [message for message in self.messages if message[0] != tag]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        left = self.read() if kind is None else 0
+        self.connection.close()
+        wait_until(lambda: count() >= left, SOON, "all is back in the queue")
+
+
+def count(channel=None):
+    """Messages that wait in the queue, and that nobody reads at this time."""
+    if channel:
+        return channel.queue_declare("journal", passive=True).method.message_count
     connection = broker("coffre-sealer")
-    channel = connection.channel()
-    found = []
-    while True:
-        method, properties, body = channel.basic_get("journal")
-        if method is None:
-            break
-        found.append((properties, body))
+    found = count(connection.channel())
     connection.close()
     return found
-
-
-def count():
-    """Messages that wait in the queue."""
-    connection = broker("coffre-sealer")
-    found = connection.channel().queue_declare("journal", passive=True).method.message_count
-    connection.close()
-    return found
-
-
-def records(**wanted):
-    lines = [json.loads(line) for _, body in messages() for line in body.splitlines()]
-    return [r for r in lines if all(r[key] == value for key, value in wanted.items())]
 
 
 def figures(path):
@@ -66,19 +88,21 @@ def journal_role(daemon):
 
 
 def test_a_daemon_that_stops_and_starts_says_so():
-    for daemon in DAEMONS:
-        before = [len(records(daemon=daemon, event=event)) for event in ("daemon-stopped", "daemon-started")]
-        instance("restart", daemon)
-        wait_until(lambda: [len(records(daemon=daemon, event=event)) for event in ("daemon-stopped", "daemon-started")] == [n + 1 for n in before],
-                   60, f"{daemon} has stopped and started once more")
-        last = records(daemon=daemon, event="daemon-started")[-1]
-        assert last["fields"].keys() == {"version"} and last["role"] == "journal", last
+    with Queue() as queue:
+        said = lambda daemon: [len(queue.find(daemon=daemon, event=event)) for event in ("daemon-stopped", "daemon-started")]
+        for daemon in DAEMONS:
+            before = said(daemon)
+            instance("restart", daemon)
+            wait_until(lambda: said(daemon) == [n + 1 for n in before], SOON, lambda: f"{daemon} has stopped and started once more: {before}, {said(daemon)}")
+            last = queue.find(daemon=daemon, event="daemon-started")[-1]
+            assert last["fields"].keys() == {"version"} and last["role"] == "journal", last
 
 
 def test_what_arrives_is_what_the_protocol_says():
-    found = messages()
+    with Queue() as queue:
+        found = queue.messages
     assert found
-    for properties, body in found:
+    for _, properties, body in found:
         assert (properties.content_type, properties.delivery_mode) == ("application/x-ndjson", 2), properties
         assert body.endswith(b"\n") and len(body) <= 64 * 1024
         for line in body.splitlines():
@@ -90,13 +114,17 @@ def test_what_arrives_is_what_the_protocol_says():
 
 
 def test_a_daemon_that_was_killed_says_that_too():
-    instance("kill", "coffre-exporter")
-    instance("start", "coffre-exporter")
-    wait_until(lambda: records(daemon="coffre-exporter", event="daemon-started")[-1]["fields"].get("reason"), 60, "the start after a kill has a reason")
+    with Queue() as queue:
+        before = len(queue.find(daemon="coffre-exporter", event="daemon-started"))
+        instance("kill", "coffre-exporter")
+        instance("start", "coffre-exporter")
+        started = wait_until(lambda: queue.find(daemon="coffre-exporter", event="daemon-started")[before:], SOON, "it says that it has started")
+        assert started[0]["fields"].get("reason"), started
 
 
 def test_records_wait_for_the_broker_and_none_is_lost():
-    before = len(records(daemon="coffre-exporter", event="daemon-started"))
+    with Queue() as queue:
+        before = len(queue.find(daemon="coffre-exporter", event="daemon-started"))
     instance("stop", "rabbitmq")
     try:
         wait_until(lambda: figure("broker_up") == 0, 60, "the journal role misses the broker")
@@ -109,22 +137,27 @@ def test_records_wait_for_the_broker_and_none_is_lost():
     finally:
         instance("start", "rabbitmq")
     wait_until(lambda: figure("broker_up") == 1 and figure("waiting_records") == 0, 120, "everything is published")
-    assert len(records(daemon="coffre-exporter", event="daemon-started")) == before + 2
+    with Queue() as queue:
+        assert len(queue.find(daemon="coffre-exporter", event="daemon-started")) == before + 2
     assert spool("coffre-exporter") == b""
     for daemon in DAEMONS:
         wait_until(lambda: ready(daemon), 120, f"{daemon} is ready again")
 
 
 def test_a_killed_journal_role_goes_on_where_it_was():
-    for daemon in DAEMONS:
-        before, started = journal_role(daemon), len(records(daemon=daemon, event="daemon-started"))
-        os.kill(before, signal.SIGKILL)
-        wait_until(lambda: journal_role(daemon) not in (None, before), 60, f"{daemon} has another journal role")
-        wait_until(lambda: ready(daemon), 60, f"{daemon} is ready again")
-        assert len(records(daemon=daemon, event="daemon-started")) == started, "the daemon itself was not started again"
-    with Journal() as journal:
+    with Queue() as queue:
+        starts = lambda daemon: len(queue.find(daemon=daemon, event="daemon-started"))
+        began = {daemon: starts(daemon) for daemon in DAEMONS}
+        for daemon in DAEMONS:
+            before = journal_role(daemon)
+            os.kill(before, signal.SIGKILL)
+            wait_until(lambda: journal_role(daemon) not in (None, before), SOON, f"{daemon} has another journal role")
+            wait_until(lambda: ready(daemon), SOON, f"{daemon} is ready again")
+        stops = len(queue.find(daemon="coffre-exporter", event="daemon-stopped"))
         instance("restart", "coffre-exporter")
-        journal.wait("daemon-stopped", version=".")
+        wait_until(lambda: len(queue.find(daemon="coffre-exporter", event="daemon-stopped")) > stops and starts("coffre-exporter") > began["coffre-exporter"], SOON, "its records arrive")
+        began["coffre-exporter"] += 1
+        assert {daemon: starts(daemon) for daemon in DAEMONS} == began, "no daemon was started again with its journal role"
 
 
 def test_a_torn_record_is_dropped_and_that_is_said():
@@ -136,15 +169,11 @@ def test_a_torn_record_is_dropped_and_that_is_said():
     mark = daemon_log("coffre-exporter")
     instance("start", "coffre-exporter")
     mark.says("code=journal-torn", "20 bytes")
-    wait_until(lambda: figure("waiting_records") == 0, 60, "the whole record is published")
-    assert any(whole in body for _, body in messages())
-    # It is no record of ours: the other tests must not find it.
-    connection = broker("coffre-sealer")
-    channel = connection.channel()
-    while (got := channel.basic_get("journal"))[0]:
-        if whole in got[2]:
-            channel.basic_ack(got[0].delivery_tag)
-    connection.close()
+    with Queue() as queue:
+        arrived = lambda: queue.read() and [tag for tag, _, body in queue.messages if whole in body]
+        wait_until(arrived, SOON, "the whole record is published")
+        for tag in arrived(): # it is no record of ours: the other tests must not find it
+            queue.drop(tag)
 
 
 def refused_handshake(who, source):
@@ -305,7 +334,7 @@ def test_the_exchange_of_earlier_versions_gives_way_and_nothing_is_lost():
         delete_exchange("journal.in") # as such a broker never had it
         instance("restart", "coffre-exporter")
         wait_until(lambda: figure("broker_up") == 0 and (figure("waiting_records") or 0) >= 1, 60, "records wait for an exchange")
-        assert count() >= before
+        wait_until(lambda: count() >= before, SOON, "what waited is in the queue still")
         with_old = count()
     finally:
         import_definitions(now)
