@@ -12,16 +12,23 @@
 #include "common/system/parent_internal.h"
 #include "common/values/log.h"
 
+enum { LAST_WORDS_MAX = 1000 /* times that parent_read_role() gives */ };
+
 static void advance_drain(struct parent *parent);
 static void schedule_restart(struct process *p);
 
 /* ---- processes --------------------------------------------------------------------------- */
 
+/* Signals, and what is due, come in between, however much a role says. */
 static void role_readable(evutil_socket_t fd, short what, void *arg)
 {
+    static const struct timeval at_once = {0, 0};
+    struct process *p = arg;
+
     (void)fd;
     (void)what;
-    parent_read_role(arg);
+    if (parent_read_role(p))
+        event_add(p->readable, &at_once);
 }
 
 static void exec_role(const struct process *p, int fd)
@@ -50,7 +57,7 @@ static void start(struct process *p)
 
     p->started = time(NULL);
     p->life++;
-    p->owes_reload = p->owes_drain = false;
+    p->owes_reload = p->owes_drain = p->condemned = false;
     if (!channel_pair(fds, &e)) {
         log_error("role-start", "%s", e.text);
         schedule_restart(p);
@@ -156,7 +163,8 @@ static void ended(struct process *p, int status)
     struct parent *parent = p->parent;
 
     if (p->readable != NULL) {
-        parent_read_role(p); /* its last words */
+        for (unsigned i = 0; i < LAST_WORDS_MAX && parent_read_role(p); i++)
+            ;
         event_free(p->readable);
     }
     p->readable = NULL;

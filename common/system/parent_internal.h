@@ -8,7 +8,7 @@
 #include "common/system/role_internal.h"
 #include "common/values/buf.h"
 
-enum { PROCESSES_MAX = 128, LISTENERS_MAX = SETTINGS_LIST_MAX, RESTART_MIN_MS = 100, RESTART_MAX_MS = 5000, ROLE_NOTE_MAX = 300 };
+enum { PROCESSES_MAX = 128, LISTENERS_MAX = SETTINGS_LIST_MAX, RESTART_MIN_MS = 100, RESTART_MAX_MS = 5000, ROLE_NOTE_MAX = 300, ROLE_METRICS_MAX = 64 * 1024 /* bytes of one role's, as told and as written */ };
 
 /* One role's process, or the place where it will be again. */
 struct process {
@@ -24,6 +24,7 @@ struct process {
     bool ready;
     bool begun;    /* it has worked in this run of the daemon: what it finds wrong from now on does not end the daemon */
     bool owes_reload, owes_drain; /* it has not been told: it does not read what is sent */
+    bool condemned; /* a sibling has had this process killed */
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[ROLE_NOTE_MAX];
     char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
@@ -70,8 +71,8 @@ int64_t parent_now(void);
 void parent_tell_ended(struct parent *parent);
 /* What roles that were busy have not taken yet. */
 void parent_flush(struct parent *parent);
-/* Handles what a role has said; it is killed when that makes no sense. */
-void parent_read_role(struct process *p);
+/* Handles some of what a role has said; it is killed when that makes no sense. True: there may be more, and others come first. */
+bool parent_read_role(struct process *p);
 /* Gives a role just started its settings, the listening sockets, and a channel to each running sibling it talks to. */
 void parent_introduce(struct process *p);
 /* Makes a channel between two running roles; one that cannot be made is tried again. */

@@ -11,6 +11,8 @@
 #include "common/values/log.h"
 #include "common/values/wire.h"
 
+enum { MESSAGES_A_TURN = 64 };
+
 int64_t parent_now(void)
 {
     struct timespec t;
@@ -194,6 +196,8 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         parent_write_status(p->parent);
         return true;
     case ROLE_SAYS_METRICS:
+        if (m->body.len > ROLE_METRICS_MAX)
+            return false;
         free(p->metrics);
         p->metrics = mem_text(m->body);
         return true;
@@ -204,9 +208,11 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         /* Only along a declared link: a role cannot end processes it has nothing to do with. */
         if (other == NULL || !are_siblings(p, other))
             return false;
+        if (other->pid == 0 || other->condemned)
+            return true; /* once is enough, however often it is said */
         log_error("role-deadline", "%s missed its deadline towards %s: killed", other->kind->name, p->kind->name);
-        if (other->pid != 0)
-            kill(other->pid, SIGKILL);
+        kill(other->pid, SIGKILL);
+        other->condemned = true;
         return true;
     case ROLE_SAYS_RELINK:
         kind = wire_get_text(&r);
@@ -230,13 +236,13 @@ static bool handle_message(struct process *p, const struct channel_message *m)
     }
 }
 
-void parent_read_role(struct process *p)
+bool parent_read_role(struct process *p)
 {
     struct channel_message m;
     struct err e = {0};
     enum channel_result r = CHANNEL_EMPTY;
 
-    while (p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE) {
+    for (unsigned n = 0; n < MESSAGES_A_TURN && p->channel != NULL && (r = channel_receive(p->channel, &m, &e)) == CHANNEL_MESSAGE; n++) {
         p->heard = parent_now();
         if (!handle_message(p, &m)) {
             log_error("channel-bad", "message %u from %s makes no sense: killed", m.type, p->kind->name);
@@ -248,6 +254,7 @@ void parent_read_role(struct process *p)
     /* The end itself is seen by SIGCHLD. */
     if (r == CHANNEL_CLOSED && p->readable != NULL)
         event_del(p->readable);
+    return r == CHANNEL_MESSAGE;
 }
 
 /* Only a question that was asked can have been left unanswered: a parent that slept itself asks first. */

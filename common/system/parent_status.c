@@ -63,13 +63,14 @@ void parent_write_status(struct parent *parent)
     buf_free(&b);
 }
 
-/* Adds the role's labels to each line of its metrics: "name 1" or "name{a="b"} 1". */
+/* Adds the role's labels to each line of its metrics: "name 1" or "name{a="b"} 1". Labels make many short lines longer than a reader of the file takes: what is too much is left out. */
 static bool add_metrics(struct buf *b, const struct process *p)
 {
     const char *line = p->metrics;
+    size_t most = b->len + ROLE_METRICS_MAX;
     bool ok = true;
 
-    while (line != NULL && *line != '\0' && ok) {
+    while (line != NULL && *line != '\0' && ok && b->len < most) {
         const char *end = strchrnul(line, '\n'), *brace = memchr(line, '{', (size_t)(end - line)),
                    *space = memchr(line, ' ', (size_t)(end - line));
 
