@@ -1,3 +1,6 @@
+# a folder of the test's own, and a daemon of roles that the test is itself
+FOLDER_OBJS = tests/unit/folder.o
+TRIAL_OBJS = tests/unit/trial.o $(FOLDER_OBJS)
 # packs
 UNIT_TESTS += test_pack
 test_pack_OBJS = tests/unit/test_pack.o
@@ -80,7 +83,7 @@ test_batch_LIBS = -lcmocka
 UNIT_TESTS += test_channel test_roster test_secret
 $(foreach t,channel roster secret,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 # sealer
-VAULT_OBJS = tests/unit/vault.o tests/chain/pki.o
+VAULT_OBJS = tests/unit/vault.o tests/chain/pki.o $(FOLDER_OBJS)
 UNIT_TESTS += test_clock test_memory test_hsm
 test_clock_OBJS = tests/unit/test_clock.o sealer/clock.o
 test_memory_OBJS = tests/unit/test_memory.o sealer/memory.o
@@ -93,13 +96,20 @@ test_credentials_OBJS = tests/unit/test_credentials.o $(VAULT_OBJS) sealer/pin_g
 test_credentials_LIBS = -lcmocka
 # the shape of daemons, PostgreSQL's notation
 UNIT_TESTS += test_keys_role
-test_keys_role_OBJS = tests/unit/test_keys_role.o
+test_keys_role_OBJS = tests/unit/test_keys_role.o $(TRIAL_OBJS)
 test_keys_role_LIBS = -lcmocka
-UNIT_TESTS += test_role test_database_values
-$(foreach t,role database_values,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
-UNIT_TESTS += test_seal
-test_seal_OBJS = tests/unit/test_seal.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/signer_change.o sealer/pin_guard.o sealer/confine.o sealer/sibling.o sealer/health.o $(SEALER_RULES_OBJS)
+UNIT_TESTS += test_role test_role_reload
+$(foreach t,role role_reload,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o tests/unit/role_daemon.o $(TRIAL_OBJS))$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_database_values
+test_database_values_OBJS = tests/unit/test_database_values.o
+test_database_values_LIBS = -lcmocka
+UNIT_TESTS += test_seal test_stamp
+ONE_ROLE_OBJS = tests/unit/one_role.o $(VAULT_OBJS) sealer/seal.o sealer/stamp.o sealer/signer.o sealer/signer_change.o sealer/pin_guard.o sealer/confine.o sealer/sibling.o sealer/health.o \
+	$(SEALER_RULES_OBJS)
+test_seal_OBJS = tests/unit/test_seal.o $(ONE_ROLE_OBJS)
 test_seal_LIBS = -lcmocka
+test_stamp_OBJS = tests/unit/test_stamp.o $(ONE_ROLE_OBJS)
+test_stamp_LIBS = -lcmocka
 # the exporter
 UNIT_TESTS += test_http test_api test_segment test_extract
 test_extract_OBJS = tests/unit/test_extract.o exporter/extract/options.o exporter/extract/check.o exporter/segment.o exporter/segment_piece.o \
@@ -160,6 +170,7 @@ test_health_LIBS = -lcmocka
 # journal: spool and records; the role with its writers
 UNIT_TESTS += test_spool test_journal test_refusals
 $(foreach t,spool journal refusals,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+test_journal_OBJS += $(TRIAL_OBJS)
 FUZZERS += fuzz_spool
 fuzz_spool_OBJS = tests/fuzz/fuzz_spool.o
 # identity: messages
@@ -208,6 +219,7 @@ fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
 UNIT_TESTS += test_redirect test_known test_quota test_identity_links
 $(foreach t,redirect known quota identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
+test_identity_links_OBJS += $(TRIAL_OBJS)
 FUZZERS += fuzz_known
 fuzz_known_OBJS = tests/fuzz/fuzz_known.o
 UNIT_TESTS += test_identity_people test_identity_ocsp

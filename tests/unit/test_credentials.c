@@ -14,22 +14,6 @@
 #include "sealer/sealing_internal.h"
 #include "tests/unit/vault.h"
 
-static struct vault vault;
-
-static int make(void **state)
-{
-    (void)state;
-    vault_make(&vault);
-    return 0;
-}
-
-static int sweep(void **state)
-{
-    (void)state;
-    vault_remove(&vault);
-    return 0;
-}
-
 static struct credentials *load(enum credentials_duty duty)
 {
     struct err e = {0};
@@ -40,14 +24,6 @@ static struct credentials *load(enum credentials_duty duty)
         fail_msg("%s", e.text);
     settings_free(s);
     return c;
-}
-
-/* Replaces what a vault of its own has in a file. */
-static void save(const struct pki_identity *id, const char *name)
-{
-    struct pki_identity holder = {vault.ca.key, id->cert};
-
-    pki_save(&holder, vault.folder, name);
 }
 
 static int64_t now_ms(void)
@@ -82,7 +58,7 @@ static void judged(const struct pki_identity *id, const char *name, enum credent
     struct credentials *c;
     struct err e = {0};
 
-    save(id, name);
+    vault_save(id, name);
     c = load(duty);
     assert_false(credentials_check(c, now_ms(), &e));
     if (strstr(e.text, why) == NULL)
@@ -101,8 +77,8 @@ static void those_of_something_else_are_refused(void **state)
     judged(&vault.seal, "tsa", CREDENTIALS_STAMP, "critical extended key usage of timeStamping");
     judged(&stranger, "seal", CREDENTIALS_SEAL, "issuer certificate");
     judged(&vault.tsa, "seal", CREDENTIALS_SEAL, "seal certificate: ");
-    save(&vault.seal, "seal");
-    save(&vault.tsa, "tsa");
+    vault_save(&vault.seal, "seal");
+    vault_save(&vault.tsa, "tsa");
     pki_free(&other);
     pki_free(&client);
     pki_free(&stranger);
@@ -141,10 +117,10 @@ static void both_roles_have_one_mark_and_another_one_when_anything_differs(void 
 
     (void)state;
     assert_memory_equal(seal->mark, tsa->mark, sizeof seal->mark);
-    save(&vault.ca, "tsa");
+    vault_save(&vault.ca, "tsa");
     changed = load(CREDENTIALS_SEAL);
     assert_memory_not_equal(seal->mark, changed->mark, sizeof seal->mark);
-    save(&vault.tsa, "tsa");
+    vault_save(&vault.tsa, "tsa");
     credentials_free(seal);
     credentials_free(tsa);
     credentials_free(changed);
@@ -336,5 +312,5 @@ int main(void)
         cmocka_unit_test(what_is_said_before_a_lot_is_read_back_and_nothing_shorter),
     };
 
-    return cmocka_run_group_tests(tests, make, sweep);
+    return cmocka_run_group_tests(tests, vault_set_up, vault_tear_down);
 }

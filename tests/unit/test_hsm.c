@@ -13,22 +13,6 @@
 #include "sealer/token.h"
 #include "tests/unit/vault.h"
 
-static struct vault vault;
-
-static int make(void **state)
-{
-    (void)state;
-    vault_make(&vault);
-    return 0;
-}
-
-static int sweep(void **state)
-{
-    (void)state;
-    vault_remove(&vault);
-    return 0;
-}
-
 static bool signs(EVP_PKEY *key, EVP_PKEY *public_half)
 {
     static const char text[] = "what is to be signed";
@@ -179,27 +163,11 @@ static void token_that_went_away_is_noticed(void **state)
     free(aside);
 }
 
-static struct trust *trust_of_vault(void)
-{
-    struct err e = {0};
-    BIO *out = BIO_new(BIO_s_mem());
-    char *text;
-    long len;
-    struct trust *t;
-
-    assert_int_equal(PEM_write_bio_X509(out, vault.ca.cert), 1);
-    len = BIO_get_mem_data(out, &text);
-    t = trust_new(slice_of(text, (size_t)len), &e);
-    assert_non_null(t);
-    BIO_free(out);
-    return t;
-}
-
 static void token_of_the_hsm_key_verifies_and_only_for_its_imprint(void **state)
 {
     struct err e = {0};
     struct hsm *h = hsm_open(&vault.token, "tsa", &e);
-    struct trust *t = trust_of_vault();
+    struct trust *t = vault_trust();
     const int64_t now_us = (int64_t)time(NULL) * 1000000 + 123456;
     uint8_t imprint[32] = {1, 2, 3}, other[32] = {1, 2, 4};
     struct timestamp ts;
@@ -251,5 +219,5 @@ int main(void)
         cmocka_unit_test(certificate_that_may_not_stamp_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, make, sweep);
+    return cmocka_run_group_tests(tests, vault_set_up, vault_tear_down);
 }

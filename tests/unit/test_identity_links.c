@@ -4,16 +4,11 @@
  */
 #include "tests/unit/unit.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/identity/identity.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/trial.h"
 
 enum { RUDE_TIMES = 2 };
 
@@ -107,7 +102,7 @@ static const struct role_kind rude_fetch[] = {{.name = "identity", .run = run_id
 static int daemon_of(int argc, char **argv)
 {
     bool identity = getenv("TEST_RUDE_IDENTITY") != NULL;
-    const struct daemon tested = {.name = "coffre-test", .part = SETTINGS_INGEST, .kinds = identity ? rude_identity : rude_fetch, .kind_count = 2,
+    const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = identity ? rude_identity : rude_fetch, .kind_count = 2,
                                   .summary = "for the test"};
 
     return daemon_main(&tested, argc, argv);
@@ -115,87 +110,14 @@ static int daemon_of(int argc, char **argv)
 
 /* ---- the test --------------------------------------------------------------------------------------------------------------- */
 
-static char folder[] = "/tmp/coffre-links-XXXXXX";
-static char config[64], text[8192];
-
-static const char *status(void)
-{
-    char *path = mem_printf("%s/state/coffre-test.status", folder);
-    FILE *in = fopen(path, "r");
-    size_t n = in == NULL ? 0 : fread(text, 1, sizeof text - 1, in);
-
-    text[n] = '\0';
-    if (in != NULL)
-        fclose(in);
-    free(path);
-    return text;
-}
-
-static pid_t start(void)
-{
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int null = open("/dev/null", O_WRONLY);
-
-        dup2(null, STDERR_FILENO);
-        execl("/proc/self/exe", "test_identity_links", "--config", config, (char *)NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-/* Waits until the status says `what`; a bound so generous that only a defect reaches it. */
-static bool await(const char *what)
-{
-    for (int i = 0; i < 6000 && strstr(status(), what) == NULL; i++)
-        poll(NULL, 0, 10);
-    return strstr(text, what) != NULL;
-}
-
-static void finish(pid_t pid)
-{
-    int how;
-
-    kill(pid, SIGTERM);
-    assert_int_equal(waitpid(pid, &how, 0), pid);
-    assert_true(WIFEXITED(how));
-    assert_int_equal(WEXITSTATUS(how), 0);
-}
-
-/* The process of a role that runs; 0: none yet. */
-static long running(const char *kind)
-{
-    char *line = mem_printf("role %s 0 pid ", kind);
-    const char *at = strstr(status(), line);
-    long pid = at == NULL ? 0 : atol(at + strlen(line));
-
-    free(line);
-    return pid;
-}
-
-/* The same from its first start to the end, or it would have been linked for another reason. */
-static long pid_of(const char *kind)
-{
-    for (int i = 0; i < 6000 && running(kind) == 0; i++)
-        poll(NULL, 0, 10);
-    return running(kind);
-}
-
+/* The other has the same process from its first start to the end, or it would have been linked for another reason. */
 static void linked_again(const char *other, const char *what)
 {
-    pid_t pid = start();
-    long before, after;
-    bool said;
+    pid_t pid = trial_start(), before = trial_pid(other);
 
-    before = pid_of(other);
-    said = await(what);
-    after = pid_of(other);
-    finish(pid); /* whatever came: nothing is left behind */
-    if (!said)
-        fail_msg("never said \"%s\"", what);
-    assert_int_equal(after, before);
+    trial_await(what);
+    assert_int_equal(trial_pid(other), before);
+    trial_stop(pid);
 }
 
 static void test_fetch_cuts(void **state)
@@ -212,42 +134,14 @@ static void test_fetch_is_lost(void **state)
     linked_again("identity", "linked 3 times");
 }
 
-static int make_folder(void **state)
-{
-    FILE *out;
-
-    (void)state;
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(config, sizeof config, "%s/coffre.yml", folder);
-    out = fopen(config, "w");
-    if (out == NULL)
-        return -1;
-    fputs("vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: h, ca: c}\n"
-          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\n"
-          "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
-          out);
-    return fclose(out);
-}
-
-static int remove_folder(void **state)
-{
-    char *command = mem_printf("rm -rf %s", folder);
-    int how = system(command);
-
-    (void)state;
-    free(command);
-    return how;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fetch_cuts),
-        cmocka_unit_test(test_fetch_is_lost),
+        cmocka_unit_test_setup(test_fetch_cuts, trial_clear),
+        cmocka_unit_test_setup(test_fetch_is_lost, trial_clear),
     };
 
     if (argc > 1)
         return daemon_of(argc, argv);
-    return cmocka_run_group_tests_name("identity links", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("identity links", tests, trial_make, folder_remove);
 }

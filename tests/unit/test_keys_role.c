@@ -6,13 +6,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/ec.h>
@@ -20,6 +16,8 @@
 
 #include "common/system/remote_key.h"
 #include "common/values/wire.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/trial.h"
 
 enum { DIGEST = 32 };
 
@@ -144,7 +142,7 @@ static const struct role_kind kinds[] = {
     {.name = "keys", .run = run_keys, .drain_stage = 1},
 };
 
-static const struct daemon tested = {.name = "coffre-test", .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 2, .summary = "for the test"};
+static const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 2, .summary = "for the test"};
 
 /* ---- the test ------------------------------------------------------------------------------------------------------------ */
 
@@ -154,93 +152,24 @@ enum { GROWTH_MAX_KIB = 512 * 1024 }; /* what was freed is kept for a while: 256
 enum { GROWTH_MAX_KIB = 16 * 1024 };
 #endif
 
-static char folder[] = "/tmp/coffre-keys-XXXXXX";
-static char text[16384];
-
-static const char *contents(const char *path)
-{
-    FILE *in = fopen(path, "r");
-    size_t n = in == NULL ? 0 : fread(text, 1, sizeof text - 1, in);
-
-    text[n] = '\0';
-    if (in != NULL)
-        fclose(in);
-    return text;
-}
-
-static void await(const char *what)
-{
-    char *path = mem_printf("%s/state/coffre-test.status", folder);
-
-    for (int i = 0; i < 6000 && strstr(contents(path), what) == NULL; i++)
-        poll(NULL, 0, 10);
-    if (strstr(text, what) == NULL)
-        print_error("never said \"%s\":\n%s", what, text);
-    assert_non_null(strstr(text, what));
-    free(path);
-}
-
-static void put(const char *name)
-{
-    char *path = mem_printf("%s/state/%s", folder, name);
-
-    close(open(path, O_WRONLY | O_CREAT, 0600));
-    free(path);
-}
-
-static pid_t start(void)
-{
-    char *config = mem_printf("%s/coffre.yml", folder);
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int null = open("/dev/null", O_WRONLY);
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves nothing behind */
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        execl("/proc/self/exe", "test_keys_role", "--config", config, (char *)NULL);
-        _exit(127);
-    }
-    free(config);
-    return pid;
-}
-
-static long keys_pid(void)
-{
-    const char *at;
-
-    await("role keys 0 pid ");
-    at = strstr(text, "role keys 0 pid ");
-    return atol(at + strlen("role keys 0 pid "));
-}
-
 /* Ticks of the processor that it has used (proc(5), fields 14 and 15 of stat). */
-static long used(long pid)
+static long used(pid_t pid)
 {
-    char *path = mem_printf("/proc/%ld/stat", pid);
-    const char *at = strrchr(contents(path), ')');
+    char *path = mem_printf("/proc/%ld/stat", (long)pid), line[1000];
+    FILE *in = fopen(path, "re");
     unsigned long user = 0, system = 0;
 
-    assert_non_null(at);
-    assert_int_equal(sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+    assert_non_null(in);
+    assert_non_null(fgets(line, sizeof line, in));
+    assert_non_null(strrchr(line, ')'));
+    assert_int_equal(sscanf(strrchr(line, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+    fclose(in);
     free(path);
     return (long)(user + system);
 }
 
-static long resident_kib(long pid)
-{
-    char *path = mem_printf("/proc/%ld/status", pid);
-    const char *at = strstr(contents(path), "VmRSS:");
-
-    assert_non_null(at);
-    free(path);
-    return atol(at + strlen("VmRSS:"));
-}
-
 /* It has come to rest: it has used nothing for half a second. */
-static void await_rest(long pid)
+static void await_rest(pid_t pid)
 {
     long before = -1, now = used(pid);
 
@@ -254,105 +183,66 @@ static void await_rest(long pid)
 
 static void a_front_that_takes_no_answers_is_waited_for(void **state)
 {
-    pid_t pid = start();
-    long keys, before;
+    pid_t pid = trial_start(), keys;
+    long before;
 
     (void)state;
-    await("not-ready asked and asked\n");
-    keys = keys_pid();
-    before = resident_kib(keys);
+    trial_await("not-ready asked and asked\n");
+    keys = trial_pid("keys");
+    before = trial_memory_kib(keys, "VmRSS:");
     await_rest(keys);
-    assert_true(resident_kib(keys) < before + GROWTH_MAX_KIB);
-    put("take");
-    await(" answered in order, none refused\n");
-    await("state ready\n");
-    assert_int_equal(keys_pid(), keys);
-    kill(pid, SIGTERM);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_true(trial_memory_kib(keys, "VmRSS:") < before + GROWTH_MAX_KIB);
+    trial_put("take");
+    trial_await(" answered in order, none refused\n");
+    trial_await("state ready\n");
+    assert_int_equal(trial_pid("keys"), keys);
+    trial_stop(pid);
 }
 
 /* The certificate that is shown has another key than the file: no handshake can end well, and the status says so. */
 static void a_key_that_is_not_held_is_missed(void **state)
 {
-    char *path = mem_printf("%s/state", folder);
     pid_t pid;
 
     (void)state;
-    assert_int_equal(mkdir(path, 0700), 0);
-    free(path);
-    put("unknown");
-    put("take");
-    pid = start();
-    await("role keys 0 pid ");
-    path = mem_printf("%s/state/take", folder);
-    assert_int_equal(unlink(path), 0);
-    await("not-ready a certificate is shown, or is to be shown, whose key is not in ");
-    put("take");
-    await(" answered in order, all refused\n");
+    trial_put("unknown");
+    trial_put("take");
+    pid = trial_start();
+    trial_pid("keys");
+    trial_take_away("take");
+    trial_await("not-ready a certificate is shown, or is to be shown, whose key is not in ");
+    trial_put("take");
+    trial_await(" answered in order, all refused\n");
     /* Asked for no longer. */
-    await("ready key loaded\n");
-    kill(pid, SIGTERM);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    free(path);
+    trial_await("ready key loaded\n");
+    trial_stop(pid);
 }
 
-static int make_folder(void **state)
+static int make(void **state)
 {
-    char *config, *path;
     EVP_PKEY *key = EVP_EC_gen("P-256");
+    char *path;
     FILE *out;
-    int fd;
 
-    (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (trial_make(state) != 0)
         return -1;
-    config = mem_printf("%s/coffre.yml", folder);
-    path = mem_printf("%s/k", folder);
-    fd = open(path, O_WRONLY | O_CREAT, 0600);
-    out = fdopen(fd, "w");
-    if (out == NULL || PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) != 1 || fclose(out) != 0)
+    path = folder_file("k");
+    out = fdopen(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), "w");
+    free(path);
+    if (out == NULL || PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) != 1)
         return -1;
     EVP_PKEY_free(key);
-    out = fopen(config, "w");
-    free(config);
-    free(path);
-    if (out == NULL)
-        return -1;
-    fputs("vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: h, ca: c}\n"
-          "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\n"
-          "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
-          out);
     return fclose(out);
-}
-
-static int clear_state(void **state)
-{
-    char *command = mem_printf("rm -rf %s/state", folder);
-    int status = system(command);
-
-    (void)state;
-    free(command);
-    return status;
-}
-
-static int remove_folder(void **state)
-{
-    char *command = mem_printf("rm -rf %s", folder);
-    int status = system(command);
-
-    (void)state;
-    free(command);
-    return status;
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(a_front_that_takes_no_answers_is_waited_for, clear_state),
-        cmocka_unit_test_setup(a_key_that_is_not_held_is_missed, clear_state),
+        cmocka_unit_test_setup(a_front_that_takes_no_answers_is_waited_for, trial_clear),
+        cmocka_unit_test_setup(a_key_that_is_not_held_is_missed, trial_clear),
     };
 
     if (argc > 1)
         return daemon_main(&tested, argc, argv);
-    return cmocka_run_group_tests_name("keys_role", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("keys_role", tests, make, folder_remove);
 }

@@ -5,25 +5,26 @@
 #ifndef COFFRE_TESTS_VAULT_H
 #define COFFRE_TESTS_VAULT_H
 
+#include "common/formats/timestamp.h"
 #include "common/system/hsm.h"
 #include "tests/chain/pki.h"
 
 struct vault {
-    char folder[64];
-    struct hsm_token token;
+    const char *folder;
+    struct hsm_token token;            /* SOFTHSM2_CONF points to it */
     struct pki_identity ca, seal, tsa; /* seal and tsa: public halves only */
     uint8_t genesis[32];
     char *config, *memory; /* files; owned */
 };
+extern struct vault vault;
 
-/* Makes a token in a new folder; SOFTHSM2_CONF points to it from now on. */
-void vault_make_token(struct vault *v);
-/* The same with keys, certificates, configuration, genesis and the seal's memory. */
-void vault_make(struct vault *v);
-/* Removes the folder. */
-void vault_remove(struct vault *v);
+/* Set-up and tear-down of a group: `vault` is made, and goes with its folder (folder.h). */
+int vault_set_up(void **state);
+int vault_tear_down(void **state);
 
-/* A certificate of `kind` for key `label` in the token. */
-struct pki_identity vault_certify(const struct vault *v, const char *label, enum pki_kind kind);
+/* Replaces a certificate of the vault's folder, "ca", "seal" or "tsa". */
+void vault_save(const struct pki_identity *id, const char *name);
+/* Trust in the vault's authority; the caller's to free. */
+struct trust *vault_trust(void);
 
 #endif
