@@ -85,7 +85,7 @@ def as_it_was():
         hangup()
         wait_until(lambda: ready("coffre-sealer"), SOON, lambda: f"the sealer is ready: {status()}")
         wait_until(lambda: "refused" not in status(), SOON, lambda: f"the last reload is taken: {status()}")
-        wait_sealed(some_events())
+        a_lot()
 
 
 # ---- what is in a lot ---------------------------------------------------------------------------------
@@ -104,7 +104,9 @@ def sealed_with(lot, seal, tsa):
 
 
 def a_lot():
+    """A new lot, closed on demand rather than by its age, and sealed."""
     serial = some_events()
+    os.kill(pid_of("coffre-sealer"), signal.SIGUSR1)
     wait_sealed(serial)
     return value("SELECT lot FROM event WHERE serial = %s", serial)
 
