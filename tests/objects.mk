@@ -66,11 +66,14 @@ test_xades_LIBS = -lcmocka
 TEST_PROGRAMS += coffre-test-chain
 coffre-test-chain_OBJS = tests/chain/chain_main.o $(CHAIN_OBJS)
 # TLS and keys elsewhere
-UNIT_TESTS += test_tls
-test_tls_OBJS = tests/unit/test_tls.o tests/unit/certificates.o
-test_tls_LIBS = -lcmocka -lpthread
+ENDS_OBJS = tests/unit/ends.o tests/unit/certificates.o $(FOLDER_OBJS)
+UNIT_TESTS += test_tls test_tls_keys
+test_tls_OBJS = tests/unit/test_tls.o $(ENDS_OBJS)
+test_tls_LIBS = -lcmocka
+test_tls_keys_OBJS = tests/unit/test_tls_keys.o tests/unit/keeper.o $(ENDS_OBJS)
+test_tls_keys_LIBS = -lcmocka -lpthread
 UNIT_TESTS += test_tls_trust
-test_tls_trust_OBJS = tests/unit/test_tls_trust.o tests/unit/certificates.o
+test_tls_trust_OBJS = tests/unit/test_tls_trust.o tests/unit/keeper.o tests/unit/certificates.o
 test_tls_trust_LIBS = -lcmocka -lpthread
 # coffre-deposit
 UNIT_TESTS += test_deposit

@@ -4,19 +4,16 @@
  */
 #include "tests/unit/unit.h"
 
-#include <fcntl.h>
 #include <glob.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/journal/journal.h"
 #include "common/values/log.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/trial.h"
 
 #ifdef __SANITIZE_ADDRESS__
 enum { MEMORY_MAX = 768 << 10 };
@@ -220,110 +217,41 @@ static const struct role_kind kinds[] = {
     {.name = "journal", .run = run_journal, .links = {"writer", "rude", "keeper", "deaf"}, .drain_stage = 1},
 };
 
-static const struct daemon tested = {.name = "coffre-test", .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = sizeof kinds / sizeof *kinds, .drain_ms = drain_ms, .poke_kind = "keeper", .summary = "for the test"};
+static const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = sizeof kinds / sizeof *kinds, .drain_ms = drain_ms, .poke_kind = "keeper", .summary = "for the test"};
 
 /* ---- what it leaves --------------------------------------------------------------------------------------------------------- */
 
-static char folder[] = "/tmp/coffre-journal-XXXXXX";
-static char config[64], text[65536];
-
-static const char *path_of(const char *name)
+/* Whether the line of the status that begins so says that all is written. */
+static bool says_written(const char *line)
 {
-    static char path[256];
+    const char *at = strstr(trial_status(), line), *end = at == NULL ? NULL : strchr(at, '\n'), *word = at == NULL ? NULL : strstr(at, "written");
 
-    snprintf(path, sizeof path, "%s/state/%s", folder, name);
-    return path;
-}
-
-static const char *contents(const char *name)
-{
-    char *path = mem_printf("%s/state/%s", folder, name);
-    FILE *in = fopen(path, "r");
-    size_t n = in == NULL ? 0 : fread(text, 1, sizeof text - 1, in);
-
-    text[n] = '\0';
-    if (in != NULL)
-        fclose(in);
-    free(path);
-    return text;
-}
-
-static void await(const char *file, const char *what)
-{
-    for (int i = 0; i < PATIENCE_MS / 20 && strstr(contents(file), what) == NULL; i++)
-        poll(NULL, 0, 20);
-    if (strstr(text, what) == NULL)
-        print_error("never said \"%s\":\n%s", what, text);
-    assert_non_null(strstr(text, what));
+    return word != NULL && end != NULL && word < end;
 }
 
 static void await_written(void)
 {
-    char *line[WRITERS];
-
     for (unsigned i = 0; i < WRITERS; i++) {
-        bool there = false;
+        char *line = mem_printf("role writer %u pid ", i);
 
-        line[i] = mem_printf("role writer %u pid ", i);
-        for (int k = 0; k < PATIENCE_MS / 20 && !there; k++) {
-            const char *at = strstr(contents("coffre-test.status"), line[i]), *end = at == NULL ? NULL : strchr(at, '\n'),
-                       *word = at == NULL ? NULL : strstr(at, "written");
-
-            there = word != NULL && end != NULL && word < end;
-            poll(NULL, 0, 20);
-        }
-        assert_true(there);
-        free(line[i]);
+        TRIAL_UNTIL(says_written(line));
+        free(line);
     }
 }
 
+/* With a spool of at most so many bytes. */
 static void configure(const char *spool)
 {
-    FILE *out = fopen(config, "w");
+    char *lines = mem_printf("journal: {spool_bytes: %s}\n", spool);
 
-    assert_non_null(out);
-    fprintf(out,
-            "vault: {operator: \"4512\", number: 1}\nstate_dir: state\nrabbitmq: {host: localhost, port: 1, ca: c}\n"
-            "postgresql: {conninfo: x}\noperator: {ca: c}\nregulator: {ca: c, recipients: [r]}\njournal: {spool_bytes: %s}\n"
-            "ingest: {certificate: c, key: k, rabbitmq_certificate: c, rabbitmq_key: k, pack_keys: [p], dedup_key: d}\n",
-            spool);
-    fclose(out);
+    trial_configure(lines);
+    free(lines);
 }
 
 static pid_t start(const char *spool)
 {
-    char *log;
-    pid_t pid;
-
     configure(spool);
-    log = mem_printf("%s/state/coffre-test.status", folder);
-    unlink(log); /* what an earlier daemon said */
-    free(log);
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int fd;
-
-        log = mem_printf("%s/log", folder);
-        fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves nothing behind */
-        dup2(fd, STDOUT_FILENO);
-        dup2(fd, STDERR_FILENO);
-        execl("/proc/self/exe", "test_journal", "--config", config, (char *)NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-static void stop(pid_t pid)
-{
-    int status;
-
-    kill(pid, SIGTERM);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    return trial_start();
 }
 
 /* What the spool holds: how often each record of the burst is there, and how many lines in all. */
@@ -375,7 +303,7 @@ static void read_file(const char *path)
 
 static void read_spool(void)
 {
-    char *pattern = mem_printf("%s/state/journal-coffre-test/*.ndjson", folder);
+    char *pattern = trial_file("journal-" TRIAL_NAME "/*.ndjson");
     glob_t found;
 
     memset(held, 0, sizeof held);
@@ -397,35 +325,10 @@ static void assert_all_held(void)
             assert_true(held[w][n] >= 1);
 }
 
-static pid_t journal_pid(void)
-{
-    const char *at;
-
-    await("coffre-test.status", "role journal 0 pid ");
-    at = strstr(text, "role journal 0 pid ");
-    return (pid_t)atol(at + 19);
-}
-
-/* Its memory at the worst, KiB. */
-static long peak_of(pid_t pid)
-{
-    char *path = mem_printf("/proc/%ld/status", (long)pid), line[256];
-    FILE *in = fopen(path, "r");
-    long peak = -1;
-
-    assert_non_null(in);
-    while (peak < 0 && fgets(line, sizeof line, in) != NULL)
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            peak = atol(line + 6);
-    fclose(in);
-    free(path);
-    return peak;
-}
-
 static unsigned long figure(const char *name)
 {
     char *key = mem_printf("\n%s{role=\"journal\",index=\"0\"} ", name);
-    const char *at = strstr(contents("coffre-test.prom"), key);
+    const char *at = strstr(trial_contents(TRIAL_NAME ".prom"), key);
     unsigned long value = at == NULL ? 0 : strtoul(at + strlen(key), NULL, 10);
 
     free(key);
@@ -435,8 +338,7 @@ static unsigned long figure(const char *name)
 /* Until the journal role has all of the bursts. */
 static void await_taken(void)
 {
-    for (int i = 0; i < PATIENCE_MS / 100 && figure("coffre_journal_records_total") < WRITERS * BURST; i++)
-        poll(NULL, 0, 100);
+    TRIAL_UNTIL(figure("coffre_journal_records_total") >= WRITERS * BURST);
     assert_int_equal(figure("coffre_journal_records_total"), WRITERS * BURST);
 }
 
@@ -444,15 +346,14 @@ static void await_taken(void)
 
 static void a_burst_is_on_disk_once_and_in_order(void **state)
 {
-    char *figures = mem_printf("%s/state/coffre-test.prom", folder);
     pid_t pid = start("256MiB");
 
     (void)state;
     await_written();
-    await("coffre-test.status", "cut off and linked again"); /* which touches nobody else */
+    trial_await("cut off and linked again"); /* which touches nobody else */
     await_taken();
-    assert_in_range(peak_of(journal_pid()), 1, MEMORY_MAX);
-    stop(pid);
+    assert_in_range(trial_memory_kib(trial_pid("journal"), "VmHWM:"), 1, MEMORY_MAX);
+    trial_stop(pid);
     read_spool();
     assert_all_held();
     assert_int_equal(lines, WRITERS * BURST + 3);
@@ -461,15 +362,13 @@ static void a_burst_is_on_disk_once_and_in_order(void **state)
     assert_int_equal(stopped, 1);
     assert_non_null(strstr(last, "\"event\":\"daemon-stopped\""));
     /* Another start finds all of it, and says that it began. */
-    unlink(figures);
     pid = start("256MiB");
     await_written();
     await_taken();
-    stop(pid);
+    trial_stop(pid);
     read_spool();
     assert_in_range(lines, 2 * (WRITERS * BURST + 2), 2 * (WRITERS * BURST + 3)); /* the rude one may not have come to it */
     assert_int_equal(started, 2);
-    free(figures);
 }
 
 /* Whether the spool has the last record of each writer, and so all. */
@@ -483,26 +382,24 @@ static bool is_complete(void)
     return complete == WRITERS;
 }
 
-static void a_journal_role_killed_ten_times_loses_nothing(void **state)
+static void a_journal_role_killed_again_and_again_loses_nothing(void **state)
 {
-    pid_t pid;
+    pid_t pid, journal;
 
     (void)state;
     setenv("TEST_JOURNAL_LINKED", "1", 1);
     pid = start("256MiB");
     unsetenv("TEST_JOURNAL_LINKED");
-    for (int i = 0; i < 10; i++) {
-        pid_t journal = journal_pid();
-
-        if (journal > 0)
-            kill(journal, SIGKILL);
-        poll(NULL, 0, 100);
+    journal = trial_pid("journal");
+    for (int i = 0; i < 5; i++) {
+        kill(journal, SIGKILL);
+        trial_await_gone(journal);
+        journal = trial_pid("journal");
     }
     await_written();
     /* Its last life has not seen all of them: the writers have nothing left when it has the last of each. */
-    for (int i = 0; i < PATIENCE_MS / 100 && !is_complete(); i++)
-        poll(NULL, 0, 100);
-    stop(pid);
+    TRIAL_UNTIL(is_complete());
+    trial_stop(pid);
     read_spool();
     assert_all_held();
     assert_in_range(started, 1, 2); /* the daemon itself was started once only; twice: killed in the moment between that record and the note of it */
@@ -515,13 +412,11 @@ static void a_killed_daemon_is_told_apart_from_a_stopped_one(void **state)
 
     (void)state;
     await_written();
-    await("coffre-test.status", "cut off and linked again");
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    poll(NULL, 0, 500);
+    trial_await("cut off and linked again");
+    trial_kill(pid);
     pid = start("256MiB");
     await_written();
-    stop(pid);
+    trial_stop(pid);
     read_spool();
     assert_int_equal(started, 2);
     assert_int_equal(stopped, 1);
@@ -534,18 +429,17 @@ static void a_full_spool_counts_and_blocks_nobody(void **state)
 
     (void)state;
     await_written();
-    await("coffre-test.status", "cut off and linked again");
+    trial_await("cut off and linked again");
     await_taken();
     lost = figure("coffre_journal_lost_total");
     assert_true(figure("coffre_journal_spool_bytes") <= 1 << 20);
-    stop(pid);
+    trial_stop(pid);
     read_spool();
     assert_in_range(lines + lost, WRITERS * BURST + 1, WRITERS * BURST + 2); /* with daemon-started, and perhaps record-refused; daemon-stopped has no room */
     /* With room again, the next start says so: with what had no room at the end. */
-    unlink(path_of("coffre-test.prom"));
     pid = start("256MiB");
     await_taken();
-    stop(pid);
+    trial_stop(pid);
     read_spool();
     assert_in_range((unsigned long)number_in(overflow, "records"), lost + 1, lost + 2);
     assert_null(strstr(overflow, "\"most\""));
@@ -558,18 +452,15 @@ static void a_crash_forgets_nothing_of_what_was_lost(void **state)
 
     (void)state;
     await_written();
-    await("coffre-test.status", "cut off and linked again");
+    trial_await("cut off and linked again");
     await_taken();
     lost = figure("coffre_journal_lost_total");
     assert_true(lost > BURST);
-    kill(journal_pid(), SIGKILL);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    poll(NULL, 0, 500);
-    unlink(path_of("coffre-test.prom"));
+    kill(trial_pid("journal"), SIGKILL);
+    trial_kill(pid);
     pid = start("256MiB");
     await_taken();
-    stop(pid);
+    trial_stop(pid);
     read_spool();
     /* A bound from below, and, should a writer not have been told in time, one from above. */
     assert_in_range((unsigned long)number_in(overflow, "records"), lost - WRITERS * 5000, lost + 1);
@@ -588,11 +479,11 @@ static void a_writer_that_may_lose_nothing_tries_again(void **state)
     await_taken();
     assert_true(figure("coffre_journal_lost_total") > 0);
     kill(pid, SIGUSR1);
-    await("coffre-test.status", "again and again");
+    trial_await("again and again");
     configure("256MiB");
     kill(pid, SIGHUP);
-    await("coffre-test.status", "all is kept");
-    stop(pid);
+    trial_await("all is kept");
+    trial_stop(pid);
     read_spool();
     for (unsigned k = 0; k < KEPT; k++)
         assert_true(kept[k] >= 1);
@@ -608,44 +499,20 @@ static void a_writer_that_does_not_read_is_cut_off(void **state)
     pid = start("256MiB");
     unsetenv("TEST_JOURNAL_DEAF");
     await_written();
-    await("coffre-test.status", "deaf and linked again");
-    stop(pid);
+    trial_await("deaf and linked again");
+    trial_stop(pid);
     read_spool();
     assert_all_held();
     assert_int_equal(stopped, 1);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(config, sizeof config, "%s/coffre.yml", folder);
-    return 0;
-}
-
-static int clear(void **state)
-{
-    char *command = mem_printf("rm -rf %s/*", folder);
-    int status = system(command);
-
-    (void)state;
-    free(command);
-    return status;
-}
-
-static int remove_folder(void **state)
-{
-    return clear(state) != 0 || rmdir(folder) != 0;
-}
-
-#define TEST(f) cmocka_unit_test_setup(f, clear)
+#define TEST(f) cmocka_unit_test_setup(f, trial_clear)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_burst_is_on_disk_once_and_in_order),
-        TEST(a_journal_role_killed_ten_times_loses_nothing),
+        TEST(a_journal_role_killed_again_and_again_loses_nothing),
         TEST(a_killed_daemon_is_told_apart_from_a_stopped_one),
         TEST(a_full_spool_counts_and_blocks_nobody),
         TEST(a_crash_forgets_nothing_of_what_was_lost),
@@ -655,5 +522,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_main(&tested, argc, argv);
-    return cmocka_run_group_tests_name("journal", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("journal", tests, trial_make, folder_remove);
 }

@@ -4,7 +4,6 @@
  */
 #include "tests/unit/unit.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,8 +13,8 @@
 #include <openssl/x509v3.h>
 
 #include "common/system/tls_trust.h"
-#include "common/values/wire.h"
 #include "tests/unit/certificates.h"
+#include "tests/unit/keeper.h"
 
 enum { DAY = 86400 };
 
@@ -68,75 +67,6 @@ static int tear_down(void **state)
     certificates_free(&server_ec);
     certificates_free(&client);
     return 0;
-}
-
-/* ---- the keys role, in a thread --------------------------------------------------------------------------------------------- */
-
-struct keeper {
-    struct channel *channel;
-    struct keys_held held;
-    pthread_mutex_t lock;
-    pthread_t thread;
-    struct remote_line *line; /* the front's side */
-};
-
-static void *keep(void *arg)
-{
-    struct keeper *k = arg;
-    struct channel_message m;
-    struct buf answer;
-
-    buf_init(&answer, REMOTE_KEY_MESSAGE_MAX);
-    while (channel_wait(k->channel, &m, -1, NULL) == CHANNEL_MESSAGE) {
-        struct wire_reader in = wire_read(m.body);
-        struct wire_writer w = wire_write(&answer);
-        bool ok;
-
-        buf_reset(&answer);
-        pthread_mutex_lock(&k->lock);
-        ok = keys_answer(&k->held, m.body, &answer, NULL);
-        pthread_mutex_unlock(&k->lock);
-        if (!ok) { /* as the role refuses */
-            buf_reset(&answer);
-            wire_put_u32(&w, wire_get_u32(&in));
-            wire_put_u8(&w, 0);
-            wire_put_bytes(&w, slice_of(NULL, 0));
-        }
-        if (!channel_send(k->channel, REMOTE_KEY_SIGNED, buf_slice(&answer), NULL) || !channel_flush(k->channel, NULL))
-            break;
-    }
-    buf_free(&answer);
-    channel_free(k->channel);
-    return NULL;
-}
-
-static void hold(struct keeper *k, const struct issued *server)
-{
-    assert_int_equal(EVP_PKEY_up_ref(server->key), 1);
-    pthread_mutex_lock(&k->lock);
-    assert_true(keys_put(&k->held, server->key, 0, NULL));
-    pthread_mutex_unlock(&k->lock);
-}
-
-static void begin(struct keeper *k, const struct issued *server)
-{
-    int fds[2];
-
-    *k = (struct keeper){.lock = PTHREAD_MUTEX_INITIALIZER, .line = remote_line_new()};
-    assert_true(channel_pair(fds, NULL));
-    k->channel = channel_open(fds[0], REMOTE_KEY_MESSAGE_MAX, 1 << 16);
-    remote_line_link(k->line, channel_open(fds[1], REMOTE_KEY_MESSAGE_MAX, 1 << 16));
-    remote_line_set_deadline(k->line, 60000);
-    hold(k, server);
-    assert_int_equal(pthread_create(&k->thread, NULL, keep, k), 0);
-}
-
-static void end(struct keeper *k)
-{
-    remote_line_link(k->line, NULL);
-    assert_int_equal(pthread_join(k->thread, NULL), 0);
-    remote_line_free(k->line);
-    keys_free(&k->held);
 }
 
 static struct tls_trust *trust_of(const struct issued *server, struct keeper *k, unsigned depth)
@@ -321,7 +251,7 @@ static void every_handshake_is_full(void **state)
     struct tls_trust *t;
 
     (void)state;
-    begin(&k, &server_ec);
+    keeper_begin(&k, server_ec.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 1);
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         SSL_CTX *context = client_context(kinds[i].version, true), *elsewhere = generous_server();
@@ -340,7 +270,7 @@ static void every_handshake_is_full(void **state)
         SSL_CTX_free(context);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 /* ---- stapling -------------------------------------------------------------------------------------------------------------------- */
@@ -373,7 +303,7 @@ static void the_response_held_is_stapled(void **state)
     struct tls_trust *t;
 
     (void)state;
-    begin(&k, &server_ec);
+    keeper_begin(&k, server_ec.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 1);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         assert_stapled(t, version, NULL);
@@ -385,7 +315,7 @@ static void the_response_held_is_stapled(void **state)
         assert_stapled(t, version, NULL);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
     free(large);
 }
 
@@ -406,7 +336,7 @@ static void the_chain_is_given_as_it_was_sent(void **state)
     struct tls_trust *t;
 
     (void)state;
-    begin(&k, &server_ec);
+    keeper_begin(&k, server_ec.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 1);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         SSL_CTX *context = client_context(version, true);
@@ -443,7 +373,7 @@ static void the_chain_is_given_as_it_was_sent(void **state)
         SSL_CTX_free(context);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 static void a_chain_longer_than_the_depth_is_refused_and_named(void **state)
@@ -453,7 +383,7 @@ static void a_chain_longer_than_the_depth_is_refused_and_named(void **state)
     struct tls_trust *t;
 
     (void)state;
-    begin(&k, &server_ec);
+    keeper_begin(&k, server_ec.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 0); /* one intermediate is one too many */
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         SSL_CTX *context = client_context(version, true);
@@ -469,7 +399,7 @@ static void a_chain_longer_than_the_depth_is_refused_and_named(void **state)
         SSL_CTX_free(context);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 static void no_certificate_is_a_refusal_of_its_own(void **state)
@@ -478,7 +408,7 @@ static void no_certificate_is_a_refusal_of_its_own(void **state)
     struct tls_trust *t;
 
     (void)state;
-    begin(&k, &server_ec);
+    keeper_begin(&k, server_ec.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 1);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         SSL_CTX *context = SSL_CTX_new(TLS_client_method());
@@ -496,7 +426,7 @@ static void no_certificate_is_a_refusal_of_its_own(void **state)
         SSL_CTX_free(context);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 static void serial_and_alternative_names_are_read_in_one_spelling(void **state)
@@ -576,19 +506,19 @@ static void a_certificate_is_tried_before_it_is_shown(void **state)
     struct err e = {0};
 
     (void)state;
-    begin(&k, &server_rsa);
+    keeper_begin(&k, server_rsa.key, KEEPER_HONEST);
     t = trust_of(&server_ec, &k, 1);
     assert_false(tls_trust_try(t, &e));
     assert_int_equal(e.code, ERR_DENIED);
     assert_true(remote_line_linked(k.line)); /* a refusal is no fault of the role's */
-    hold(&k, &server_ec);
+    keeper_hold(&k, server_ec.key);
     err_clear(&e);
     assert_true(tls_trust_try(t, &e));
     remote_line_link(k.line, NULL);
     assert_false(tls_trust_try(t, &e));
     assert_int_equal(e.code, ERR_RETRY);
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 /* Handshakes are under way, at every point, while certificate and key change fifty times between RSA and EC: none fails. */
@@ -600,7 +530,7 @@ static void handshakes_outlive_a_change_of_certificate(void **state)
     struct keeper k;
 
     (void)state;
-    begin(&k, servers[0]);
+    keeper_begin(&k, servers[0]->key, KEEPER_HONEST);
     t = trust_of(servers[0], &k, 1);
     for (unsigned change = 1; change <= CHANGES; change++) {
         SSL_CTX *context = client_context(change % 4 < 2 ? TLS1_2_VERSION : TLS1_3_VERSION, true);
@@ -613,7 +543,7 @@ static void handshakes_outlive_a_change_of_certificate(void **state)
             for (unsigned n = 0; n < i; n++)
                 step(&peers[i]);
         }
-        hold(&k, servers[change % 2]);
+        keeper_hold(&k, servers[change % 2]->key);
         fresh = trust_of(servers[change % 2], &k, 1);
         assert_true(tls_trust_try(fresh, NULL));
         tls_trust_release(t);
@@ -633,7 +563,7 @@ static void handshakes_outlive_a_change_of_certificate(void **state)
         SSL_CTX_free(context);
     }
     tls_trust_release(t);
-    end(&k);
+    keeper_end(&k);
 }
 
 static void keys_go_when_their_time_is_over(void **state)
