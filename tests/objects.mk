@@ -161,7 +161,7 @@ FUZZERS += fuzz_openwire
 fuzz_openwire_OBJS = tests/fuzz/fuzz_openwire.o tests/openwire/equal.o $(OPENWIRE_CODEC_OBJS)
 # the OpenWire session
 UNIT_TESTS += test_openwire_session
-test_openwire_session_OBJS = tests/unit/test_openwire_session.o tests/unit/test_openwire_session_produce.o tests/unit/test_openwire_session_consume.o \
+test_openwire_session_OBJS = tests/unit/test_openwire_session.o $(patsubst %,tests/unit/test_openwire_session_%.o,open frames produce transactions consume acks temporary) \
 	tests/unit/openwire_peer.o tests/unit/session_owner.o tests/openwire/build.o $(SESSION_OBJS) $(STOMP_OBJS) $(OPENWIRE_OBJS)
 test_openwire_session_LIBS = -lcmocka
 FUZZERS += fuzz_openwire_session

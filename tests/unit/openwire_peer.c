@@ -25,6 +25,14 @@ void peer_open(struct peer *p, const struct session_refusal *refusal, unsigned v
     p->o.s = session_new(&openwire_protocol, &p->o.rules, &owner_ops, &p->o, &p->o.out, 7, refusal, "test-1", p->o.t);
 }
 
+void peer_preambled(struct peer *p, const struct session_refusal *refusal)
+{
+    peer_open(p, refusal, 12);
+    build_preamble(12, &p->in);
+    peer_give(p);
+    peer_expect(p, "WireFormatInfo\nBrokerInfo coffre\n");
+}
+
 void peer_connect(struct peer *p)
 {
     peer_open(p, NULL, p->version == 0 ? 12 : p->version);
@@ -274,4 +282,51 @@ void peer_answer(struct peer *p, uint64_t subscription, uint64_t delivery)
                                   .digest = SLICE_LITERAL("d"), .digest_algo = SLICE_LITERAL("SHA-256")};
 
     session_answer(p->o.s, subscription, delivery, &a, p->o.t);
+}
+
+struct openwire_object *peer_consumer(int64_t value, enum openwire_type type, const char *name, int64_t prefetch)
+{
+    return build_consumer("C", 1, value, build_destination(type, name), prefetch);
+}
+
+struct openwire_object *peer_ack(int kind, int64_t first, int64_t last)
+{
+    return build_ack("C", 1, 1, kind, PEER_SOURCE, first, last);
+}
+
+struct openwire_object *peer_ack_in(int64_t transaction, int kind, int64_t first, int64_t last)
+{
+    struct openwire_object *o = peer_ack(kind, first, last);
+
+    build_object(o, OPENWIRE_MESSAGE_ACK_TRANSACTION_ID, build_transaction_id("C", transaction));
+    return o;
+}
+
+void peer_consume_answers(struct peer *p, int64_t prefetch, unsigned n)
+{
+    *p = (struct peer){0};
+    peer_consume(p, prefetch);
+    for (unsigned i = 1; i <= n; i++)
+        peer_answer(p, 1, i);
+    peer_said(p);
+    peer_expect_asked(p, "");
+}
+
+struct openwire_object *peer_message(const char *body, int64_t transaction)
+{
+    return build_message("C", "Event.1.In", body, transaction);
+}
+
+void peer_produce(struct peer *p, int64_t window)
+{
+    *p = (struct peer){0};
+    peer_connect(p);
+    peer_send_r(p, build_producer("C", 1, 1, "Event.1.In", window));
+    peer_expect(p, "Response 3\n");
+}
+
+void peer_give_bytes(struct peer *p, struct slice bytes)
+{
+    assert_true(buf_add_slice(&p->in, bytes, NULL));
+    peer_give(p);
 }

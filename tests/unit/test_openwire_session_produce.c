@@ -1,34 +1,13 @@
-/* Producers of an OpenWire session: messages, their properties and contents, windows, transactions, confirmations. */
+/* Producers of an OpenWire session: messages, their properties and contents, windows, confirmations. */
 #include "tests/unit/test_openwire_session.h"
 
 #include <stdio.h>
 #include <string.h>
+
 #include <zlib.h>
 
 #include "tests/unit/openwire_peer.h"
 #include "tests/unit/unit.h"
-
-#define ILLEGAL "javax.jms.IllegalStateException: coffre: "
-#define NO_PLACE "javax.jms.InvalidDestinationException: coffre: "
-#define FORMAT "javax.jms.MessageFormatException: coffre: "
-#define ROLLED_BACK "javax.jms.TransactionRolledBackException: coffre: "
-#define LATER "javax.jms.ResourceAllocationException: coffre: "
-#define DEPOSIT(ticket, body) "deposit " ticket " by 7 c d SHA-256 at 1234: " body "\n"
-#define POISONED ROLLED_BACK "something in this transaction was refused: nothing of it is deposited\n"
-
-static struct openwire_object *message(const char *body, int64_t transaction)
-{
-    return build_message("C", "Event.1.In", body, transaction);
-}
-
-/* A producer 1:1 with this window, as command 3. */
-static void produce(struct peer *p, int64_t window)
-{
-    *p = (struct peer){0};
-    peer_connect(p);
-    peer_send_r(p, build_producer("C", 1, 1, "Event.1.In", window));
-    peer_expect(p, "Response 3\n");
-}
 
 /* ---- answers ----------------------------------------------------------------------------- */
 
@@ -37,13 +16,13 @@ static void responses_wait_for_confirmations_in_any_order(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
-    peer_put_r(&p, message("<a/>", 0));
-    peer_put(&p, message("<b/>", 0));
-    peer_put_r(&p, message("<c/>", 0));
+    peer_produce(&p, 0);
+    peer_put_r(&p, peer_message("<a/>", 0));
+    peer_put(&p, peer_message("<b/>", 0));
+    peer_put_r(&p, peer_message("<c/>", 0));
     peer_give(&p);
     peer_expect(&p, "");
-    peer_expect_asked(&p, DEPOSIT("1", "<a/>") DEPOSIT("2", "<b/>") DEPOSIT("3", "<c/>"));
+    peer_expect_asked(&p, PEER_DEPOSIT("1", "<a/>") PEER_DEPOSIT("2", "<b/>") PEER_DEPOSIT("3", "<c/>"));
     assert_int_equal(session_pending(p.o.s), 3);
     session_confirmed(p.o.s, 3);
     peer_expect(&p, "Response 6\n");
@@ -62,14 +41,14 @@ static void refused_deposits_are_exceptions(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
-    peer_send_r(&p, message("<a/>", 0));
-    peer_send(&p, message("<b/>", 0));
+    peer_produce(&p, 0);
+    peer_send_r(&p, peer_message("<a/>", 0));
+    peer_send(&p, peer_message("<b/>", 0));
     session_refused(p.o.s, 1, "the queue is full");
     session_refused(p.o.s, 2, "the queue is full");
     peer_expect(&p, "Exception 4 " LATER "the queue is full\nError " LATER "the queue is full\n");
     p.o.refuses = true;
-    peer_send_r(&p, message("<c/>", 0));
+    peer_send_r(&p, peer_message("<c/>", 0));
     peer_expect(&p, "Exception 6 " LATER "no room\n");
     peer_close(&p);
 }
@@ -79,9 +58,9 @@ static void a_full_vault_makes_deposits_wait(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     p.o.full = true;
-    peer_put_r(&p, message("<a/>", 0));
+    peer_put_r(&p, peer_message("<a/>", 0));
     peer_put_r(&p, build(OPENWIRE_KEEP_ALIVE_INFO));
     peer_offer(&p);
     assert_true(session_blocked(p.o.s));
@@ -101,10 +80,10 @@ static void what_waits_too_long_is_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 5000);
+    peer_produce(&p, 5000);
     p.o.full = true;
-    peer_put_r(&p, message("<a/>", 0));
-    peer_put(&p, message("<b/>", 0));
+    peer_put_r(&p, peer_message("<a/>", 0));
+    peer_put(&p, peer_message("<b/>", 0));
     peer_offer(&p);
     session_stalled(p.o.s, "no room");
     peer_offer(&p);
@@ -113,16 +92,16 @@ static void what_waits_too_long_is_refused(void **state)
     session_stalled(p.o.s, "no room");
     peer_give(&p);
     peer_expect(&p, "ProducerAck C:1:1 1104\nError " LATER "queue unavailable, send again later: no room for more deposits\n");
-    peer_put_r(&p, message("<c/>", 0));
+    peer_put_r(&p, peer_message("<c/>", 0));
     peer_offer(&p);
     session_stalled(p.o.s, "no room");
     p.o.full = false; /* meanwhile there is room */
     peer_give(&p);
     p.o.full = true;
-    peer_put_r(&p, message("<d/>", 0));
+    peer_put_r(&p, peer_message("<d/>", 0));
     peer_offer(&p);
     assert_true(session_blocked(p.o.s));
-    peer_expect_asked(&p, DEPOSIT("1", "<c/>"));
+    peer_expect_asked(&p, PEER_DEPOSIT("1", "<c/>"));
     peer_close(&p);
 }
 
@@ -152,19 +131,19 @@ static void messages_go_to_the_intake_only(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
         o = build_producer("C", 1, 9, NULL, 0);
         build_object(o, OPENWIRE_PRODUCER_INFO_DESTINATION, build_destination(elsewhere[i].type, elsewhere[i].name));
         peer_send_r(&p, o);
-        o = message("<a/>", 0);
+        o = peer_message("<a/>", 0);
         build_object(o, OPENWIRE_MESSAGE_DESTINATION, build_destination(elsewhere[i].type, elsewhere[i].name));
         peer_send(&p, o);
         snprintf(said, sizeof said, "Exception %u " NO_PLACE "%s: messages go to queue Event.1.In only\nError " NO_PLACE "%s: messages go to queue Event.1.In only\n",
                  p.command - 1, elsewhere[i].said, elsewhere[i].said);
         peer_expect(&p, said);
     }
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     build_object(o, OPENWIRE_MESSAGE_DESTINATION, NULL);
     peer_send_r(&p, o);
     snprintf(said, sizeof said, "Exception %u " NO_PLACE "no destination: messages go to queue Event.1.In only\n", p.command);
@@ -180,7 +159,7 @@ static void long_names_are_cut(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     memset(name, 'n', sizeof name);
     name[299] = '\0';
     peer_send_r(&p, build_producer("C", 1, 9, name, 0));
@@ -196,20 +175,20 @@ static void producers_are_of_this_connection_and_session(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     peer_send_r(&p, build_producer("D", 1, 2, NULL, 0));
     peer_send_r(&p, build_producer("C", 2, 1, NULL, 0));
     peer_send_r(&p, build(OPENWIRE_PRODUCER_INFO));
     peer_expect(&p, "Exception 4 " ILLEGAL "ProducerId is of another connection than this one\n"
                     "Exception 5 " ILLEGAL "ProducerInfo: there is no session 2\n"
                     "Exception 6 " ILLEGAL "ProducerId is of another connection than this one\n");
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     build_object(o, OPENWIRE_MESSAGE_PRODUCER_ID, build_producer_id("D", 1, 1));
     peer_send_r(&p, o);
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     build_object(o, OPENWIRE_MESSAGE_PRODUCER_ID, NULL);
     peer_send_r(&p, o);
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     build_object(o, OPENWIRE_MESSAGE_PRODUCER_ID, build_producer_id("C", 1, 2));
     peer_send_r(&p, o);
     peer_expect(&p, "Exception 7 " ILLEGAL "ProducerId is of another connection than this one\n"
@@ -217,7 +196,7 @@ static void producers_are_of_this_connection_and_session(void **state)
                     "Exception 9 " ILLEGAL "the message's producer does not exist\n");
     peer_send_r(&p, build_producer("C", 1, 1, NULL, 0)); /* again: a replay */
     peer_send_r(&p, build_remove(build_producer_id("C", 1, 1), -2));
-    peer_send_r(&p, message("<a/>", 0));
+    peer_send_r(&p, peer_message("<a/>", 0));
     peer_expect(&p, "Response 10\nResponse 11\nException 12 " ILLEGAL "the message's producer does not exist\n");
     peer_expect_asked(&p, "");
     peer_close(&p);
@@ -228,7 +207,7 @@ static void producers_have_a_limit(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     for (int64_t i = 4097; i > 2; i--)
         peer_put(&p, build_producer("C", 1, i, NULL, 0));
     peer_put_r(&p, build_producer("C", 1, 2, NULL, 0));
@@ -248,9 +227,9 @@ static void other_messages_are_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        struct openwire_object *o = message("<a/>", 0);
+        struct openwire_object *o = peer_message("<a/>", 0);
 
         o->type = (uint8_t)types[i];
         peer_send_r(&p, o);
@@ -266,9 +245,9 @@ static void fields_of_brokers_are_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     for (unsigned i = 0; i < 5; i++) {
-        struct openwire_object *o = message("<a/>", 0);
+        struct openwire_object *o = peer_message("<a/>", 0);
 
         if (i == 0)
             build_object(o, OPENWIRE_MESSAGE_ORIGINAL_DESTINATION, build_destination(OPENWIRE_QUEUE, "Event.1.In"));
@@ -296,30 +275,30 @@ static void bodies_come_as_they_are(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
-    peer_put(&p, message("", 0));
-    o = message("", 0);
+    peer_produce(&p, 0);
+    peer_put(&p, peer_message("", 0));
+    o = peer_message("", 0);
     build_set(o, OPENWIRE_MESSAGE_CONTENT, (struct openwire_value){0});
     peer_put(&p, o);
-    o = message("", 0);
+    o = peer_message("", 0);
     build_content(o, "<compressed/>", true);
     peer_put(&p, o);
-    o = message("", 0);
+    o = peer_message("", 0);
     build_bytes(o, OPENWIRE_MESSAGE_CONTENT, slice_of(emoji, sizeof emoji));
     peer_put(&p, o);
-    o = message("", 0);
+    o = peer_message("", 0);
     o->type = OPENWIRE_BYTES_MESSAGE;
     build_bytes(o, OPENWIRE_MESSAGE_CONTENT, SLICE_LITERAL("<bytes/>"));
     peer_put(&p, o);
     assert_int_equal(compress(stream + 4, &size, (const uint8_t *)"<deflate>", 9), Z_OK);
-    o = message("", 0);
+    o = peer_message("", 0);
     o->type = OPENWIRE_BYTES_MESSAGE;
     build_bytes(o, OPENWIRE_MESSAGE_CONTENT, slice_of(stream, size + 4));
     build_number(o, OPENWIRE_MESSAGE_COMPRESSED, 1);
     peer_put(&p, o);
     peer_give(&p);
     peer_expect(&p, "");
-    peer_expect_asked(&p, DEPOSIT("1", "") DEPOSIT("2", "") DEPOSIT("3", "<compressed/>") DEPOSIT("4", "\xf0\x9f\x98\x80" /* and a NUL */)
+    peer_expect_asked(&p, PEER_DEPOSIT("1", "") PEER_DEPOSIT("2", "") PEER_DEPOSIT("3", "<compressed/>") PEER_DEPOSIT("4", "\xf0\x9f\x98\x80" /* and a NUL */)
                       "deposit 5 by 7 c d SHA-256 at 1234 bytes: <bytes/>\ndeposit 6 by 7 c d SHA-256 at 1234 bytes: <deflate>\n");
     peer_close(&p);
 }
@@ -331,21 +310,21 @@ static void bodies_that_are_wrong_are_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     memset(large, 'x', sizeof large - 1);
     large[4097] = '\0';
-    peer_send_r(&p, message(large, 0));
+    peer_send_r(&p, peer_message(large, 0));
     peer_expect(&p, "Exception 4 javax.jms.JMSException: coffre: OpenWire content: 4097 bytes, at most 4096 are taken\n");
-    o = message("", 0);
+    o = peer_message("", 0);
     build_content(o, large, true);
     peer_send_r(&p, o);
     assert_non_null(strstr(peer_said(&p), "Exception 5 javax.jms.JMSException: coffre: OpenWire content: "));
-    o = message("", 0);
+    o = peer_message("", 0);
     build_bytes(o, OPENWIRE_MESSAGE_CONTENT, SLICE_LITERAL("\0\0\0\7<a/>"));
     peer_send(&p, o);
     peer_expect(&p, "Error " FORMAT "OpenWire content: a text of 7 bytes is announced, there are 4\n");
     large[4096] = '\0';
-    peer_send(&p, message(large, 0));
+    peer_send(&p, peer_message(large, 0));
     peer_expect(&p, "");
     assert_int_equal(session_counts(p.o.s)->bytes, 4096);
     peer_close(&p);
@@ -394,8 +373,8 @@ static void properties_of_every_type(void **state)
         struct openwire_object *o;
         struct peer p;
 
-        produce(&p, 0);
-        o = message("<a/>", 0);
+        peer_produce(&p, 0);
+        o = peer_message("<a/>", 0);
         build_bytes(o, OPENWIRE_MESSAGE_PROPERTIES, cases[i].map);
         peer_send(&p, o);
         peer_expect(&p, "");
@@ -413,10 +392,10 @@ static void long_properties_are_cut(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     p.o.rules.frame.header_bytes = 1 << 17;
     memset(map + sizeof map - LONG, 'x', LONG);
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     build_bytes(o, OPENWIRE_MESSAGE_PROPERTIES, slice_of(map, sizeof map));
     peer_send(&p, o);
     peer_expect(&p, "");
@@ -439,9 +418,9 @@ static void properties_that_are_wrong_are_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 0);
+    peer_produce(&p, 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct openwire_object *o = message("<a/>", 0);
+        struct openwire_object *o = peer_message("<a/>", 0);
 
         build_bytes(o, OPENWIRE_MESSAGE_PROPERTIES, cases[i].map);
         peer_send(&p, o);
@@ -459,10 +438,10 @@ static void windows_open_when_confirmed(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 5000);
-    peer_send(&p, message("<a/>", 0));
-    peer_send_r(&p, message("<b/>", 0));
-    peer_send(&p, message("", 0));
+    peer_produce(&p, 5000);
+    peer_send(&p, peer_message("<a/>", 0));
+    peer_send_r(&p, peer_message("<b/>", 0));
+    peer_send(&p, peer_message("", 0));
     peer_expect(&p, "");
     session_confirmed(p.o.s, 2);
     peer_expect(&p, "Response 5\n");
@@ -479,12 +458,12 @@ static void windows_open_when_refused(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 5000);
+    peer_produce(&p, 5000);
     peer_send(&p, build_message("C", "X", "<a/>", 0));
     peer_expect(&p, "ProducerAck C:1:1 1104\nError " NO_PLACE "queue \"X\": messages go to queue Event.1.In only\n");
-    peer_send(&p, message("<a/>", 5));
+    peer_send(&p, peer_message("<a/>", 5));
     peer_expect(&p, "ProducerAck C:1:1 1104\nError " ROLLED_BACK "the transaction is not open\n");
-    o = message("<a/>", 0);
+    o = peer_message("<a/>", 0);
     o->type = OPENWIRE_MAP_MESSAGE;
     peer_send(&p, o);
     peer_expect(&p, "ProducerAck C:1:1 1104\nError " FORMAT "an event is a text or bytes message\n");
@@ -498,10 +477,10 @@ static void windows_open_at_once_in_transactions(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 5000);
+    peer_produce(&p, 5000);
     peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_put_r(&p, message("<b/>", 1));
+    peer_put(&p, peer_message("<a/>", 1));
+    peer_put_r(&p, peer_message("<b/>", 1));
     peer_give(&p);
     peer_expect(&p, "ProducerAck C:1:1 1104\nResponse 6\n");
     peer_close(&p);
@@ -512,230 +491,12 @@ static void a_window_is_not_of_the_next_connection(void **state)
     struct peer p;
 
     (void)state;
-    produce(&p, 5000);
-    peer_send(&p, message("<a/>", 0));
+    peer_produce(&p, 5000);
+    peer_send(&p, peer_message("<a/>", 0));
     peer_send(&p, build_remove(build_connection_id("C"), -2));
     peer_send(&p, build_connection("D"));
     session_confirmed(p.o.s, 1);
     peer_expect(&p, "");
-    peer_close(&p);
-}
-
-/* ---- transactions ------------------------------------------------------------------------ */
-
-static void a_commit_is_answered_when_all_is_stored(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_put_r(&p, message("<b/>", 1));
-    peer_put_r(&p, message("<c/>", 0));
-    peer_put_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-    peer_give(&p);
-    peer_expect(&p, "Response 6\n");
-    peer_expect_asked(&p, DEPOSIT("1", "<c/>") "all 2 <a/> <b/>\n");
-    assert_int_equal(p.o.held, 0);
-    session_confirmed(p.o.s, 2);
-    peer_expect(&p, "Response 8\n");
-    peer_send_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-    peer_expect(&p, "Exception 9 " ROLLED_BACK "the transaction is not open\n");
-    assert_int_equal(session_counts(p.o.s)->commits, 1);
-    assert_int_equal(session_counts(p.o.s)->deposits, 3);
-    peer_close(&p);
-}
-
-static void a_rollback_deposits_nothing(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    peer_put_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_give(&p);
-    assert_true(p.o.held > 0);
-    peer_send_r(&p, build_transaction("C", 1, BUILD_ROLLBACK));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_ROLLBACK)); /* there is nothing to undo */
-    peer_send_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_COMMIT)); /* nothing was in it */
-    peer_expect(&p, "Response 4\nResponse 6\nResponse 7\nResponse 8\nResponse 9\n");
-    peer_expect_asked(&p, "");
-    peer_close(&p);
-}
-
-/* Whatever is refused in it, the application is told at commit that nothing was deposited. */
-static void a_refusal_poisons_its_transaction(void **state)
-{
-    static char large[2000];
-    char said[600];
-
-    (void)state;
-    memset(large, 'x', sizeof large - 1);
-    for (unsigned i = 0; i < 7; i++) {
-        static const char *const whys[] = {
-            NO_PLACE "queue \"X\": messages go to queue Event.1.In only", LATER "a transaction of more than 2000 bytes",
-            LATER "open transactions hold too many bytes in all, send again later", FORMAT "an event is a text or bytes message",
-            ILLEGAL "the message's producer does not exist", ILLEGAL "the message has fields that only a broker writes",
-            NO_PLACE "JMSReplyTo is temporary queue \"C:9\": a temporary queue that exists, or Event.1.Out, is needed"};
-        struct openwire_object *o;
-        struct peer p;
-
-        produce(&p, 0);
-        peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-        peer_put(&p, message("<a/>", 1));
-        peer_give(&p);
-        if (i == 2)
-            p.o.held_max = p.o.held;
-        o = build_message("C", i == 0 ? "X" : "Event.1.In", i == 1 ? large : "<b/>", 1);
-        if (i == 3)
-            o->type = OPENWIRE_OBJECT_MESSAGE;
-        else if (i == 4)
-            build_object(o, OPENWIRE_MESSAGE_PRODUCER_ID, build_producer_id("C", 1, 7));
-        else if (i == 5)
-            build_object(o, OPENWIRE_MESSAGE_TARGET_CONSUMER_ID, build_consumer_id("C", 1, 1));
-        else if (i == 6)
-            build_object(o, OPENWIRE_MESSAGE_REPLY_TO, build_destination(OPENWIRE_TEMP_QUEUE, "C:9"));
-        peer_send(&p, o);
-        peer_send_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-        snprintf(said, sizeof said, "Error %s\nException 7 " POISONED, whys[i]);
-        peer_expect(&p, said);
-        peer_expect_asked(&p, "");
-        assert_int_equal(p.o.held, 0);
-        peer_send_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-        peer_expect(&p, "Response 8\n");
-        peer_close(&p);
-    }
-}
-
-static void transactions_have_a_limit(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    peer_send_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_send_r(&p, build_transaction("C", 2, BUILD_BEGIN));
-    peer_send_r(&p, build_transaction("C", 3, BUILD_BEGIN));
-    peer_send(&p, message("<a/>", 3));
-    peer_send_r(&p, build_transaction("C", 3, BUILD_COMMIT));
-    peer_expect(&p, "Response 4\nException 5 " ILLEGAL "a transaction of that name is open already\nResponse 6\n"
-                    "Exception 7 " LATER "more than 2 transactions open\nError " ROLLED_BACK "the transaction is not open\n"
-                    "Exception 9 " ROLLED_BACK "the transaction is not open\n");
-    peer_close(&p);
-}
-
-static void a_commit_waits_for_room(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    for (unsigned round = 0; round < 2; round++) {
-        peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-        peer_put(&p, message("<a/>", 1));
-        p.o.full = true;
-        peer_put_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-        peer_offer(&p);
-        assert_true(session_blocked(p.o.s));
-        peer_offer(&p);
-        assert_true(session_blocked(p.o.s));
-        peer_expect(&p, "");
-        if (round == 0) {
-            p.o.full = false;
-            peer_give(&p);
-            peer_expect_asked(&p, "all 1 <a/>\n");
-            session_confirmed(p.o.s, 1);
-            peer_expect(&p, "Response 6\n");
-        } else {
-            session_stalled(p.o.s, "no room");
-            peer_give(&p);
-            peer_expect(&p, "Exception 9 " ROLLED_BACK "queue unavailable, send again later: no room for more deposits\n");
-            assert_int_equal(p.o.held, 0);
-        }
-    }
-    peer_expect_asked(&p, "");
-    peer_close(&p);
-}
-
-static void a_commit_that_fails_is_a_rollback(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_put_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-    peer_give(&p);
-    session_refused(p.o.s, 1, "the queue is full");
-    peer_expect(&p, "Exception 6 " ROLLED_BACK "the queue is full\n");
-    p.o.refuses = true;
-    peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_put(&p, build_transaction("C", 1, BUILD_COMMIT));
-    peer_give(&p);
-    peer_expect(&p, "Error " ROLLED_BACK "no room\n");
-    peer_close(&p);
-}
-
-static void xa_is_refused(void **state)
-{
-    static const char *const no = "javax.transaction.xa.XAException: coffre: XA transactions are not available, local ones are\n";
-    struct openwire_object *o;
-    char said[300];
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    for (int kind = BUILD_BEGIN; kind <= 7; kind++) {
-        o = build_transaction("C", 1, kind);
-        build_object(o, OPENWIRE_TRANSACTION_INFO_TRANSACTION_ID, build(OPENWIRE_XA_TRANSACTION_ID));
-        peer_send_r(&p, o);
-        snprintf(said, sizeof said, "Exception %u %s", p.command, no);
-        peer_expect(&p, said);
-    }
-    o = build_transaction("C", 1, BUILD_RECOVER);
-    build_object(o, OPENWIRE_TRANSACTION_INFO_TRANSACTION_ID, NULL);
-    peer_send_r(&p, o);
-    peer_expect(&p, "Exception 12 javax.transaction.xa.XAException: coffre: XA transactions are not available\n");
-    o = build_transaction("C", 1, BUILD_COMMIT);
-    build_object(o, OPENWIRE_TRANSACTION_INFO_TRANSACTION_ID, NULL);
-    peer_send_r(&p, o);
-    peer_expect(&p, "Exception 13 " ILLEGAL "TransactionInfo without a TransactionId\n");
-    o = message("<a/>", 0);
-    build_object(o, OPENWIRE_MESSAGE_TRANSACTION_ID, build(OPENWIRE_XA_TRANSACTION_ID));
-    peer_send_r(&p, o);
-    snprintf(said, sizeof said, "Exception 14 %s", no);
-    peer_expect(&p, said);
-    peer_send_r(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_PREPARE));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_COMMIT_TWO_PHASE));
-    peer_send_r(&p, build_transaction("D", 1, BUILD_COMMIT));
-    peer_send_r(&p, build_transaction("C", 1, BUILD_COMMIT));
-    peer_expect(&p, "Response 15\n"
-                    "Exception 16 javax.transaction.xa.XAException: coffre: a local transaction is committed in one phase or rolled back\n"
-                    "Exception 17 javax.transaction.xa.XAException: coffre: a local transaction is committed in one phase or rolled back\n"
-                    "Exception 18 " ILLEGAL "TransactionId is of another connection than this one\nResponse 19\n");
-    peer_close(&p);
-}
-
-static void a_disconnect_drops_transactions(void **state)
-{
-    struct peer p;
-
-    (void)state;
-    produce(&p, 0);
-    peer_put(&p, build_transaction("C", 1, BUILD_BEGIN));
-    peer_put(&p, message("<a/>", 1));
-    peer_put_r(&p, build_remove(build_connection_id("C"), -2));
-    peer_give(&p);
-    assert_int_equal(p.o.held, 0);
-    peer_expect(&p, "Response 6\n");
-    peer_expect_asked(&p, "unclaim\n");
     peer_close(&p);
 }
 
@@ -761,14 +522,6 @@ int openwire_produce_tests(void)
         cmocka_unit_test(windows_open_when_refused),
         cmocka_unit_test(windows_open_at_once_in_transactions),
         cmocka_unit_test(a_window_is_not_of_the_next_connection),
-        cmocka_unit_test(a_commit_is_answered_when_all_is_stored),
-        cmocka_unit_test(a_rollback_deposits_nothing),
-        cmocka_unit_test(a_refusal_poisons_its_transaction),
-        cmocka_unit_test(transactions_have_a_limit),
-        cmocka_unit_test(a_commit_waits_for_room),
-        cmocka_unit_test(a_commit_that_fails_is_a_rollback),
-        cmocka_unit_test(xa_is_refused),
-        cmocka_unit_test(a_disconnect_drops_transactions),
     };
 
     return cmocka_run_group_tests_name("OpenWire producers", tests, NULL, NULL);
