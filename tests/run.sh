@@ -48,18 +48,43 @@ job() {
     return $status
 }
 
-# verdict TEXT COMMAND...: one line for one check; the command's output only when it failed. Its status.
-verdict() {
-    local text=$1 said status
+# members SESSION: its processes that have not ended, with their command lines.
+members() {
+    ps -o pid=,stat=,args= -s "$1" | awk '$2 !~ /^Z/ { $2 = ""; print }'
+}
+
+# whole NAME COMMAND...: in a session of its own. What it leaves running is named, which is a failure, and ended: nothing waits for it. Its status.
+whole() {
+    local name=$1 session=$results/session.$BASHPID status pid rest
     shift
-    said=$("$@" 2>&1)
+    setsid --wait sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$session" "$@"
+    status=$?
+    for _ in $(seq 50); do # what was told to end may take a moment
+        [ -n "$(members "$(<"$session")")" ] || break
+        sleep 0.1
+    done
+    while read -r pid rest; do
+        echo "not ok - $name leaves nothing running, but process $pid: $rest"
+        kill -KILL "$pid" 2>/dev/null
+        status=1
+    done < <(members "$(<"$session")")
+    rm "$session"
+    return $status
+}
+
+# verdict TEXT COMMAND...: one line for one check; the command's output only when it failed. Its status. By way of a file: a pipe would be waited for as long as any process holds it.
+verdict() {
+    local text=$1 said=$results/verdict.$BASHPID status
+    shift
+    "$@" >"$said" 2>&1
     status=$?
     if [ $status -eq 0 ]; then
         echo "ok - $text"
     else
         echo "not ok - $text"
-        printf '%s\n' "$said" | tail -n 40 | sed 's/^/    /'
+        tail -n 40 "$said" | sed 's/^/    /'
     fi
+    rm "$said"
     return $status
 }
 
@@ -71,14 +96,15 @@ build() {
 }
 
 unit() {
-    local test status
+    local test name status said=$results/unit.test
     verdict "unit tests compile, with sanitizers" build MODE=asan BUILD="$(dirname "$1")" "$@" || return
     for test in "$@"; do
         # cmocka's TAP says nothing when a sanitizer ends the process: the status does.
-        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 timeout --foreground 300 "$test" \
-            | sed -E "s/^(ok|not ok) [0-9]+ - /\1 - ${test##*/}: /"
-        status=${PIPESTATUS[0]}
-        [ "$status" -eq 0 ] || echo "not ok - ${test##*/} ended with status $status"
+        name=${test##*/}
+        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 whole "$name" timeout --foreground -k 30 300 "$test" >"$said"
+        status=$?
+        sed -E "s/^(ok|not ok) [0-9]+ - /\1 - $name: /" "$said"
+        [ "$status" -eq 0 ] || grep -q '^not ok' "$said" || echo "not ok - $name ended with status $status"
     done
 }
 
@@ -90,7 +116,7 @@ fuzz() {
         mkdir -p "$corpus"
         [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$corpus/"
         # What the fuzzer finds new goes to a copy of the corpus, not into the sources.
-        verdict "fuzz $name, $fuzz_seconds s" timeout --foreground $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+        verdict "fuzz $name, $fuzz_seconds s" whole "fuzz $name" timeout --foreground -k 30 $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
             -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$corpus"
         rm -rf "$corpus"
     done
@@ -132,7 +158,7 @@ aside() {
         unit) job unit unit $UNIT_PROGRAMS ;;
         fuzz) job fuzz fuzz $FUZZ_PROGRAMS ;;
         manuals) job manuals manuals ;;
-        *) job "$(name_of "$what")" timeout --foreground -k 30 $hang "$what" ;;
+        *) job "$(name_of "$what")" file "$what" ;;
         esac
     done
 }
@@ -161,6 +187,11 @@ name_of() { # tests/integration/test_roles.py: "integration roles.py"
     echo "${folder%%/*} ${1##*/test_}"
 }
 
+# file FILE: an executable file of tests, as a job's command.
+file() {
+    whole "$(name_of "$1")" timeout --foreground -k 30 $hang "$1"
+}
+
 # in_vault K FILE...: one after the other, each a job. Without a vault none of them runs, which counts.
 in_vault() {
     local file
@@ -169,7 +200,7 @@ in_vault() {
     vault "$lane"
     job "instance $lane" bring_up || return
     for file in "$@"; do
-        job "$(name_of "$file")" timeout --foreground -k 30 $hang "$file"
+        job "$(name_of "$file")" file "$file"
     done
     job "down $lane" verdict "everything stops" deploy/instance.sh down
 }
@@ -189,10 +220,13 @@ share_out() {
 
 # Whatever ended it, nothing stays behind.
 finish() {
-    local k pid
+    local k pid session
     trap '' INT TERM
     for pid in $(jobs -p); do kill -TERM -- "-$pid" 2>/dev/null; done
     wait
+    for session in "$results"/session.*; do
+        [ ! -s "$session" ] || members "$(<"$session")" | while read -r pid _; do kill -KILL "$pid" 2>/dev/null; done
+    done
     if [ ${#files[@]} -gt 0 ]; then
         for k in $(seq "$lanes"); do (vault "$k"; deploy/instance.sh down >/dev/null 2>&1); done
     fi
@@ -231,12 +265,14 @@ wait
 
 passed=0
 failed=0
+absentees=0 # jobs that did not run, each a failure
 failures=()
 slow=()
 for name in "${plan[@]}"; do
     out=$results/${name// /:}
     if ! read -r status seconds lane 2>/dev/null <"$out.end"; then
         failed=$((failed + 1))
+        absentees=$((absentees + 1))
         failures+=("$name: did not run (its vault was not born, or it may not be executed)")
         continue
     fi
@@ -270,5 +306,6 @@ fi
 for line in "${failures[@]}"; do
     echo "FAILED $line"
 done
+[ "$absentees" -eq 0 ] || echo "$absentees of ${#plan[@]} jobs did not run, which is a failure each"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
