@@ -41,7 +41,7 @@ UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
 $(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_envelope
 ENVELOPE_OBJS = ingest/ledger/envelope.o ingest/ledger/envelope_key.o
-test_envelope_OBJS = tests/unit/test_envelope.o $(ENVELOPE_OBJS)
+test_envelope_OBJS = tests/unit/test_envelope.o $(FOLDER_OBJS) $(ENVELOPE_OBJS)
 test_envelope_LIBS = -lcmocka
 # a depositor's queue
 UNIT_TESTS += test_mailbox
@@ -89,7 +89,7 @@ $(foreach t,channel roster secret,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o
 VAULT_OBJS = tests/unit/vault.o tests/chain/pki.o $(FOLDER_OBJS)
 UNIT_TESTS += test_clock test_memory test_hsm
 test_clock_OBJS = tests/unit/test_clock.o sealer/clock.o
-test_memory_OBJS = tests/unit/test_memory.o sealer/memory.o
+test_memory_OBJS = tests/unit/test_memory.o $(FOLDER_OBJS) sealer/memory.o
 test_hsm_OBJS = tests/unit/test_hsm.o $(VAULT_OBJS) sealer/token.o sealer/memory.o
 test_clock_LIBS = -lcmocka
 test_memory_LIBS = -lcmocka
@@ -174,6 +174,7 @@ test_health_LIBS = -lcmocka
 UNIT_TESTS += test_spool test_journal test_refusals
 $(foreach t,spool journal refusals,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 test_journal_OBJS += $(TRIAL_OBJS)
+test_spool_OBJS += $(FOLDER_OBJS)
 FUZZERS += fuzz_spool
 fuzz_spool_OBJS = tests/fuzz/fuzz_spool.o
 # identity: messages
@@ -193,7 +194,7 @@ coffre-test-filters_OBJS = tests/sandbox/filters.o
 # certificates: allow-lists, CRLs, OCSP, what expires
 UNIT_TESTS += test_allow test_expiry test_pkix
 $(foreach t,allow expiry pkix,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
-REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o
+REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o $(FOLDER_OBJS)
 UNIT_TESTS += test_crl test_crl_files test_crl_kinds test_crl_scope
 $(foreach t,crl crl_files crl_kinds crl_scope,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o tests/unit/lists.o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka))
 UNIT_TESTS += test_ocsp
@@ -204,15 +205,15 @@ fuzz_crl_OBJS = tests/fuzz/fuzz_crl.o tests/fuzz/issuer.o
 fuzz_ocsp_OBJS = tests/fuzz/fuzz_ocsp.o tests/fuzz/issuer.o
 # identity: chains
 UNIT_TESTS += test_validate
-test_validate_OBJS = tests/unit/test_validate.o tests/unit/revocation.o tests/unit/certificates.o
+test_validate_OBJS = tests/unit/test_validate.o $(REVOCATION_TEST_OBJS)
 test_validate_LIBS = -lcmocka
 # what the roster role keeps
 UNIT_TESTS += test_roster_file
-test_roster_file_OBJS = tests/unit/test_roster_file.o ingest/roster_file.o
+test_roster_file_OBJS = tests/unit/test_roster_file.o $(FOLDER_OBJS) ingest/roster_file.o
 test_roster_file_LIBS = -lcmocka
 # identity: policies
 UNIT_TESTS += test_policy
-test_policy_OBJS = tests/unit/test_policy.o tests/unit/revocation.o tests/unit/certificates.o
+test_policy_OBJS = tests/unit/test_policy.o $(REVOCATION_TEST_OBJS)
 test_policy_LIBS = -lcmocka -lcurl
 FUZZERS += fuzz_roster
 fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o

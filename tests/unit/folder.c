@@ -7,12 +7,14 @@
 #include <stdlib.h>
 
 #include "common/values/buf.h"
+#include "tests/unit/unit.h"
 
-static char folder[] = "/tmp/coffre-unit-XXXXXX";
+static char folder[32];
 
 int folder_make(void **state)
 {
     (void)state;
+    snprintf(folder, sizeof folder, "/tmp/coffre-unit-XXXXXX");
     return mkdtemp(folder) == NULL ? -1 : 0;
 }
 
@@ -24,6 +26,28 @@ const char *folder_path(void)
 char *folder_file(const char *name)
 {
     return mem_printf("%s/%s", folder, name);
+}
+
+void folder_write(const char *name, const char *text)
+{
+    char *path = folder_file(name);
+    FILE *out = fopen(path, "we");
+
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+    free(path);
+}
+
+struct settings *folder_settings(const char *text, struct err *e)
+{
+    char *path = folder_file("coffre.yml");
+    struct settings *s;
+
+    folder_write("coffre.yml", text);
+    s = settings_load(path, 0, e);
+    free(path);
+    return s;
 }
 
 static int take_away(const char *path, const struct stat *st, int kind, struct FTW *at)

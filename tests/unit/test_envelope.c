@@ -1,24 +1,19 @@
 /* Envelopes of events and of lot keys: what we write, the stock `openssl cms -decrypt` opens. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 #include <openssl/cms.h>
 #include <openssl/err.h>
 
 #include "ingest/ledger/envelope.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/unit.h"
 
 static const uint8_t KEY[ENVELOPE_KEY_SIZE] = "the key of lot 42, 32 bytes long";
-static char folder[] = "/tmp/coffre-envelope-XXXXXX";
 
 static void write_file(const char *name, struct slice s)
 {
-    char *path = mem_printf("%s/%s", folder, name);
+    char *path = folder_file(name);
     FILE *f = fopen(path, "w");
 
     assert_non_null(f);
@@ -29,7 +24,7 @@ static void write_file(const char *name, struct slice s)
 
 static void read_file(const char *name, struct buf *out)
 {
-    char *path = mem_printf("%s/%s", folder, name);
+    char *path = folder_file(name);
     FILE *f = fopen(path, "r");
     uint8_t *room = buf_reserve(out, 1 << 20, NULL);
 
@@ -51,7 +46,7 @@ static int run(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(words, sizeof(words), fmt, ap);
     va_end(ap);
-    line = mem_printf("cd %s && { %s; } >>log 2>&1", folder, words);
+    line = mem_printf("cd %s && { %s; } >>log 2>&1", folder_path(), words);
     status = system(line);
     free(line);
     return status;
@@ -59,9 +54,8 @@ static int run(const char *fmt, ...)
 
 static int setup(void **state)
 {
-    (void)state;
-    if (mkdtemp(folder) == NULL)
-        return 1;
+    if (folder_make(state) != 0)
+        return -1;
     for (unsigned i = 1; i <= 2; i++)
         if (run("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=regulator-%u -keyout reg%u.key -out reg%u.pem "
                 "-addext keyUsage=critical,keyEncipherment -days 2",
@@ -71,16 +65,6 @@ static int setup(void **state)
                "-addext keyUsage=critical,digitalSignature -days 2") != 0 ||
            run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ec -keyout ec.key -out "
                "ec.pem -days 2") != 0;
-}
-
-static int teardown(void **state)
-{
-    char *line = mem_printf("rm -rf %s", folder);
-    int status = system(line);
-
-    (void)state;
-    free(line);
-    return status;
 }
 
 static struct envelope *new_envelope(const char *id)
@@ -257,7 +241,7 @@ static void identifiers_have_limits(void **state)
 
 static struct envelope_recipients *load(const char *first, const char *second, struct err *e)
 {
-    char *paths[2] = {mem_printf("%s/%s", folder, first), mem_printf("%s/%s", folder, second == NULL ? "" : second)};
+    char *paths[2] = {folder_file(first), folder_file(second == NULL ? "" : second)};
     struct envelope_recipients *r = envelope_recipients_load(paths, second == NULL ? 1 : 2, e);
 
     free(paths[0]);
@@ -330,5 +314,5 @@ int main(void)
         cmocka_unit_test(unfit_certificates_are_refused),
     };
 
-    return cmocka_run_group_tests_name("envelope", tests, setup, teardown);
+    return cmocka_run_group_tests_name("envelope", tests, setup, folder_remove);
 }

@@ -8,32 +8,15 @@
 #include <unistd.h>
 
 #include "common/identity/identity_internal.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/revocation.h"
 
 #define URL "http://ocsp.example/"
 
-static char path[64], state_dir[64];
 static struct issued ca, leaf, responder, unchecked; /* `unchecked`: a responder whose issuer says that nobody need ask about it */
 static struct identity *identity;
 static struct channel *fetch;
 static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR};
-
-static struct settings *settings_of(const char *text)
-{
-    struct err e = {0};
-    struct settings *s;
-    int fd = mkstemp(path);
-    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-
-    assert_non_null(out);
-    assert_true(fputs(text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
-    s = settings_load(path, 0, &e);
-    if (s == NULL)
-        fail_msg("%s", e.text);
-    unlink(path);
-    return s;
-}
 
 /* As a role that begins. */
 static void begin_cache(void)
@@ -44,7 +27,7 @@ static void begin_cache(void)
 
 static int begin(void **state)
 {
-    char text[256], folder[80];
+    char *text, *crl;
     const struct certificate_wanted ten = {.cn = "ten", .serial = 10};
     const struct certificate_wanted twenty = {.cn = "responder", .serial = 20, .extensions = {{NID_ext_key_usage, "OCSPSigning"}}};
     const struct certificate_wanted thirty = {.cn = "unchecked", .serial = 30,
@@ -52,21 +35,23 @@ static int begin(void **state)
     int fds[2];
     struct err e = {0};
 
-    (void)state;
-    snprintf(path, sizeof path, "/tmp/coffre-identity-XXXXXX");
+    if (folder_make(state) != 0)
+        return -1;
     ca = revocation_authority("Operator", certificates_ec("P-256"));
     leaf = revocation_certificate(certificates_ec("P-256"), &ten, &ca);
     responder = revocation_certificate(certificates_ec("P-256"), &twenty, &ca);
     unchecked = revocation_certificate(certificates_ec("P-256"), &thirty, &ca);
-    snprintf(state_dir, sizeof state_dir, "/tmp/coffre-identity-state-XXXXXX");
-    assert_non_null(mkdtemp(state_dir));
-    snprintf(folder, sizeof folder, "%s/crl", state_dir);
-    assert_int_equal(mkdir(folder, 0700), 0);
+    crl = folder_file("crl");
+    assert_int_equal(mkdir(crl, 0700), 0);
+    free(crl);
     identity = mem_zalloc(1, sizeof *identity);
     identity->duty = &duty;
     identity->name = "coffre-test";
-    snprintf(text, sizeof text, "state_dir: %s\nrevocation:\n  ocsp_nonce: off\n  ocsp_reuse: 1s\n", state_dir);
-    identity->settings = settings_of(text);
+    text = mem_printf("state_dir: %s\nrevocation:\n  ocsp_nonce: off\n  ocsp_reuse: 1s\n", folder_path());
+    identity->settings = folder_settings(text, &e);
+    if (identity->settings == NULL)
+        fail_msg("%s", e.text);
+    free(text);
     identity->lists = identity_lists_new(identity);
     identity->ask = identity_ask_new(identity);
     begin_cache();
@@ -79,9 +64,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     struct issued *all[] = {&ca, &leaf, &responder, &unchecked};
-    char at[128];
 
-    (void)state;
     identity_ocsp_free(identity->ocsp);
     identity_lists_free(identity->lists);
     identity_ask_free(identity->ask);
@@ -90,12 +73,7 @@ static int end(void **state)
     free(identity);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         certificates_free(all[i]);
-    snprintf(at, sizeof at, "%s/crl/revoked-coffre-test", state_dir);
-    unlink(at);
-    snprintf(at, sizeof at, "%s/crl", state_dir);
-    assert_int_equal(rmdir(at), 0);
-    assert_int_equal(rmdir(state_dir), 0);
-    return 0;
+    return folder_remove(state);
 }
 
 /* Waits until the responder is asked, and answers with this status; as of `from`, until `until` (ms; 0: now; not said). */
@@ -333,22 +311,23 @@ static void test_either_and_the_newer_of_two(void **state)
 static void test_revocation_is_written_once_there_is_room(void **state)
 {
     struct identity_answer *a = identity_ocsp_use(identity->ocsp, leaf.certificate, ca.certificate, URL "room");
-    char folder[80], aside[80], file[128];
+    char *folder = folder_file("crl"), *aside = folder_file("aside"), *file = folder_file("crl/revoked-coffre-test");
 
     (void)state;
-    snprintf(folder, sizeof folder, "%s/crl", state_dir);
-    snprintf(aside, sizeof aside, "%s/aside", state_dir);
-    snprintf(file, sizeof file, "%s/crl/revoked-coffre-test", state_dir);
     unlink(file);
     assert_int_equal(rename(folder, aside), 0);
     answer(V_OCSP_CERTSTATUS_REVOKED, &ca);
     identity_ocsp_tick(identity->ocsp);
     assert_int_equal(rename(aside, folder), 0);
-    while (access(file, F_OK) != 0) {
+    for (int i = 0; access(file, F_OK) != 0; i++) {
+        assert_true(i < 1200); /* so long that only a defect reaches it */
         identity_ocsp_tick(identity->ocsp);
         usleep(100000);
     }
     identity_ocsp_leave(identity->ocsp, a);
+    free(folder);
+    free(aside);
+    free(file);
 }
 
 int main(void)

@@ -7,55 +7,34 @@
 #include <unistd.h>
 
 #include "common/identity/identity_internal.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/revocation.h"
 
-static char folder[64];
 static struct issued operator_ca;
 static struct identity *identity;
 static struct channel *front; /* the other end of front 0's */
 static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR | 1 << ROSTER_READER};
 
-static void path_of(char out[128], const char *name)
-{
-    snprintf(out, 128, "%s/%s", folder, name);
-}
-
-static struct settings *settings_of(const char *text)
-{
-    char path[128];
-    struct err e = {0};
-    struct settings *s;
-    FILE *out;
-
-    path_of(path, "coffre.yml");
-    out = fopen(path, "w");
-    assert_non_null(out);
-    assert_true(fputs(text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
-    s = settings_load(path, 0, &e);
-    if (s == NULL)
-        fail_msg("%s", e.text);
-    return s;
-}
-
 static int begin(void **state)
 {
-    char text[512], path[128];
+    char text[512], *path;
     int fds[2];
     struct err e = {0};
 
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/coffre-people-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    if (folder_make(state) != 0)
+        return -1;
     operator_ca = revocation_authority("operator", certificates_ec("P-256"));
-    path_of(path, "operator.pem");
+    path = folder_file("operator.pem");
     certificates_write(&operator_ca, NULL, path, NULL);
     snprintf(text, sizeof text,
              "operator:\n  ca: %s\nregulator:\n  ca: %s\nprofiles:\n  depositor:\n    revocation: none\n  reader:\n    revocation: none\n    allow: [198.51.100.0/24]\n", path, path);
+    free(path);
     identity = mem_zalloc(1, sizeof *identity);
     identity->duty = &duty;
     identity->name = "coffre-test";
-    identity->settings = settings_of(text);
+    identity->settings = folder_settings(text, &e);
+    if (identity->settings == NULL)
+        fail_msg("%s", e.text);
     identity->policies = identity_policies_load(identity->settings, duty.offered, &e);
     if (identity->policies == NULL)
         fail_msg("%s", e.text);
@@ -73,9 +52,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    static const char *const names[] = {"operator.pem", "coffre.yml"};
-
-    (void)state;
     identity_people_free(identity->people);
     identity_ocsp_free(identity->ocsp);
     identity_lists_free(identity->lists);
@@ -87,14 +63,7 @@ static int end(void **state)
     channel_free(front);
     free(identity);
     certificates_free(&operator_ca);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char path[128];
-
-        path_of(path, names[i]);
-        unlink(path);
-    }
-    assert_int_equal(rmdir(folder), 0);
-    return 0;
+    return folder_remove(state);
 }
 
 static void present_from(uint64_t number, X509 *leaf, const char *address)

@@ -8,27 +8,22 @@
 
 #include "common/system/durable.h"
 #include "sealer/memory.h"
+#include "tests/unit/folder.h"
 
-static char folder[] = "/tmp/coffre-memory-XXXXXX";
 static char *path;
 
 static int make(void **state)
 {
-    (void)state;
-    assert_non_null(mkdtemp(folder));
-    path = mem_printf("%s/memory", folder);
+    if (folder_make(state) != 0)
+        return -1;
+    path = folder_file("memory");
     return 0;
 }
 
 static int sweep(void **state)
 {
-    char *command = mem_printf("rm -rf '%s'", folder);
-    int status = system(command);
-
-    (void)state;
-    free(command);
     free(path);
-    return status;
+    return folder_remove(state);
 }
 
 static void fill(struct memory *m, uint64_t number)

@@ -4,39 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/identity/identity.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/revocation.h"
 
 enum { OFFERED = 1 << ROSTER_DEPOSITOR | 1 << ROSTER_READER };
 
-static char folder[64];
 static struct issued operator_ca, regulator_ca, below;
-
-static void path_of(char out[128], const char *name)
-{
-    snprintf(out, 128, "%s/%s", folder, name);
-}
-
-static void write_file(const char *name, const char *text)
-{
-    char path[128];
-    FILE *out;
-
-    path_of(path, name);
-    out = fopen(path, "w");
-    assert_non_null(out);
-    assert_true(fputs(text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
-}
 
 static void write_certificates(const char *name, const struct issued *first, const struct issued *second)
 {
-    char path[128];
+    char *path = folder_file(name);
 
-    path_of(path, name);
     certificates_write(first, second, path, NULL);
+    free(path);
 }
 
 static int begin(void **state)
@@ -45,9 +27,8 @@ static int begin(void **state)
     static const struct certificate_wanted l = {.cn = "leaf", .serial = 10, .extensions = {{NID_basic_constraints, "critical,CA:FALSE"}}};
     struct issued leaf;
 
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/coffre-policy-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    if (folder_make(state) != 0)
+        return -1;
     operator_ca = revocation_authority("operator", certificates_ec("P-256"));
     regulator_ca = revocation_authority("regulator", certificates_ec("P-256"));
     below = revocation_certificate(certificates_ec("P-256"), &m, &operator_ca);
@@ -56,45 +37,25 @@ static int begin(void **state)
     write_certificates("regulator.pem", &regulator_ca, NULL);
     write_certificates("below.pem", &below, NULL);
     write_certificates("leaf.pem", &operator_ca, &leaf);
-    write_file("empty.pem", "");
-    write_file("broken.pem", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n");
+    folder_write("empty.pem", "");
+    folder_write("broken.pem", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n");
     certificates_free(&leaf);
     return 0;
 }
 
 static int end(void **state)
 {
-    static const char *const names[] = {"operator.pem", "regulator.pem", "below.pem", "leaf.pem", "empty.pem", "broken.pem", "coffre.yml", "pipe"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char path[128];
-
-        path_of(path, names[i]);
-        unlink(path);
-    }
-    assert_int_equal(rmdir(folder), 0);
     certificates_free(&operator_ca);
     certificates_free(&regulator_ca);
     certificates_free(&below);
-    return 0;
-}
-
-/* The settings of these lines of YAML; some errors are found there already. */
-static struct settings *settings_of(const char *text, struct err *e)
-{
-    char path[128];
-
-    write_file("coffre.yml", text);
-    path_of(path, "coffre.yml");
-    return settings_load(path, 0, e);
+    return folder_remove(state);
 }
 
 #define BASE "operator:\n  ca: operator.pem\nregulator:\n  ca: regulator.pem\n"
 
 static struct identity_policies *load(const char *text, unsigned offered, struct err *e)
 {
-    struct settings *s = settings_of(text, e);
+    struct settings *s = folder_settings(text, e);
     struct identity_policies *p;
 
     if (s == NULL)
@@ -177,11 +138,11 @@ static void whoever_is_wrong_is_named(void **state)
         {BASE "profiles:\n  depositor:\n    ca: pipe\n", "not a file"},
         {"regulator:\n  ca: regulator.pem\n", "profiles.depositor.ca"},
     };
-    char path[128];
+    char *pipe = folder_file("pipe");
 
     (void)state;
-    path_of(path, "pipe");
-    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    free(pipe);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = {0};
 
@@ -206,22 +167,22 @@ static void files_are_no_larger_than_asked(void **state)
 {
     struct err e = {0};
     struct buf b;
-    char path[128];
+    char *broken = folder_file("broken.pem"), *empty = folder_file("empty.pem");
 
     (void)state;
-    path_of(path, "broken.pem");
-    assert_true(policy_read_file(path, 1000, &b, NULL));
+    assert_true(policy_read_file(broken, 1000, &b, NULL));
     assert_int_equal(b.len, 59);
     buf_free(&b);
-    assert_false(policy_read_file(path, 58, &b, &e));
+    assert_false(policy_read_file(broken, 58, &b, &e));
     assert_int_equal(e.code, ERR_INPUT);
-    assert_true(policy_read_file(path, 59, &b, NULL));
+    assert_true(policy_read_file(broken, 59, &b, NULL));
     buf_free(&b);
-    path_of(path, "empty.pem");
-    assert_true(policy_read_file(path, 0, &b, NULL));
+    assert_true(policy_read_file(empty, 0, &b, NULL));
     assert_int_equal(b.len, 0);
     buf_free(&b);
-    assert_false(policy_read_file(folder, 100, &b, NULL));
+    assert_false(policy_read_file(folder_path(), 100, &b, NULL));
+    free(broken);
+    free(empty);
 }
 
 /* What the daemons' check would let pass, the role would refuse. */
@@ -236,7 +197,7 @@ static void settings_are_checked_with_all_that_the_role_reads(void **state)
         {BASE "profiles:\n  functional:\n    revocation: x\n", "profiles.functional.revocation"},
     };
     static const struct identity_duty none = {0};
-    struct settings *s = settings_of(BASE "revocation:\n  fetch: [http://x/y.crl]\n", NULL);
+    struct settings *s = folder_settings(BASE "revocation:\n  fetch: [http://x/y.crl]\n", NULL);
 
     (void)state;
     assert_non_null(s);
@@ -245,7 +206,7 @@ static void settings_are_checked_with_all_that_the_role_reads(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = {0};
 
-        s = settings_of(cases[i].text, &e);
+        s = folder_settings(cases[i].text, &e);
         assert_false(s != NULL && identity_check_settings(s, &none, &e));
         if (strstr(e.text, cases[i].says) == NULL)
             fail_msg("\"%s\" does not say \"%s\"", e.text, cases[i].says);

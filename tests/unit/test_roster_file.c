@@ -4,30 +4,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/identity/identity.h"
 #include "common/identity/overrides.h"
 #include "common/values/wire.h"
 #include "ingest/roster_file.h"
+#include "tests/unit/folder.h"
 
-static char folder[] = "/tmp/coffre-roster-XXXXXX";
-static char path[64];
+static char *path;
 
 static int make_folder(void **state)
 {
-    (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (folder_make(state) != 0)
         return -1;
-    snprintf(path, sizeof path, "%s/roster", folder);
+    path = folder_file("roster");
     return 0;
 }
 
 static int remove_folder(void **state)
 {
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
+    free(path);
+    return folder_remove(state);
 }
 
 static struct roster *one_binding(void)

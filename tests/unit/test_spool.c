@@ -14,17 +14,17 @@
 #include "common/journal/record.h"
 #include "common/journal/spool.h"
 #include "common/journal/tally.h"
+#include "tests/unit/folder.h"
 
 enum { MOST = 1 << 20 };
 
-static char folder[] = "/tmp/coffre-spool-XXXXXX";
 
 /* ---- the spool ------------------------------------------------------------------------------ */
 
 static struct spool *open_spool(uint64_t most, struct spool_found *found)
 {
     struct err e = {0};
-    struct spool *s = spool_open(folder, most, found, &e);
+    struct spool *s = spool_open(folder_path(), most, found, &e);
 
     if (s == NULL)
         print_error("%s\n", e.text);
@@ -83,7 +83,7 @@ static unsigned empty(struct spool *s, unsigned expected)
 
 static unsigned segments(void)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(folder_path());
     const struct dirent *entry;
     unsigned count = 0;
 
@@ -200,7 +200,7 @@ static void one_process_at_a_time(void **state)
     struct err e = {0};
 
     (void)state;
-    assert_null(spool_open(folder, MOST, &found, &e));
+    assert_null(spool_open(folder_path(), MOST, &found, &e));
     assert_int_equal(e.code, ERR_RETRY);
     assert_non_null(strstr(e.text, "another process"));
     spool_close(s);
@@ -219,7 +219,7 @@ static void torn_files(void **state)
     for (size_t i = 0; i < sizeof torn / sizeof *torn; i++) {
         struct spool_found found;
         struct spool *s = open_spool(MOST, &found);
-        char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+        char *path = mem_printf("%s/%016x.ndjson", folder_path(), 7);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
         spool_close(s);
@@ -256,7 +256,7 @@ static void damage_in_the_middle(void **state)
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         struct spool_found found;
         struct spool *s = open_spool(MOST, &found);
-        char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+        char *path = mem_printf("%s/%016x.ndjson", folder_path(), 7);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         struct buf out, text;
         struct spool_batch b;
@@ -298,7 +298,7 @@ static void a_torn_tail_is_cut_off_in_place(void **state)
 {
     struct spool_found found;
     struct spool *s = open_spool(MOST, &found);
-    char *path = mem_printf("%s/%016x.ndjson", folder, 7);
+    char *path = mem_printf("%s/%016x.ndjson", folder_path(), 7);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     struct stat before, after;
 
@@ -320,12 +320,12 @@ static void a_count_outlives_its_process_and_a_torn_write(void **state)
     struct tally_count found;
     struct tally t;
     struct err e = {0};
-    char *path = mem_printf("%s/lost", folder);
+    char *path = folder_file("lost");
     struct stat st;
     int fd;
 
     (void)state;
-    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(mkdir(folder_path(), 0700), 0);
     assert_true(tally_open(&t, path, &found, &e));
     assert_int_equal(found.most, 0);
     assert_true(stat(path, &st) == 0 && st.st_size == TALLY_SIZE); /* its room is taken from the beginning */
@@ -352,9 +352,9 @@ static void strange_files_are_left_alone(void **state)
     struct spool *s;
 
     (void)state;
-    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(mkdir(folder_path(), 0700), 0);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = mem_printf("%s/%s", folder, names[i]);
+        char *path = folder_file(names[i]);
 
         close(open(path, O_WRONLY | O_CREAT, 0600));
         free(path);
@@ -366,7 +366,7 @@ static void strange_files_are_left_alone(void **state)
     assert_int_equal(empty(s, 0), 3);
     spool_close(s);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = mem_printf("%s/%s", folder, names[i]);
+        char *path = folder_file(names[i]);
 
         assert_int_equal(access(path, F_OK), 0);
         free(path);
@@ -491,23 +491,8 @@ static void what_a_sibling_makes_up_is_refused(void **state)
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int clear(void **state)
-{
-    char *command = mem_printf("rm -rf %s", folder);
-    int status = system(command);
-
-    (void)state;
-    free(command);
-    return status;
-}
-
-#define TEST(f) cmocka_unit_test_setup(f, clear)
+/* Each begins without the folder, which the spool makes. */
+#define TEST(f) cmocka_unit_test_setup(f, folder_remove)
 
 int main(void)
 {
@@ -528,5 +513,5 @@ int main(void)
         cmocka_unit_test(what_a_sibling_makes_up_is_refused),
     };
 
-    return cmocka_run_group_tests_name("spool", tests, make_folder, clear);
+    return cmocka_run_group_tests_name("spool", tests, folder_make, folder_remove);
 }
