@@ -26,12 +26,12 @@ COMMON_OBJS += common/values/crc.o
 COMMON_OBJS += common/values/map.o common/values/number.o
 # health items; application events for the journals
 COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/journal.o common/journal/spool.o common/journal/spool_recover.o common/journal/spool_lines.o common/journal/tally.o \
-	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o common/journal/refusals.o
+	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o common/journal/quota.o common/journal/refusals.o common/journal/omitted.o
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it
 COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o common/identity/validate.o common/identity/identity_shown.o \
-	common/identity/identity_role.o common/identity/identity_people.o common/identity/identity_verdicts.o common/identity/quota.o common/identity/identity_standing.o common/identity/identity_lists.o common/identity/identity_lists_taken.o common/identity/identity_lists_files.o common/identity/identity_lists_urls.o \
+	common/identity/identity_role.o common/identity/identity_people.o common/identity/identity_verdicts.o common/identity/identity_standing.o common/identity/identity_lists.o common/identity/identity_lists_taken.o common/identity/identity_lists_files.o common/identity/identity_lists_urls.o \
 	common/identity/identity_ocsp.o common/identity/identity_ocsp_ask.o common/identity/identity_ocsp_known.o common/identity/known.o common/identity/identity_ask.o common/identity/identity_overrides.o common/identity/identity_watch.o \
 	common/identity/identity_staple.o common/identity/fetch_role.o common/identity/fetch_job.o common/identity/redirect.o
 # certificates: revocation, expiry

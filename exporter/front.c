@@ -206,6 +206,7 @@ static void free_front(struct front *f)
     if (f->journal_readable != NULL)
         event_free(f->journal_readable);
     journal_free(f->journal);
+    quota_free(f->refusals);
     event_free(f->tick);
     tls_trust_release(f->fresh);
     tls_trust_release(f->trust);
@@ -241,6 +242,7 @@ int front_run(struct role *role)
     }
     f.line = remote_line_new();
     f.journal = journal_open(role);
+    f.refusals = refusals_new();
     allow_descriptors(f.slot_count);
     f.slots = mem_zalloc(f.slot_count, sizeof(struct front_connection *));
     for (unsigned i = 0; i < FRONT_QUERIES_MAX; i++)

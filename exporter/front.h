@@ -118,7 +118,7 @@ struct front {
     uint64_t store_at;              /* when, in `seconds` */
     struct journal *journal;
     struct event *journal_readable; /* NULL: journal is away */
-    struct refusals refusals;       /* that get a record, and those that are counted */
+    struct quota *refusals;         /* owned; that get a record, and those that are counted */
     struct front_connection **slots; /* by slot; NULL: free */
     unsigned slot_count, connected;
     uint64_t next_identifier;

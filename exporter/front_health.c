@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "common/formats/date.h"
+#include "common/journal/omitted.h"
 #include "exporter/front.h"
 
 enum {
@@ -210,7 +210,7 @@ void front_record_refusal(struct front_connection *c, const struct api_refusal *
     log_field(line, sizeof line, "cn", slice_text(c->peer.subject.cn));
     log_field(line, sizeof line, "refused", slice_text(no->code));
     log_write(LOG_LEVEL_WARNING, "request-refused", line, "%u: %s", no->status, why);
-    if (!refusals_take(&f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), no->code))
+    if (!refusals_take(f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), no->code))
         return;
     snprintf(status, sizeof status, "%u", no->status % 1000);
     add(&list, "status", status);
@@ -230,7 +230,7 @@ void front_record_handshake(struct front_connection *c, const char *why)
     if (!tls_peer_subject(c->tls, &c->peer.subject, NULL))
         c->peer.subject = (struct tls_subject){0};
     f->refused++;
-    if (!refusals_take(&f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), check))
+    if (!refusals_take(f->refusals, f->seconds * 1000, slice_text(c->peer.host), slice_text(c->peer.subject.serial), check))
         return;
     list = about(c);
     add(&list, "check", check);
@@ -240,21 +240,7 @@ void front_record_handshake(struct front_connection *c, const char *why)
 
 void front_record_omitted(struct front *f, bool all)
 {
-    char records[24], since[DATE_LEN + 1];
-    struct refusals_kind k;
-    struct timespec now;
+    static const struct omitted_form form = {"refusals-omitted", {"peer", "serial", "code"}};
 
-    while (all ? refusals_rest(&f->refusals, &k) : refusals_due(&f->refusals, f->seconds * 1000, &k)) {
-        struct fields list = {0};
-
-        clock_gettime(CLOCK_REALTIME, &now);
-        date_write(since, (int64_t)now.tv_sec * 1000 - (int64_t)(f->seconds * 1000 - k.begun));
-        snprintf(records, sizeof records, "%" PRIu64, k.omitted);
-        add(&list, "peer", k.client);
-        add(&list, "serial", k.serial);
-        add(&list, "code", k.reason);
-        add(&list, "records", records);
-        add(&list, "since", since);
-        record(f, "refusals-omitted", &list);
-    }
+    omitted_tell(f->journal, &form, f->refusals, f->seconds * 1000, all);
 }

@@ -171,8 +171,8 @@ UNIT_TESTS += test_health
 test_health_OBJS = tests/unit/test_health.o
 test_health_LIBS = -lcmocka
 # journal: spool and records; the role with its writers
-UNIT_TESTS += test_spool test_journal test_refusals
-$(foreach t,spool journal refusals,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_spool test_journal test_quota test_refusals
+$(foreach t,spool journal quota refusals,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))
 test_journal_OBJS += $(TRIAL_OBJS)
 test_spool_OBJS += $(FOLDER_OBJS)
 FUZZERS += fuzz_spool
@@ -221,8 +221,8 @@ fuzz_roster_OBJS = tests/fuzz/fuzz_roster.o
 FUZZERS += fuzz_chain
 fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
-UNIT_TESTS += test_redirect test_known test_quota test_identity_links
-$(foreach t,redirect known quota identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
+UNIT_TESTS += test_redirect test_known test_identity_links
+$(foreach t,redirect known identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
 test_identity_links_OBJS += $(TRIAL_OBJS)
 FUZZERS += fuzz_known
 fuzz_known_OBJS = tests/fuzz/fuzz_known.o

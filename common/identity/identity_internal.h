@@ -157,8 +157,8 @@ void identity_overrides_tick(struct identity *i, int64_t now); /* begins and end
 /* Those in force, for status and health; "": none. */
 const char *identity_overrides_alarm(const struct identity *i, char *out, size_t size);
 bool identity_overrides_in_force(const struct identity *i, enum roster_profile profile, int64_t now);
-/* Records that somebody was let in by it; `omitted`: so many before that were not recorded. */
-void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted);
+/* Records that somebody was let in by it. */
+void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from);
 void identity_overrides_free(struct identity *i);
 
 /* ---- identity_shown.c: policies, and what fronts show; loaded whole or not at all ---- */

@@ -103,13 +103,11 @@ const char *identity_overrides_alarm(const struct identity *i, char *out, size_t
     return out;
 }
 
-void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from, uint64_t omitted)
+void identity_overrides_used(struct identity *i, enum roster_profile profile, const char *holder, const char *from)
 {
-    char reason[512], before[64] = "";
+    char reason[512];
 
-    if (omitted != 0)
-        snprintf(before, sizeof before, "; and %" PRIu64 " more, not recorded one by one", omitted);
-    snprintf(reason, sizeof reason, "%.370s, from %.64s%s", holder, from, before);
+    snprintf(reason, sizeof reason, "%.370s, from %.64s", holder, from);
     record(i, "override-used", profile, i->override_until[profile], i->override_by[profile] == NULL ? "" : i->override_by[profile], reason);
 }
 

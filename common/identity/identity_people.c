@@ -344,6 +344,7 @@ struct identity_people *identity_people_new(struct identity *i)
     struct identity_people *p = mem_zalloc(1, sizeof *p);
 
     p->owner = i;
+    verdicts_begin(p);
     return p;
 }
 
@@ -353,6 +354,7 @@ void identity_people_free(struct identity_people *p)
         return;
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
         identity_people_lost(p, n);
+    verdicts_end(p);
     map_free(&p->people);
     free(p);
 }

@@ -3,7 +3,7 @@
 #define COFFRE_IDENTITY_PEOPLE_INTERNAL_H
 
 #include "common/identity/identity_internal.h"
-#include "common/identity/quota.h"
+#include "common/journal/quota.h"
 
 struct person;
 
@@ -38,7 +38,7 @@ struct identity_people {
     struct map people; /* owned, by the first bytes of `digest` */
     size_t count, connections;
     uint64_t verdicts[IDENTITY_CHECKS];
-    struct quota unknown, overridden; /* records */
+    struct quota *unknown, *overridden; /* owned; records, by issuer and reason, and by profile */
 };
 
 /* Of a profile; NULL: it is not offered here. */
@@ -47,7 +47,11 @@ const struct identity_policy *people_policy(const struct identity *i, unsigned p
 /* ---- identity_verdicts.c ---- */
 /* Tells the front how its connection stands, unless it was told so already or an answer is waited for; records what it must. */
 void verdicts_tell(struct identity_people *p, struct identity_connection *c);
+/* Both by identity_people.c's owner: quotas of records. */
+void verdicts_begin(struct identity_people *p);
 /* About once a second: counts of what was not recorded one by one. */
 void verdicts_tick(struct identity_people *p);
+/* The end: all of them. */
+void verdicts_end(struct identity_people *p);
 
 #endif

@@ -7,7 +7,10 @@
 
 #include "common/identity/identity_people_internal.h"
 #include "common/identity/pkix.h"
+#include "common/journal/omitted.h"
 #include "common/values/log.h"
+
+enum { MINUTE_MS = 60 * 1000, NAME_MAX_BYTES = 256 /* of an issuer, of a reason: what kinds of records are called */ };
 
 /* How far a validation came: what is closest to passing is what its holder needs to hear. A revocation is never hidden behind an unknown one. */
 static unsigned how_far(enum identity_check check)
@@ -98,60 +101,74 @@ static void without_serials(const char *why, char *out, size_t size)
     out[len] = '\0';
 }
 
-static const char *omitted_text(char out[24], uint64_t omitted)
-{
-    snprintf(out, 24, "%" PRIu64, omitted);
-    return out;
-}
-
 /* A kind is an issuer and a reason: a responder that is dead must not hide that another authority's list has ended. */
 static void record_unknown(struct identity_people *p, const struct identity_connection *c, const char *why)
 {
     struct tls_subject subject;
-    char serial[PKIX_SERIAL_TEXT], issuer[PKIX_NAME_TEXT], reason[QUOTA_KIND_MAX - PKIX_NAME_TEXT - 2], kind[QUOTA_KIND_MAX], before[24];
+    char serial[PKIX_SERIAL_TEXT], issuer[PKIX_NAME_TEXT], reason[NAME_MAX_BYTES];
     X509 *leaf = c->person->chain.leaf;
     bool named = tls_subject_of(leaf, &subject, NULL);
-    uint64_t omitted;
-    struct journal_field fields[7] = {JOURNAL_TEXT("cn", named ? subject.cn : ""), JOURNAL_TEXT("ou", named ? subject.ou : ""),
-                                      JOURNAL_TEXT("serial", pkix_serial_text(serial, leaf)), JOURNAL_TEXT("peer", c->address),
-                                      JOURNAL_TEXT("issuer", pkix_name_text(issuer, X509_get_issuer_name(leaf))), JOURNAL_TEXT("reason", why)};
+    const struct journal_field fields[] = {JOURNAL_TEXT("cn", named ? subject.cn : ""), JOURNAL_TEXT("ou", named ? subject.ou : ""),
+                                           JOURNAL_TEXT("serial", pkix_serial_text(serial, leaf)), JOURNAL_TEXT("peer", c->address),
+                                           JOURNAL_TEXT("issuer", pkix_name_text(issuer, X509_get_issuer_name(leaf))), JOURNAL_TEXT("reason", why)};
 
     without_serials(why, reason, sizeof reason);
-    snprintf(kind, sizeof kind, "%s: %s", issuer, reason);
-    if (!quota_take(&p->unknown, kind, identity_clock(), &omitted))
+
+    const struct quota_name kind = {{slice_text(issuer), slice_text(reason)}}, others = {{slice_text(issuer)}};
+
+    if (!quota_take(p->unknown, (uint64_t)identity_clock(), &kind, &others))
         return;
-    fields[6] = (struct journal_field)JOURNAL_TEXT("omitted", omitted_text(before, omitted));
-    log_warning("revocation-unknown", "%s: %s%s%s%s", serial, why, omitted == 0 ? "" : "; as ", omitted == 0 ? "" : before, omitted == 0 ? "" : " before it");
-    journal_write(p->owner->journal, "revocation-unknown", fields, omitted == 0 ? 6 : 7);
+    log_warning("revocation-unknown", "%s: %s", serial, why);
+    journal_write(p->owner->journal, "revocation-unknown", fields, sizeof fields / sizeof *fields);
 }
 
 static void record_override(struct identity_people *p, const struct identity_connection *c, enum roster_profile profile)
 {
+    const struct quota_name kind = {{slice_text(roster_profile_name(profile))}};
     char holder[PKIX_NAME_TEXT + PKIX_SERIAL_TEXT + 16];
-    uint64_t omitted;
 
     p->owner->overrides_used++;
-    if (!quota_take(&p->overridden, roster_profile_name(profile), identity_clock(), &omitted))
+    if (!quota_take(p->overridden, (uint64_t)identity_clock(), &kind, &kind))
         return;
     name_holder(c->person->chain.leaf, holder, sizeof holder);
-    identity_overrides_used(p->owner, profile, holder, c->address, omitted);
+    identity_overrides_used(p->owner, profile, holder, c->address);
+}
+
+static void tell_omitted(struct identity_people *p, bool all)
+{
+    static const struct omitted_form unknown = {"revocation-unknown-omitted", {"issuer", "reason"}}, overridden = {"override-used-omitted", {"profile"}};
+    uint64_t now = (uint64_t)identity_clock();
+    struct quota_count count;
+
+    while (quota_tell(p->unknown, now, all, &count)) {
+        log_warning("revocation-unknown", "%s: %s: %" PRIu64 " more", count.name[0], count.name[1], count.omitted);
+        omitted_write(p->owner->journal, &unknown, &count, now);
+    }
+    while (quota_tell(p->overridden, now, all, &count)) {
+        log_warning("override-used", "%s: %" PRIu64 " more", count.name[0], count.omitted);
+        omitted_write(p->owner->journal, &overridden, &count, now);
+    }
+}
+
+void verdicts_begin(struct identity_people *p)
+{
+    static const struct quota_limits unknown = {.kinds = 64, .others = 16, .part = NAME_MAX_BYTES, .each = 100, .all = 1000, .window = MINUTE_MS};
+    static const struct quota_limits overridden = {.kinds = ROSTER_FUNCTIONAL + 1, .part = 32, .each = 100, .all = 400, .window = MINUTE_MS};
+
+    p->unknown = quota_new(&unknown);
+    p->overridden = quota_new(&overridden);
 }
 
 void verdicts_tick(struct identity_people *p)
 {
-    char kind[QUOTA_KIND_MAX], count[24];
-    uint64_t omitted;
+    tell_omitted(p, false);
+}
 
-    while ((omitted = quota_left(&p->unknown, identity_clock(), kind)) != 0) {
-        const struct journal_field fields[] = {JOURNAL_TEXT("reason", kind), JOURNAL_TEXT("omitted", omitted_text(count, omitted))};
-
-        log_warning("revocation-unknown", "%s: %s more", kind, count);
-        journal_write(p->owner->journal, "revocation-unknown", fields, sizeof fields / sizeof *fields);
-    }
-    while ((omitted = quota_left(&p->overridden, identity_clock(), kind)) != 0)
-        for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
-            if (strcmp(roster_profile_name((enum roster_profile)n), kind) == 0)
-                identity_overrides_used(p->owner, (enum roster_profile)n, "others", "anywhere", omitted);
+void verdicts_end(struct identity_people *p)
+{
+    tell_omitted(p, true);
+    quota_free(p->unknown);
+    quota_free(p->overridden);
 }
 
 static void record(struct identity_people *p, struct identity_connection *c, const struct outcome *o)

@@ -371,6 +371,7 @@ int front_run(struct role *self)
     f->keys = remote_line_new();
     f->journal = journal_open(self);
     f->journal_watched = -1;
+    f->refusals = refusals_new();
     take_limits(f, s);
     session_rules_vault(&f->rules, s->vault.number);
     buf_init_secret(&f->scratch, 2 * FRONT_READ_MAX);

@@ -4,16 +4,15 @@
  */
 #include "ingest/front/front_internal.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/formats/date.h"
+#include "common/journal/omitted.h"
 #include "common/values/log.h"
 
 /* ---- log and journal ------------------------------------------------------------------------- */
 
-enum { FIELDS_MAX = 8, OMITTED_TEXT = 24 };
+enum { FIELDS_MAX = 8 };
 
 static void record(const struct connection *c, const char *event, const char *check, const char *reason)
 {
@@ -38,29 +37,15 @@ static void record_refusal(const struct connection *c, const char *check, const 
     const char *port = strrchr(c->peer, ':');
     struct slice address = slice_of(c->peer, port == NULL ? strlen(c->peer) : (size_t)(port - c->peer));
 
-    if (refusals_take(&c->front->refusals, c->front->time.now, address, slice_text(c->subject == NULL ? "" : c->subject->serial), check))
+    if (refusals_take(c->front->refusals, c->front->time.now, address, slice_text(c->subject == NULL ? "" : c->subject->serial), check))
         record(c, "session-refused", check, reason);
-}
-
-static void record_omitted(struct front *f, const struct refusals_kind *k)
-{
-    char records[OMITTED_TEXT], since[DATE_LEN + 1];
-
-    snprintf(records, sizeof records, "%" PRIu64, k->omitted);
-    date_write(since, (int64_t)(f->time.wall - (f->time.now - k->begun)));
-
-    const struct journal_field fields[] = {JOURNAL_TEXT("peer", k->client), JOURNAL_TEXT("serial", k->serial), JOURNAL_TEXT("check", k->reason),
-                                           JOURNAL_TEXT("records", records), JOURNAL_TEXT("since", since)};
-
-    front_record(f, "refusals-omitted", fields, sizeof fields / sizeof *fields);
 }
 
 void admission_tell_omitted(struct front *f, bool all)
 {
-    struct refusals_kind k;
+    static const struct omitted_form form = {"refusals-omitted", {"peer", "serial", "check"}};
 
-    while (all ? refusals_rest(&f->refusals, &k) : refusals_due(&f->refusals, f->time.now, &k))
-        record_omitted(f, &k);
+    omitted_tell(f->journal, &form, f->refusals, f->time.now, all);
 }
 
 static void tell(const struct connection *c, const char *event, const char *check, const char *reason)

@@ -146,7 +146,7 @@ struct front {
     struct map by_number;    /* connections with a descriptor */
     struct health health;    /* what identity says of CRLs and certificates */
     struct journal *journal;
-    struct refusals refusals; /* that get a record, and those that are counted */
+    struct quota *refusals; /* owned; that get a record, and those that are counted */
     struct event *journal_readable; /* on journal_watched */
     int journal_watched;     /* -1: the journal role is away */
     bool relay_up;

@@ -116,7 +116,9 @@ static void finish(struct ledger *l)
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
         ledger_part_clear(&l->parts[i]);
     channel_free(l->inspect);
+    ledger_tell_omitted(l, true);
     journal_free(l->journal);
+    quota_free(l->records);
     pack_reader_free(l->reader);
     pack_writer_free(l->writer);
     batch_identity_free(l->identity);
@@ -216,6 +218,7 @@ static void report(struct ledger *l)
     if (now - l->reported_at < REPORT_MS)
         return;
     l->reported_at = now;
+    ledger_tell_omitted(l, false);
     if (is_idle(l) && l->reported_batches == l->figures.batches)
         trim(l);
     l->reported_batches = l->figures.batches;
@@ -403,9 +406,11 @@ static bool rest(struct ledger *l, uint64_t ms)
 {
     uint64_t end = ledger_now() + ms;
 
-    for (uint64_t now = ledger_now(); now < end && !l->draining; now = ledger_now())
+    for (uint64_t now = ledger_now(); now < end && !l->draining; now = ledger_now()) {
+        ledger_tell_omitted(l, false);
         if (!role_poll(l->self, (int)(end - now)))
             return false;
+    }
     return !l->draining;
 }
 
@@ -451,6 +456,7 @@ int ledger_run(struct role *self)
     l->self = self;
     l->settings = role_settings(self);
     l->journal = journal_open(self);
+    l->records = ledger_quota_new();
     role_on(self, &events, l);
     if (start(l, &e))
         status = run(l);

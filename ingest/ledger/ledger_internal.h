@@ -8,6 +8,7 @@
 #define COFFRE_INGEST_LEDGER_INTERNAL_H
 
 #include "common/journal/journal.h"
+#include "common/journal/quota.h"
 #include "common/system/broker.h"
 #include "common/system/database.h"
 #include "common/system/secret.h"
@@ -132,10 +133,7 @@ struct ledger {
     /* For the role's life. */
     struct channel *inspect;                                        /* NULL: not linked */
     struct journal *journal;
-    struct {
-        uint64_t since, omitted; /* ms; records that found no room since the last */
-        unsigned told;           /* since then */
-    } telling;
+    struct quota *records; /* owned; how many of what sensors bring about, by depositor, reason and event */
     bool inspect_ready;                                             /* it has what it judges by */
     char *queue_in, *exchange_in, *exchange_out, *exchange_archive; /* owned */
     char vault[32];                                                 /* "<operator>/<N>" */
@@ -243,8 +241,10 @@ void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, b
 MUST_CHECK bool ledger_queues_provide(struct ledger *l, uint32_t depositor, struct err *e);
 void ledger_queues_done(struct ledger *l); /* the connection used for it ends */
 
-/* ledger_journal.c: what is refused or does not fit in a part that is committed. */
+/* ledger_journal.c: what is refused or does not fit in a part that is committed; once a second, and at the end (`all`), what of it was only counted. */
+struct quota *ledger_quota_new(void);
 void ledger_tell(struct ledger *l, const struct ledger_part *p);
+void ledger_tell_omitted(struct ledger *l, bool all);
 
 /* ledger_reply.c: answers to temporary queues. */
 void ledger_reply(struct ledger *l, const struct ledger_batch *b);

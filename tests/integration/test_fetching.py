@@ -272,10 +272,11 @@ def refused_as_older(vault, name):
 
 def release(name):
     """The authority lifts the hold: its database says valid again."""
+    number = serial(name).lstrip("0")
     for index in (PKI / "ca").glob("*/index.txt"):
         lines = [line.split("\t") for line in index.read_text().splitlines()]
         for fields in lines:
-            if fields[3].lstrip("0") == serial(name).lstrip("0"):
+            if fields[3].lstrip("0") == number:
                 fields[0], fields[2] = "V", ""
         new = index.with_suffix(".new")
         new.write_text("".join("\t".join(fields) + "\n" for fields in lines))
@@ -436,13 +437,20 @@ def test_verdicts_outlive_identity_for_a_while_only():
 # ---- what strangers bring about ----------------------------------------------------------------------------
 
 def test_refusals_without_end_are_not_written_one_by_one():
-    name = sensor()
-    with folder() as place, ingest(revocation__crls=[str(place)]) as vault:
-        mark = vault.mark()
-        kept_out(name, UNKNOWN, at=vault.port, kinds=[StompSensor])
-        for _ in range(150):
-            refusal(StompSensor, name, vault.port, deposits=False)
-        assert 0 < mark.count("code=revocation-unknown") <= 101, mark.count("code=revocation-unknown")
+    """The others are counted, and told at the end of the daemon if not before."""
+    name, flood = sensor(), 150
+    with folder() as place, Journal() as journal:
+        recorded = lambda: len(journal.find("revocation-unknown", cn=f"^{name}$"))
+        counted = lambda: sum(int(r["fields"]["records"]) for r in journal.find("revocation-unknown-omitted", issuer="."))
+        with ingest(revocation__crls=[str(place)]) as vault:
+            mark = vault.mark()
+            kept_out(name, UNKNOWN, at=vault.port, kinds=[StompSensor])
+            for _ in range(flood):
+                refusal(StompSensor, name, vault.port, deposits=False)
+            assert 0 < mark.count("code=revocation-unknown") <= 101, mark.count("code=revocation-unknown")
+            assert vault.stop() == 0
+        wait_until(lambda: recorded() + counted() >= flood, SOON, lambda: f"{recorded()} records and {counted()} counted make {flood} and those of before")
+        assert 0 < recorded() < flood and counted() > 0, (recorded(), counted())
 
 
 def huge_client():

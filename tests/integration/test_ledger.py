@@ -6,7 +6,9 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
+from another import SOON, Journal
 from coffre import *
+from holders import let_in, sensor
 
 LIMIT = 7  # events in a lot while its limit is tested
 
@@ -146,7 +148,7 @@ class Settings:
         self.path.write_text(text)
         seen = LOG.joinpath("coffre-ingest.log").read_text().count("code=ledger-reloaded")
         os.kill(pid_of("coffre-ingest"), signal.SIGHUP)
-        wait_until(lambda: LOG.joinpath("coffre-ingest.log").read_text().count("code=ledger-reloaded") > seen, 20, "the ledger reloads")
+        wait_until(lambda: LOG.joinpath("coffre-ingest.log").read_text().count("code=ledger-reloaded") > seen, SOON, "the ledger reloads")
 
     def __enter__(self):
         self.before = self.path.read_text()
@@ -173,9 +175,9 @@ def test_a_lot_never_holds_more_events_than_its_limit():
     check_numbers()
 
 
-def in_one_transaction(deposits):
+def in_one_transaction(deposits, who="sensor-1"):
     """Deposits (ClientId, body) pairs in one transaction; answers by ClientId."""
-    with Stomp(timeout=120) as s:
+    with Stomp(who, timeout=120) as s:
         s.subscribe(ack="auto")
         s.send("BEGIN", {"transaction": "t"})
         s.write(b"".join(s.frame("SEND", {"destination": f"/queue/Event.{VAULT}.In", "transaction": "t", "ClientId": name, "Digest": digest(body),
@@ -218,6 +220,38 @@ def test_many_invalid_deposits_are_many_short_transactions():
     assert value("SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM quarantine ORDER BY id DESC LIMIT 2500) AS latest") == 3
 
 
+def test_a_flood_of_refused_deposits_is_counted_and_hides_nobody():
+    """Those that have no record of their own are told of once the flood has ended, or the ledger."""
+    flood, bad = 300, [b"<faux/>", b"<faux/>", b"\n<faux/>"] # the same reason, wherever it is
+    many, one = sensor(), sensor()
+    numbers = {who: str(value("SELECT id FROM role WHERE cn = %s", who)) for who in (many, one)}
+    let_in(many)
+    let_in(one)
+
+    def found(journal, who, event):
+        return journal.find(event, depositor=f"^{numbers[who]}$")
+
+    def all_are_told(journal, sent):
+        recorded = lambda: len(found(journal, many, "deposit-refused"))
+        counted = lambda: sum(int(r["fields"]["records"]) for r in found(journal, many, "deposit-refused-omitted"))
+        wait_until(lambda: recorded() + counted() == sent, SOON, lambda: f"{recorded()} records and {counted()} counted make {sent}")
+        return recorded(), counted()
+
+    with Journal() as journal:
+        in_one_transaction([(unique("faux"), bad[n % 3]) for n in range(flood)], many)
+        in_one_transaction([(unique("faux"), bad[0])], one)
+        wait_until(lambda: found(journal, one, "deposit-refused"), SOON, "another depositor's has a record")
+        recorded, counted = all_are_told(journal, flood)
+        assert 0 < recorded < flood and counted > 0, (recorded, counted)
+        told = found(journal, many, "deposit-refused-omitted")[0]["fields"]
+        assert told["reason"] == "operator-missing" and re.fullmatch(r"\d{4}-.*Z", told["since"]), told
+        assert not found(journal, one, "deposit-refused-omitted")
+        # the end of the ledger
+        in_one_transaction([(unique("faux"), bad[0]) for n in range(flood)], many)
+        instance("restart", "coffre-ingest")
+        all_are_told(journal, 2 * flood)
+
+
 def test_a_lot_never_holds_more_bytes_than_its_limit():
     with Settings("lot:\n", "lot:\n  bytes: 1MiB\n"):
         first = value("SELECT lot FROM head")
@@ -240,7 +274,7 @@ def test_a_pack_nobody_can_read_is_set_aside():
                  '[{delivery_mode,2}], <<"%s">>).' % (VAULT, body))
     answer, = answers_to([event()])
     assert answer["CFJLStatus"] == "CFJL_OK"
-    wait_until(lambda: parked() == before + len(bad), 30, "unreadable packs are parked")
+    wait_until(lambda: parked() == before + len(bad), SOON, "unreadable packs are parked")
     assert "code=pack-parked" in LOG.joinpath("coffre-ingest.log").read_text()
 
 

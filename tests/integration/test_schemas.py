@@ -156,6 +156,24 @@ def test_an_event_that_does_not_fit_is_refused_and_the_others_are_not():
     check_numbers()
 
 
+def test_many_that_do_not_fit_and_are_taken_are_counted():
+    flood, who = 100, sensor()
+    number = str(value("SELECT id FROM role WHERE cn = %s", who))
+    let_in(who)
+    with schemas(), Journal() as journal:
+        refused(word("NON"), "schema:") # they are in force
+        with Stomp(who) as s:
+            for _ in range(flood):
+                s.deposit(event(kind="INCONNU"), unique("schema"), wait=False)
+            for _ in range(flood):
+                s.expect("RECEIPT")
+            s.close()
+        recorded = lambda: len(journal.find("deposit-unfit", depositor=f"^{number}$"))
+        counted = lambda: sum(int(r["fields"]["records"]) for r in journal.find("deposit-unfit-omitted", depositor=f"^{number}$", reason="^schema-unknown$"))
+        wait_until(lambda: recorded() + counted() == flood, SOON, lambda: f"{recorded()} records and {counted()} counted make {flood}")
+        assert 0 < recorded() < flood, recorded()
+
+
 def test_policies_change_while_it_runs():
     with schemas(), Journal() as journal:
         refused(word("NON"), "schema:")
