@@ -203,7 +203,7 @@ class Responder:
         self.log = LOG / f"ocsp-{self.port}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(list(map(str, words)), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(self.listens, 20, "the OCSP responder listens")
+        wait_until(self.listens, 60, "the OCSP responder listens")
 
     def listens(self):
         said = self.log.read_text(errors="replace")

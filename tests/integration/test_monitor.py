@@ -141,7 +141,7 @@ def test_states_of_daemons_are_for_technical_administrators():
     os.kill(pid_of("coffre-sealer"), signal.SIGSTOP)
     try:
         wait_until(lambda: daemons()["coffre-sealer"]["state"] == "silent", SOON, "a daemon that hangs is seen")
-        assert of("coffre-sealer", "coffre_metrics_age_seconds") > 5
+        wait_until(lambda: of("coffre-sealer", "coffre_metrics_age_seconds") > 5, SOON, "its metrics are seen to be old") # another file than its state
     finally:
         os.kill(pid_of("coffre-sealer"), signal.SIGCONT)
     wait_until(lambda: daemons()["coffre-sealer"]["state"] == "ready", SOON, "it is back")

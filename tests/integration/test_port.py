@@ -162,17 +162,21 @@ def test_one_depositor_leaves_room_for_others():
             for _ in range(3):
                 other.deposit(body, unique())
             other.close()
-        said = ""
-        for s in held:
-            s.socket.settimeout(0.2)
-            try:
-                command, _, body = s.read()
-                said += f"{command} {body.decode()}"
-            except TimeoutError:
-                pass
-            except GONE:
-                said += "closed"
-        assert "in all sessions of this depositor, send again later" in said, said
+        said = []
+
+        def one_is_told():
+            for s in list(held):
+                s.socket.settimeout(0.05)
+                try:
+                    command, _, body = s.read()
+                    said.append(f"{command} {body.decode()}")
+                except TimeoutError:
+                    continue
+                except GONE:
+                    said.append("closed")
+                held.remove(s)
+            return any("in all sessions of this depositor, send again later" in one for one in said)
+        wait_until(one_is_told, SOON, lambda: f"one of them is told why: {said}")
 
 
 def test_oversize_is_refused_with_size_and_limit():

@@ -213,9 +213,10 @@ def test_without_a_crl_nobody_is_let_in():
 
 
 def test_a_crl_that_ends_takes_its_sessions_with_it_and_max_stale_lengthens_it():
-    with folder() as place:
-        put(place, "operator-ca.crl", crl(days="6s", out=RUN / "x.crl").read_bytes())
+    with folder("operator-ca") as place:
         with ingest(revocation__crls=[str(place)]) as vault:
+            let_in("sensor-1", vault.port)
+            put(place, "operator-ca.crl", crl(days="8s", out=RUN / "x.crl").read_bytes()) # once it runs, however long that took
             with StompSensor("sensor-1", vault.port) as session:
                 session.deposit()
                 assert UNKNOWN in session.cut()
@@ -317,10 +318,11 @@ def test_ocsp_good_revoked_and_unknown():
 
 def forget(name):
     """The authority's database has never heard of it: `openssl ocsp` says unknown."""
+    number = serial(name)
     for index in (PKI / "ca").glob("*/index.txt"):
         lines = index.read_text().splitlines(keepends=True)
         new = index.with_suffix(".new")
-        new.write_text("".join(line for line in lines if serial(name) not in line))
+        new.write_text("".join(line for line in lines if number not in line))
         new.rename(index)
         os.chown(index, OWNER.st_uid, OWNER.st_gid)
 
@@ -340,10 +342,8 @@ def twin(name):
 
 
 def test_ocsp_that_is_no_good_is_refused_in_words():
-    name = sensor()
-    late = twin(name)
+    name, late = aged.name, aged.twin
     with Responder() as responder, Relay(responder) as relay:
-        stale = Stale(late)
         other, echo = responder.answer(name), twin(name)
         nonced = responder.answer(echo, nonce=True)
         cases = [("absent", "status|error|HTTP", relay.error("503 No")), ("cut", "answer|closed|empty|HTTP|reply", relay.cut),
@@ -362,7 +362,7 @@ def test_ocsp_that_is_no_good_is_refused_in_words():
                     relay.way = relay.through
                     let_in(fresh, vault.port, [StompSensor])
             mark = vault.mark()
-            relay.way = relay.replayed(stale.answer())
+            relay.way = relay.replayed(aged.answer())
             kept_out(late, UNKNOWN, at=vault.port, kinds=[StompSensor])
             mark.says("ocsp-failed", "nextUpdate|stale|past|ended")
             vault.reload({"revocation.max_stale": "1h"})
@@ -377,16 +377,21 @@ def test_ocsp_that_is_no_good_is_refused_in_words():
 
 
 class Stale:
-    """An answer whose nextUpdate is past: the real responder's, a minute old when it is used."""
+    """An answer whose nextUpdate is past: the real responder's, about a sensor's second certificate, a minute old when it is used."""
 
-    def __init__(self, name):
+    def __init__(self):
+        self.name = sensor()
+        self.twin = twin(self.name)
         with Responder(minutes=1) as responder:
-            self.der = responder.answer(name)
+            self.der = responder.answer(self.twin)
         self.made = time.monotonic()
 
     def answer(self):
         time.sleep(max(0, self.made + 62 - time.monotonic()))
         return self.der
+
+
+aged = Stale() # before the other tests, which take that minute
 
 
 def test_an_ocsp_answer_by_the_wrong_signer_is_refused():
