@@ -1,6 +1,7 @@
 /* See role_daemon.h. */
 #include "tests/unit/role_daemon.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,46 @@ static void storm(struct role *self)
     }
 }
 
+/* The parent has always something to read. */
+static void chatter(struct role *self)
+{
+    struct pollfd parent = {.fd = role_parent_fd(self), .events = POLLOUT};
+
+    while (there(self, "chatter"))
+        if (poll(&parent, 1, 1000) > 0)
+            for (unsigned i = 0; i < 20; i++)
+                role_ready(self, true, "still here");
+}
+
+/* As much as may be told, in small lines: labels make them thrice as long. */
+static void boast(struct role *self)
+{
+    static const char line[] = "boasts_total 1\n";
+    char all[4000 * (sizeof line - 1) + 1];
+
+    for (size_t at = 0; at + 1 < sizeof all; at += sizeof line - 1)
+        memcpy(all + at, line, sizeof line);
+    role_metrics(self, all);
+}
+
+static void accuse(struct role *self)
+{
+    for (unsigned i = 0; i < 200; i++)
+        role_kill_sibling(self, "answerer", 0);
+}
+
+static void poked(struct role *self)
+{
+    if (there(self, "storm"))
+        storm(self);
+    else if (there(self, "chatter"))
+        chatter(self);
+    else if (there(self, "boast"))
+        boast(self);
+    else
+        accuse(self);
+}
+
 static void report(struct duty *d)
 {
     role_metrics(d->role, "# a comment\nplain_total 1\nwith_labels{a=\"b\"} 2\n");
@@ -141,10 +182,8 @@ static int run_asker(struct role *self)
             role_ready(self, false, "linked %u times", d.links);
             continue;
         }
-        if (d.poked && there(self, "storm"))
-            storm(self);
-        else if (d.poked)
-            role_kill_sibling(self, "answerer", 0);
+        if (d.poked)
+            poked(self);
         d.poked = false;
         if (!channel_send(d.peer, 1, SLICE_LITERAL("who"), &e) || channel_wait(d.peer, &m, 20000, &e) != CHANNEL_MESSAGE) {
             role_ready(self, false, "nobody answers");

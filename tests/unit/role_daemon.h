@@ -9,7 +9,9 @@
  *   wrong, foreign   the asker finds something wrong, or another vault's, when it begins
  *   unlink, relink   the asker drops its channel to the answerer; it asks for another when it has none
  *   refuse           the asker takes no reload
- *   storm            the asker, poked (SIGUSR1), says more than it should; without this file it has the answerer killed
+ *   storm            the asker, poked (SIGUSR1), says more than it should; without this file, or the next two, it has the answerer killed, and says so 200 times
+ *   chatter          the asker, poked, says that it is still there for as long as this file is
+ *   boast            the asker, poked, has figures that fill more than is taken of one role
  *   hang             the answerer hangs for ever, once
  *   block            checking a configuration does not end
  * Others are what it leaves, a line for each: "order" (who was asked to finish), "tried" (a beginning that found something wrong), "unfit" and "refused" (what the

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "tests/unit/folder.h"
@@ -52,6 +53,15 @@ static void a_role_that_dies_is_started_and_linked_again(void **state)
     trial_stop(pid);
 }
 
+static unsigned count_in_log(const char *word)
+{
+    unsigned count = 0;
+
+    for (const char *at = trial_contents("../log"); (at = strstr(at, word)) != NULL; at++)
+        count++;
+    return count;
+}
+
 static void a_sibling_past_its_deadline_is_killed(void **state)
 {
     pid_t pid = trial_start(), before;
@@ -59,10 +69,12 @@ static void a_sibling_past_its_deadline_is_killed(void **state)
     (void)state;
     trial_await("state ready\n");
     before = trial_pid("answerer");
-    kill(pid, SIGUSR1); /* pokes the asker, which has the answerer killed */
+    kill(pid, SIGUSR1); /* pokes the asker, which has the answerer killed, again and again */
     trial_another("answerer", before);
     trial_await("state ready\n");
     trial_stop(pid);
+    /* Said once; on a slow machine its next life may have begun before all was heard. */
+    assert_in_range(count_in_log("code=role-deadline"), 1, 10);
 }
 
 static void a_role_that_hangs_is_killed_and_started_again(void **state)
@@ -195,6 +207,40 @@ static void a_role_that_says_too_much_fills_nothing(void **state)
     assert_int_equal(lines_of("unfit"), 0);
 }
 
+static void a_role_that_never_stops_talking_holds_up_nobody(void **state)
+{
+    pid_t pid = trial_start();
+
+    (void)state;
+    trial_await("state ready\n");
+    trial_put("chatter");
+    kill(pid, SIGUSR1);
+    trial_await("still here");
+    kill(pid, SIGHUP);
+    trial_await("reload ");
+    trial_take_away("chatter");
+    trial_await("answered by");
+    trial_stop(pid);
+}
+
+static void figures_of_a_role_leave_room_for_others(void **state)
+{
+    static const char one[] = "\nboasts_total{role=\"asker\",index=\"0\"} 1";
+    pid_t pid = trial_start();
+    char *path = trial_file(TRIAL_NAME ".prom");
+    struct stat st;
+
+    (void)state;
+    trial_await("state ready\n");
+    trial_put("boast");
+    kill(pid, SIGUSR1);
+    trial_await_in(TRIAL_NAME ".prom", one);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(st.st_size, 60 * 1024, 72 * 1024);
+    trial_stop(pid);
+    free(path);
+}
+
 static void roles_end_when_their_parent_is_killed(void **state)
 {
     pid_t pid = trial_start();
@@ -219,6 +265,8 @@ int main(int argc, char **argv)
         TEST(another_vaults_database_ends_the_daemon),
         TEST(a_channel_asked_for_comes_after_a_pause),
         TEST(a_role_that_says_too_much_fills_nothing),
+        TEST(a_role_that_never_stops_talking_holds_up_nobody),
+        TEST(figures_of_a_role_leave_room_for_others),
         TEST(roles_end_when_their_parent_is_killed),
     };
 
