@@ -65,7 +65,7 @@ def test_no_role_survives_its_parent():
             if len(words) > 4 and words[1] == b"--role" and words[4].startswith(str(RUN).encode()) and parent == 1:
                 found.append(words)
         return found
-    wait_until(lambda: not survivors(), 20, "roles of a killed parent are gone")
+    wait_until(lambda: not survivors(), SOON, "roles of a killed parent are gone")
 
 
 def test_the_first_comes_back_and_stands_by():

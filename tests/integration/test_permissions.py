@@ -89,7 +89,7 @@ def broker(who, ca="internal-ca", credentials=None):
         context.load_cert_chain(PKI / f"{who}.pem", PKI / f"{who}.key")
     return pika.BlockingConnection(pika.ConnectionParameters(
         host="localhost", port=port("AMQPS"), virtual_host="coffre", ssl_options=pika.SSLOptions(context, "localhost"),
-        credentials=credentials or pika.credentials.ExternalCredentials(), connection_attempts=1, socket_timeout=10))
+        credentials=credentials or pika.credentials.ExternalCredentials(), connection_attempts=1, socket_timeout=60))
 
 
 def may(who, act):

@@ -56,39 +56,6 @@ def shows(at, name):
     wait_until(lambda: shown(at) == serial(name).lstrip("0"), SOON, f"{name}'s certificate is shown")
 
 
-class Load:
-    """Handshakes and deposits (or requests) in a few threads until it ends; every failure is kept."""
-
-    def __init__(self, once, threads=4):
-        self.once, self.done, self.failures, self.ending = once, 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self._run) for _ in range(threads)]
-
-    def _run(self):
-        while not self.ending.is_set():
-            try:
-                self.once()
-                self.done += 1
-            except Exception as failure:
-                self.failures.append(repr(failure))
-
-    def more(self, count=30):
-        """Waits until so many more have been done."""
-        until = self.done + count
-        wait_until(lambda: self.done >= until or self.failures, SOON, f"{count} more handshakes")
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(SOON)
-        if kind is None:
-            assert not self.failures, f"{len(self.failures)} of {self.done} failed: {self.failures[:3]}"
-
-
 def handshake_of(at, protocol=None):
     def once():
         context = tls("sensor-1")
@@ -433,7 +400,7 @@ def test_a_storm_of_signals_under_load():
         mark = vault.mark()
         for _ in range(200):
             vault.reload()
-            time.sleep(0.05)
+            time.sleep(0.02)
         load.more(5)
         assert 2 <= mark.count("role=parent .*code=reloaded") <= 60, mark.count("code=reloaded")
 

@@ -60,7 +60,7 @@ def ceremony(*words):
 def test_on_demand():
     lot = value("SELECT lot FROM head")
     os.kill(sealer(), signal.SIGUSR1)
-    wait_until(lambda: value("SELECT lot FROM head") > lot, 30, "the signal closes the lot")
+    wait_until(lambda: value("SELECT lot FROM head") > lot, 60, "the signal closes the lot")
     assert value("SELECT reason FROM lot WHERE lot = %s", lot) in ("demande", "age")
     wait_until(lambda: value("SELECT container IS NOT NULL FROM lot WHERE lot = %s", lot), 60, "it is sealed")
 

@@ -125,7 +125,7 @@ def shape(body):
     """What a stored event is made of: tags, depths and object identifiers, without the random and the encrypted."""
     done = subprocess.run(["openssl", "asn1parse", "-inform", "DER"], input=bytes(body), capture_output=True, check=True)
     lines = [re.match(r" *\d+:d=(\d+) +hl=\d+ l= *\S+ (cons|prim): (.*)", line) for line in done.stdout.decode().splitlines()]
-    return [(found[1], found[2], found[3] if found[3].startswith("OBJECT") else found[3].split(":")[0].strip()) for found in lines]
+    return [(found[1], found[2], found[3] if found[3].startswith("OBJECT") else re.split(r"[:\[]", found[3])[0].strip()) for found in lines]
 
 
 def test_however_deposited_it_is_the_same_in_the_vault():

@@ -365,7 +365,7 @@ def tricked(index, **tricks):
 judge("segment: truncated inside an event", saved(raw[: raw.index(E[at].data) + 50]), ["segment-truncated", "event-missing"])
 judge("segment: end records cut", saved(raw[:-60]), ["segment-truncated"])
 judge("segment: emptied", saved(b""), ["segment-truncated"])
-judge("segment: not a ZIP", saved(os.urandom(5000)), ["segment-truncated"])
+judge("segment: not a ZIP", saved(random.randbytes(5000)), ["segment-truncated"])
 judge("segment: bytes appended", saved(raw + b"hello"), ["segment-trailing"])
 judge("segment: bytes hidden between files", saved(segment(E, gap_at=at)), ["segment-mismatch"])
 judge("segment: bytes put before", saved(b"#!/bin/sh\n" + raw), ["segment-mismatch"])
