@@ -1,6 +1,7 @@
 """Who holds a certificate and uses it, whatever the protocol: a sensor by STOMP or OpenWire that is in the middle of something, and curl."""
 import json
 import subprocess
+import threading
 
 from another import *
 from openwire import *
@@ -93,6 +94,39 @@ class OpenWireSensor:
 
 
 SENSORS = (StompSensor, OpenWireSensor)
+
+
+class Load:
+    """`once()` in a few threads, again and again, until it ends; every failure is kept, and there must be none."""
+
+    def __init__(self, once=None, threads=4):
+        self.once, self.done, self.failures, self.ending = once, 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def run(self):
+        while not self.ending.is_set():
+            try:
+                self.once()
+                self.done += 1
+            except Exception as failure:
+                self.failures.append(repr(failure))
+
+    def more(self, count=30):
+        """Waits until so many more have been done."""
+        until = self.done + count
+        wait_until(lambda: self.done >= until or self.failures, SOON, f"{count} more are done")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(SOON)
+        if kind is None:
+            assert not self.failures, f"{len(self.failures)} of {self.done} failed: {self.failures[:3]}"
 
 
 def refusal(kind, who, at=None, context=None, deposits=True):

@@ -55,6 +55,7 @@ def routes():
 
 def setup():
     """Something at the end of every route; what its numbers are."""
+    wait_until(lambda: curl("/readyz", "tech-admin-1")[0] == 200, SOON, "the vault is ready, whatever was done to it before")
     deposit("--quiet", "--follow", "archived", "--operator", OPERATOR, "--generate", 1, "--client-id-prefix", unique("profil"))
     last = value("SELECT max(serial) FROM event")
     lot = wait_sealed(last)
