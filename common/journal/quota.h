@@ -24,7 +24,7 @@ struct quota_name {
 
 struct quota;
 
-/* Owned by the caller, quota_free(). All the memory it ever takes: (kinds + others + 1) * (QUOTA_PARTS * part + 24) bytes, about. */
+/* Owned by the caller, quota_free(). All the memory it ever takes: (kinds + others + 1) * (QUOTA_PARTS * part + 32) bytes, about. */
 struct quota *quota_new(const struct quota_limits *limits);
 /* What was not told is forgotten. NULL is a no-op. */
 void quota_free(struct quota *q);
