@@ -173,9 +173,10 @@ static void serve_identity(struct fetch *f)
         lose_identity(f, e.text);
         return;
     }
-    while ((r = channel_receive(f->identity, &m, &e)) == CHANNEL_MESSAGE && take_request(f, &m, &e))
+    /* An answer that cannot be told ends the channel too. */
+    while (f->identity != NULL && (r = channel_receive(f->identity, &m, &e)) == CHANNEL_MESSAGE && take_request(f, &m, &e))
         ;
-    if (r != CHANNEL_EMPTY)
+    if (f->identity != NULL && r != CHANNEL_EMPTY)
         lose_identity(f, e.text);
 }
 

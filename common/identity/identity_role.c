@@ -243,33 +243,25 @@ static void drain(void *ctx)
     ((struct identity *)ctx)->drained = true;
 }
 
-/* What is wrong, or what is so; and behind it what ends soon while all goes on. */
-static void say_ready(struct identity *i, bool lists_ok, const char *lists, bool certificates_ok, const char *certificates)
+/* That nobody asks the lists; what is wrong, or what is so; and what ends soon while all goes on. */
+static void say_ready(struct identity *i, const char *alarm, bool lists_ok, const char *lists, bool certificates_ok, const char *certificates)
 {
     bool judges = i->duty->offered != 0;
     char warning[256];
 
-    role_ready(i->role, lists_ok || !judges, "%s%s", judges && (!lists_ok || certificates_ok) ? lists : certificates,
+    role_ready(i->role, lists_ok || !judges, "%s%s%s", alarm, judges && (!lists_ok || certificates_ok) ? lists : certificates,
                certificates_ok ? identity_watch_warning(i->watch, warning, sizeof warning) : "");
-}
-
-/* How the lists are: that nobody asks them comes first. */
-static bool lists_health(struct identity *i, char note[HEALTH_NOTE_MAX])
-{
-    char said[HEALTH_NOTE_MAX], alarm[HEALTH_NOTE_MAX];
-    bool ok = identity_lists_health(i->lists, said, sizeof said);
-
-    snprintf(note, HEALTH_NOTE_MAX, "%.150s%.100s", identity_overrides_alarm(i, alarm, sizeof alarm), said);
-    return ok;
 }
 
 static void tell_health(struct identity *i)
 {
-    char lists[HEALTH_NOTE_MAX], certificates[HEALTH_NOTE_MAX];
-    bool lists_ok = lists_health(i, lists), certificates_ok = identity_watch_health(i->watch, certificates, sizeof certificates);
+    char lists[HEALTH_NOTE_MAX], certificates[HEALTH_NOTE_MAX], alarm[HEALTH_NOTE_MAX], note[HEALTH_NOTE_MAX];
+    bool lists_ok = identity_lists_health(i->lists, lists, sizeof lists), certificates_ok = identity_watch_health(i->watch, certificates, sizeof certificates);
 
+    identity_overrides_alarm(i, alarm, sizeof alarm);
+    snprintf(note, sizeof note, "%.150s%.100s", alarm, lists);
     if (i->duty->offered != 0)
-        health_set(&i->health, "crl", lists_ok, lists);
+        health_set(&i->health, "crl", lists_ok, note);
     health_set(&i->health, "certificates", certificates_ok, certificates);
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++) {
         struct err e = {0};
@@ -279,7 +271,7 @@ static void tell_health(struct identity *i)
             !identity_send_health(i->fronts[n].channel, &i->health, &e))
             identity_front_failed(i, n, e.text);
     }
-    say_ready(i, lists_ok, lists, certificates_ok, certificates);
+    say_ready(i, alarm, lists_ok, lists, certificates_ok, certificates);
 }
 
 static void report(struct identity *i)

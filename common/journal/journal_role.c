@@ -97,29 +97,6 @@ void journal_role_set_up(struct journal_role *j, bool up, const char *why)
         tell_state(j, &j->writers[i]);
 }
 
-static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
-{
-    struct journal_role *j = ctx;
-    struct journal_writer *place = NULL;
-
-    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
-        struct journal_writer *w = &j->writers[i];
-
-        /* An earlier one of the same name has ended; what it still said is in its channel, read first. */
-        if (w->channel == NULL && (place == NULL || (w->index == index && strcmp(w->kind, kind) == 0)))
-            place = w;
-    }
-    if (place == NULL) {
-        log_error("journal-writers", "no place for %s %u", kind, index);
-        channel_free(c);
-        return;
-    }
-    channel_limit(c, JOURNAL_MESSAGE_MAX);
-    *place = (struct journal_writer){.channel = c, .index = index};
-    snprintf(place->kind, sizeof place->kind, "%s", kind);
-    tell_state(j, place);
-}
-
 /* One answer says "kept up to here, lost from here on": what is kept behind a lost one is told as lost, and may be written once more. */
 static void keep_or_count(struct journal_role *j, struct journal_writer *w, struct slice record)
 {
@@ -139,8 +116,8 @@ static bool refuse(struct journal_role *j, struct journal_writer *w, struct err 
 {
     w->records++;
     w->lost++;
-    w->refused++;
-    if (w->refused_in_a_row++ == 0)
+    w->refused_in_a_row++;
+    if (w->refused++ == 0) /* since it was journaled last */
         log_error("journal-refused", "a record of %s %u is refused: %s", w->kind, w->index, why->text);
     snprintf(w->why, sizeof w->why, "%.255s", why->text);
     j->counts.refused++;
@@ -185,6 +162,47 @@ static void read_writer(struct journal_role *j, struct journal_writer *w)
         else if (n + 1 == MESSAGES_PER_TURN)
             j->unread = true;
     }
+}
+
+static bool is_named(const struct journal_writer *w, const char *kind, unsigned index)
+{
+    return w->index == index && strcmp(w->kind, kind) == 0;
+}
+
+/* One that has ended is read to its end; one that lives has no use for a channel but its last, and others need the place. */
+static void replace(struct journal_role *j, struct journal_writer *w)
+{
+    struct pollfd p = {.fd = channel_fd(w->channel)};
+
+    if (poll(&p, 1, 0) != 0)
+        return;
+    read_writer(j, w);
+    if (w->channel != NULL)
+        cut(j, w, "it has another channel now");
+}
+
+static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct journal_role *j = ctx;
+    struct journal_writer *place = NULL;
+
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
+        struct journal_writer *w = &j->writers[i];
+
+        if (w->channel != NULL && is_named(w, kind, index))
+            replace(j, w);
+        if (w->channel == NULL && (place == NULL || is_named(w, kind, index)))
+            place = w;
+    }
+    if (place == NULL) {
+        log_error("journal-writers", "no place for %s %u", kind, index);
+        channel_free(c);
+        return;
+    }
+    channel_limit(c, JOURNAL_MESSAGE_MAX);
+    *place = (struct journal_writer){.channel = c, .index = index};
+    snprintf(place->kind, sizeof place->kind, "%s", kind);
+    tell_state(j, place);
 }
 
 /* What became of its records; nothing more than that is owed to it when it does not listen. */

@@ -20,6 +20,7 @@ enum {
     KEYS_LOOK_MS = 1000, /* between two looks at the file because of a key that is not known */
     KEYS_WANTED_MS = 10000, /* so long after a front has asked for a key that is not held, this role is not what is needed */
     KEYS_UNTAKEN_MAX = 64 * 1024, /* bytes of answers that a front has not taken: it is asked nothing more */
+    KEYS_TURN_MAX = 64, /* answers to one front before others, and what is due, have their turn */
 };
 
 static bool input_is_right(EVP_PKEY *key, uint8_t kind, struct slice input, struct err *e)
@@ -256,38 +257,48 @@ static bool answer_one(struct keys_peer *p, const struct channel_message *m, str
     return ok;
 }
 
-/* Answers until there is nothing more to answer, or answers wait. False: the front is gone, or talks nonsense. */
-static bool answer_all(struct keys_peer *p, struct err *e)
+/* Answers some of what is asked, until answers wait; `more`: it has perhaps asked more. False: the front is gone, or talks nonsense. */
+static bool answer_some(struct keys_peer *p, bool *more, struct err *e)
 {
     struct channel_message m;
     enum channel_result r = CHANNEL_MESSAGE;
 
-    while (r == CHANNEL_MESSAGE && channel_queued(p->channel) == 0) {
-        while (channel_queued(p->channel) < KEYS_UNTAKEN_MAX && (r = channel_receive(p->channel, &m, e)) == CHANNEL_MESSAGE)
-            if (!answer_one(p, &m, e))
-                return false;
-        if (r == CHANNEL_CLOSED || !channel_flush(p->channel, e))
+    for (unsigned n = 0; n < KEYS_TURN_MAX && channel_queued(p->channel) < KEYS_UNTAKEN_MAX && (r = channel_receive(p->channel, &m, e)) == CHANNEL_MESSAGE; n++)
+        if (!answer_one(p, &m, e))
             return false;
-    }
-    return true;
+    *more = r == CHANNEL_MESSAGE;
+    return r != CHANNEL_CLOSED && channel_flush(p->channel, e);
 }
 
 /* While answers wait, no new question is looked at: the front takes first what it asked for. */
 static void serve(evutil_socket_t fd, short what, void *arg)
 {
+    static const struct timeval at_once = {0, 0};
     struct keys_peer *p = arg;
     struct err e = {0};
+    bool more = false;
 
     (void)fd;
     (void)what;
-    if (!channel_flush(p->channel, &e) || !answer_all(p, &e)) {
+    if (!channel_flush(p->channel, &e) || (channel_queued(p->channel) == 0 && !answer_some(p, &more, &e))) {
         log_info("keys-unlinked", "%s %u: %s", p->kind, p->index, e.text);
         drop_peer(p);
     } else if (channel_queued(p->channel) != 0) {
         event_del(p->readable);
         event_add(p->writable, NULL);
     } else
-        event_add(p->readable, NULL);
+        event_add(p->readable, more ? &at_once : NULL);
+}
+
+/* One of the same name has ended, or was given up for another by the front. */
+static void drop_namesake(struct keys *k, const char *kind, unsigned index)
+{
+    struct keys_peer *p = k->peers;
+
+    while (p != NULL && (p->index != index || strcmp(p->kind, kind) != 0))
+        p = p->next;
+    if (p != NULL)
+        drop_peer(p);
 }
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
@@ -295,6 +306,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     struct keys *k = ctx;
     struct keys_peer *p = mem_zalloc(1, sizeof *p);
 
+    drop_namesake(k, kind, index);
     channel_limit(c, REMOTE_KEY_MESSAGE_MAX);
     *p = (struct keys_peer){.keys = k, .channel = c, .index = index, .next = k->peers};
     snprintf(p->kind, sizeof p->kind, "%s", kind);

@@ -29,6 +29,7 @@ struct duty {
     struct role *role;
     struct journal *journal;
     struct channel *channel; /* the rude one's */
+    struct channel *before;  /* the greedy one's, when it has another */
     unsigned links;
     bool drained, poked;
 };
@@ -43,7 +44,12 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         journal_link(d->journal, c);
         return;
     }
-    channel_free(d->channel);
+    channel_free(d->before);
+    d->before = d->channel;
+    if (strcmp(role_kind_name(d->role), "greedy") != 0) {
+        channel_free(d->before);
+        d->before = NULL;
+    }
     d->channel = c;
     d->links++;
 }
@@ -185,6 +191,34 @@ static int run_deaf(struct role *self)
     return d.drained ? 0 : 1;
 }
 
+/* Asks for another channel though it has one, and keeps both. What it has said by the first counts. */
+static int run_greedy(struct role *self)
+{
+    struct duty d = {.role = self};
+    char *record = mem_printf("{\"at\":\"2026-01-31T12:00:00.123Z\",\"operator\":\"4512\",\"vault\":1,\"node\":\"%s\",\"daemon\":\"coffre-test\",\"role\":\"greedy\","
+                              "\"event\":\"role-bound\",\"fields\":{\"k\":\"0\"}}", role_node_name(self));
+    bool greedy = getenv("TEST_JOURNAL_GREEDY") != NULL;
+
+    role_on(self, &events, &d);
+    while (role_poll(self, 5) && !d.drained) {
+        struct channel_message m;
+        enum channel_result r = CHANNEL_EMPTY;
+
+        if (!greedy || d.channel == NULL)
+            continue;
+        if (d.before == NULL && channel_send(d.channel, JOURNAL_RECORD, slice_text(record), NULL) && channel_flush(d.channel, NULL))
+            role_relink(self, "journal", 0);
+        while (d.before != NULL && (r = channel_receive(d.before, &m, NULL)) == CHANNEL_MESSAGE)
+            ;
+        if (r == CHANNEL_CLOSED)
+            role_ready(self, true, "the channel before has ended");
+    }
+    channel_free(d.channel);
+    channel_free(d.before);
+    free(record);
+    return d.drained ? 0 : 1;
+}
+
 static const char *no_file(const struct settings *s)
 {
     return s->ingest.key;
@@ -214,7 +248,8 @@ static const struct role_kind kinds[] = {
     {.name = "rude", .run = run_rude, .drain_stage = 0},
     {.name = "keeper", .run = run_keeper, .drain_stage = 0},
     {.name = "deaf", .run = run_deaf, .drain_stage = 0},
-    {.name = "journal", .run = run_journal, .links = {"writer", "rude", "keeper", "deaf"}, .drain_stage = 1},
+    {.name = "greedy", .run = run_greedy, .drain_stage = 0},
+    {.name = "journal", .run = run_journal, .links = {"writer", "rude", "keeper", "deaf", "greedy"}, .drain_stage = 1},
 };
 
 static const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = sizeof kinds / sizeof *kinds, .drain_ms = drain_ms, .poke_kind = "keeper", .summary = "for the test"};
@@ -506,6 +541,20 @@ static void a_writer_that_does_not_read_is_cut_off(void **state)
     assert_int_equal(stopped, 1);
 }
 
+static void a_writer_has_one_channel(void **state)
+{
+    pid_t pid;
+
+    (void)state;
+    setenv("TEST_JOURNAL_GREEDY", "1", 1);
+    pid = start("256MiB");
+    unsetenv("TEST_JOURNAL_GREEDY");
+    trial_await("the channel before has ended");
+    trial_stop(pid);
+    read_spool();
+    assert_true(kept[0] >= 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, trial_clear)
 
 int main(int argc, char **argv)
@@ -518,6 +567,7 @@ int main(int argc, char **argv)
         TEST(a_crash_forgets_nothing_of_what_was_lost),
         TEST(a_writer_that_may_lose_nothing_tries_again),
         TEST(a_writer_that_does_not_read_is_cut_off),
+        TEST(a_writer_has_one_channel),
     };
 
     if (argc > 1)

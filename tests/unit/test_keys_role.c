@@ -1,5 +1,5 @@
 /*
- * The keys role as a process of its own, towards a front that asks and asks and takes no answer: it waits without working, keeps little, and answers everything in the end.
+ * The keys role as a process of its own, towards a front that asks and asks. When it takes no answer, the keys role waits without working, keeps little, and answers everything in the end.
  * This program is its own daemon when it is given arguments, and the test of it when not.
  */
 #include "tests/unit/unit.h"
@@ -25,7 +25,7 @@ enum { DIGEST = 32 };
 
 struct flood {
     struct role *role;
-    struct channel *keys;
+    struct channel *keys, *before; /* before: the one it had, when it has asked for another */
     uint8_t name[REMOTE_KEY_ID];
     uint32_t asked, answered, refused;
     bool drained;
@@ -43,9 +43,13 @@ static int run_keys(struct role *self)
 
 static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
 {
+    struct flood *f = ctx;
+
     (void)kind;
     (void)index;
-    ((struct flood *)ctx)->keys = c;
+    channel_free(f->before);
+    f->before = f->keys;
+    f->keys = c;
 }
 
 static void drain(void *ctx)
@@ -75,6 +79,17 @@ static bool ask(struct flood *f)
     wire_put_u8(&w, REMOTE_KEY_ECDSA);
     wire_put_bytes(&w, slice_of(digest, sizeof digest));
     return wire_ok(&w, "SIGN", NULL) && channel_send(f->keys, REMOTE_KEY_SIGN, buf_slice(&b), NULL);
+}
+
+/* Though it has a channel that is as good as another. */
+static void ask_again(struct flood *f)
+{
+    struct channel_message m;
+
+    if (f->before == NULL)
+        role_relink(f->role, "keys", 0);
+    else if (channel_receive(f->before, &m, NULL) == CHANNEL_CLOSED)
+        role_ready(f->role, true, "the channel before has ended");
 }
 
 /* Until the kernel takes no more: then the keys role has stopped reading. */
@@ -123,16 +138,24 @@ static int run_front(struct role *self)
     while (role_poll(self, 20) && !f.drained) {
         if (f.keys == NULL)
             continue;
-        if (there(&f, "take"))
+        if (there(&f, "again"))
+            ask_again(&f);
+        else if (there(&f, "take"))
             take_answers(&f);
         else if (f.asked == 0 || channel_queued(f.keys) < 1 << 20) {
             name_key(&f);
             flood(&f);
         }
-        if (!there(&f, "take"))
+        while (there(&f, "endless")) {
+            name_key(&f);
+            flood(&f);
+            take_answers(&f);
+        }
+        if (!there(&f, "take") && !there(&f, "again"))
             role_ready(self, false, "asked and asked");
     }
     channel_free(f.keys);
+    channel_free(f.before);
     return 0;
 }
 
@@ -218,6 +241,33 @@ static void a_key_that_is_not_held_is_missed(void **state)
     trial_stop(pid);
 }
 
+/* What the keys role has to do every second is done all the same. */
+static void a_front_that_asks_without_end_holds_up_nobody(void **state)
+{
+    static const char signatures[] = "\ncoffre_keys_signatures_total{role=\"keys\",index=\"0\"} ";
+    pid_t pid;
+
+    (void)state;
+    trial_put("endless");
+    pid = trial_start();
+    TRIAL_UNTIL(strstr(trial_contents(TRIAL_NAME ".prom"), signatures) != NULL && atol(strstr(trial_contents(TRIAL_NAME ".prom"), signatures) + strlen(signatures)) > 1000);
+    trial_take_away("endless");
+    trial_put("take");
+    trial_await(" answered in order, none refused\n");
+    trial_stop(pid);
+}
+
+static void a_front_has_one_channel(void **state)
+{
+    pid_t pid;
+
+    (void)state;
+    trial_put("again");
+    pid = trial_start();
+    trial_await("ready the channel before has ended\n");
+    trial_stop(pid);
+}
+
 static int make(void **state)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -240,6 +290,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_front_that_takes_no_answers_is_waited_for, trial_clear),
         cmocka_unit_test_setup(a_key_that_is_not_held_is_missed, trial_clear),
+        cmocka_unit_test_setup(a_front_that_asks_without_end_holds_up_nobody, trial_clear),
+        cmocka_unit_test_setup(a_front_has_one_channel, trial_clear),
     };
 
     if (argc > 1)
