@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -32,18 +33,27 @@ def folder():
 def setup():
     """A few lots of their own, and one extraction over all of them; the numbers are remembered in `made`."""
     wait_until(lambda: http("/readyz", "tech-admin-1")[0] == 200, 60, "the vault is ready, whatever was done to it before")
+    last = deposited(*([event(unique("exporter") + "x" * 900) for _ in range(40)] for _ in range(3)))
+    return {"last": last, "extraction": extraction(last - 60, last), "lot": value("SELECT lot FROM event WHERE serial = %s", last)}
+
+
+def deposited(*lots):
+    """Deposits these lists of events, one after the other, and waits until they are sealed; the serial of the last."""
     place = folder()
-    for lot in range(3):
-        with open(f"{place}/{lot}.xml", "wb") as out:
-            for _ in range(40):
-                out.write(event(unique("exporter") + "x" * 900) + b"\n")
-        deposit("--follow", "archived", f"{place}/{lot}.xml")
+    for number, events in enumerate(lots):
+        with open(f"{place}/{number}.xml", "wb") as out:
+            out.writelines(body + b"\n" for body in events)
+        deposit("--follow", "archived", f"{place}/{number}.xml")
     shutil.rmtree(place)
     last = value("SELECT max(serial) FROM event")
     wait_sealed(last)
-    status, head, body = http("/v1/extractions", method="POST", body={"serials": {"first": last - 60, "last": last}})
+    return last
+
+
+def extraction(first, last):
+    status, _, body = http("/v1/extractions", method="POST", body={"serials": {"first": first, "last": last}})
     assert status == 201, body
-    return {"last": last, "extraction": json.loads(body), "lot": value("SELECT lot FROM event WHERE serial = %s", last)}
+    return json.loads(body)
 
 
 made = setup()
@@ -107,17 +117,8 @@ def make_certificate(place, name, usage, days):
 
 def large_segment():
     """The path of a segment that no socket buffers hold whole."""
-    place = folder()
-    with open(f"{place}/large.xml", "wb") as out:
-        for _ in range(24):
-            out.write(event(unique("large") + "x" * 900_000) + b"\n")
-    deposit("--follow", "archived", f"{place}/large.xml")
-    shutil.rmtree(place)
-    last = value("SELECT max(serial) FROM event")
-    wait_sealed(last)
-    status, _, body = http("/v1/extractions", method="POST", body={"serials": {"first": last - 23, "last": last}})
-    assert status == 201, body
-    return json.loads(body)["segments"][0]["location"]
+    last = deposited([event(unique("large") + "x" * 900_000) for _ in range(24)])
+    return extraction(last - 23, last)["segments"][0]["location"]
 
 
 def test_a_reader_unbound_is_cut_in_the_middle_of_an_answer_and_others_are_not():
@@ -704,7 +705,8 @@ def test_a_renewed_certificate_is_taken_up_without_a_restart():
         with open(config, "w") as out:
             out.write(text.replace(f"{PKI}/regulator-ca.pem", f"{beside.place}/nothing.pem"))
         beside.process.send_signal(signal.SIGHUP)
-        time.sleep(1)
+        status = lambda: pathlib.Path(f"{beside.place}/coffre-exporter.status").read_text()
+        wait_until(lambda: re.search(r"(?m)^reload .* refused .*nothing\.pem", status()), 60, status)
         assert subject() == before and json.loads(beside.extract("--json", "check").stdout)["status"] == "available"
 
 

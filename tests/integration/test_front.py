@@ -6,72 +6,32 @@ Time limits are tested on a second coffre-ingest of the same vault, whose config
 """
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
+from another import Another
 from coffre import *
-from pki_servers import free_port
 
 IN, OUT, ARCHIVE = f"/queue/Event.{VAULT}.In", f"/queue/Event.{VAULT}.Out", f"/queue/Archive.{VAULT}.Out"
 
 
 # ---- a second coffre-ingest, with short times and small limits --------------------------------------
 
-class Impatient:
+class Impatient(Another):
     """coffre-ingest with its own port, state and limits; ended when the test ends."""
 
     LIMITS = {"connections": 12, "body_bytes": "64KiB", "transaction_bytes": "128KiB", "pending_bytes": "1MiB", "subscriptions": 4,
               "transactions": 4}
     TIMEOUTS = {"handshake": "2s", "connect": "2s", "stall": "3s", "write": "3s", "heartbeat_min": "200ms"}
 
-    def __enter__(self):
-        owner = RUN.stat()
-        self.port = free_port()
-        self.config, self.state = RUN / "coffre-front.yml", RUN / "state-front"
-        limits = ["  limits:"] + [f"    {k}: {v}" for k, v in self.LIMITS.items()]
-        times = ["  timeouts:"] + [f"    {k}: {v}" for k, v in self.TIMEOUTS.items()]
-        text = (RUN / "coffre.yml").read_text().replace("\ningest:\n", "\n" + "\n".join(["ingest:"] + limits + times) + "\n", 1)
-        text = re.sub(r"^state_dir:.*$", "state_dir: state-front", text, count=1, flags=re.M)
-        text = re.sub(r"(^ingest:\n(?:  .*\n)*?  listen:) .*$", rf'\1 ["127.0.0.1:{self.port}"]', text, count=1, flags=re.M)
-        self.config.write_text(text)
-        os.chown(self.config, owner.st_uid, owner.st_gid)
-        self.log = open(LOG / "coffre-front.log", "ab")
-        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        self.process = subprocess.Popen([BIN / "coffre-ingest", "--config", self.config], stderr=self.log, stdout=self.log,
-                                        cwd=RUN, **as_owner)
-        wait_until(lambda: self.front_ready(), 60, "the second front takes deposits")
-        return self
+    def __init__(self):
+        super().__init__("coffre-ingest", {f"ingest.limits.{name}": limit for name, limit in self.LIMITS.items()}
+                         | {f"ingest.timeouts.{name}": limit for name, limit in self.TIMEOUTS.items()}, name="impatient")
 
     def front_ready(self):
-        try:
-            return "role front 0" in self.status() and " ready taking deposits" in self.status()
-        except FileNotFoundError:
-            return False
-
-    def status(self):
-        return (self.state / "coffre-ingest.status").read_text()
-
-    def metric(self, name):
-        found = re.search(rf"^{name}\{{[^}}]*\}} (\d+)$", (self.state / "coffre-ingest.prom").read_text(), re.M)
-        return int(found.group(1)) if found else 0
-
-    def role(self, name):
-        """Its process; None while it is being started again."""
-        return children(self.process.pid).get(name, [None])[0]
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-        shutil.rmtree(self.state, ignore_errors=True)
+        return super().front_ready() and " ready taking deposits" in self.status()
 
 
 def closed(s, seconds=60):
@@ -83,6 +43,18 @@ def closed(s, seconds=60):
             frames.append(s.read())
     except (EOFError, ConnectionError):
         return frames
+
+
+def answered_until(s, name):
+    """Acknowledges answers up to the one to this deposit; the ClientIds of all."""
+    seen = set()
+    while name not in seen:
+        command, headers, _ = s.read()
+        assert command != "ERROR", headers
+        if command == "MESSAGE":
+            seen.add(headers["ClientId"])
+            s.send("ACK", {"id": headers["ack"]})
+    return seen
 
 
 def error_of(s, seconds=60):
@@ -208,14 +180,9 @@ def test_transactions_are_all_or_nothing():
         send_all(s, "committed")
         s.send("ABORT", {"transaction": "aborted"})
         s.send("COMMIT", {"transaction": "committed", "receipt": "done"})
-        seen, last = set(), unique("last")
+        last = unique("last")
         s.deposit(event(last), last, wait=False)
-        while last not in seen:
-            command, headers, _ = s.read()
-            assert command != "ERROR", headers
-            if command == "MESSAGE":
-                seen.add(headers["ClientId"])
-                s.send("ACK", {"id": headers["ack"]})
+        seen = answered_until(s, last)
         s.close()
     assert set(names["committed"]) <= seen
     assert not seen & set(names["aborted"] + names["abandoned"]), seen
@@ -249,13 +216,7 @@ def test_too_many_subscriptions_of_one_depositor_harm_only_itself():
         name = unique("again")
         s.subscribe()
         s.deposit(event(name), name, wait=False)
-        seen = set()
-        while name not in seen:
-            command, headers, _ = s.read()
-            assert command != "ERROR", headers
-            if command == "MESSAGE":
-                seen.add(headers["ClientId"])
-                s.send("ACK", {"id": headers["ack"]})
+        answered_until(s, name)
         s.close()
 
 
@@ -523,8 +484,8 @@ def test_a_lost_sibling_is_replaced_and_nothing_acknowledged_is_lost():
 def test_reload_keeps_sessions():
     with Impatient() as vault:
         s = Stomp(at=vault.port)
-        vault.process.send_signal(signal.SIGHUP)
-        time.sleep(1)
+        vault.reload()
+        wait_until(lambda: re.search(r"(?m)^reload .* done$", vault.status()), 60, vault.status)
         s.deposit(event("rechargé"), unique())
         with Stomp(at=vault.port) as fresh:
             fresh.deposit(event("rechargé"), unique())

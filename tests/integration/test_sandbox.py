@@ -11,8 +11,8 @@ sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__
 import bpf
 from another import Another
 from coffre import *
+from inject import INJECT, inject
 
-INJECT = pathlib.Path(os.environ.get("COFFRE_BUILD", ROOT / "build/release")) / "coffre-test-inject"
 OWNER = RUN.stat()
 DAEMONS = ["coffre-ingest", "coffre-sealer", "coffre-exporter"]
 SOON = 90  # seconds: only there to end a broken run
@@ -113,20 +113,6 @@ def all_ready():
 
 def wait_for_all():
     wait_until(all_ready, SOON, "all roles are ready")
-
-
-def inject(pid, *calls):
-    """What became of the last call: "killed", "refused NAME" or "done"."""
-    words = []
-    for call in calls:
-        words += ["--"] * bool(words) + [str(word) for word in call]
-    done = subprocess.run([INJECT, str(pid), *words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"{calls}: {done.stderr}"
-    word, number = done.stdout.splitlines()[-1].split()
-    if word == "killed":
-        assert int(number) == 31, f"{calls}: killed by signal {number}, not SIGSYS"
-        return "killed"
-    return "done" if word == "done" else f"refused {os.strerror(int(number))}"
 
 
 REFUSED = f"refused {os.strerror(13)}"

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
 from holders import *
@@ -196,16 +195,16 @@ def test_policies_change_while_it_runs():
 
 # ---- reload ----------------------------------------------------------------------------------------
 
-class Deposits:
+class Deposits(Load):
     """Events that fit every schema here, from another sensor than the one that tries, until it ends; each is answered once, with OK."""
 
-    def __init__(self, sensor="sensor-2"):
-        self.sensor, self.sent, self.answered, self.failures, self.ending = sensor, 0, 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self._run)]
+    def __init__(self, who="sensor-2"):
+        super().__init__(threads=1)
+        self.who, self.sent = who, 0
 
-    def _run(self):
+    def run(self):
         try:
-            with Stomp(self.sensor) as s:
+            with Stomp(self.who) as s:
                 s.subscribe()
                 while not self.ending.is_set():
                     names = [unique("pendant") for _ in range(20)]
@@ -214,30 +213,15 @@ class Deposits:
                     self.sent += len(names)
                     answers = s.answers(len(names))
                     assert sorted(answers) == sorted(names) and {a["CFJLStatus"] for a in answers.values()} == {"CFJL_OK"}, answers
-                    self.answered += len(names)
+                    self.done += len(names)
                 s.close()
         except Exception as failure:
             self.failures.append(repr(failure))
 
-    def more(self, count=20):
-        until = self.answered + count
-        wait_until(lambda: self.answered >= until or self.failures, SOON, f"{count} more deposits")
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
     def __exit__(self, kind, *_):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(SOON)
+        super().__exit__(kind)
         if kind is None:
-            assert not self.failures and self.sent == self.answered, (self.sent, self.answered, self.failures[:3])
-
-
-def stored():
-    return value("SELECT count(*) FROM event")
+            assert self.sent == self.done, (self.sent, self.done)
 
 
 def test_schemas_change_under_load_by_signal_and_by_themselves():
@@ -245,13 +229,13 @@ def test_schemas_change_under_load_by_signal_and_by_themselves():
         before = stored()
         with Deposits() as deposits:
             for turn, (pattern, signalled) in enumerate([("o|[A-Z]+", True), ("[a-z]+", False), ("o|[A-Z]+", False), ("[a-z]+", True)]):
-                deposits.more()
+                deposits.more(20)
                 put(FOLDER / "essai/types.xsd", types(pattern))  # not the entry: what it includes
                 if signalled:
                     reload()
                 refused(word("lettres" if turn % 2 == 0 else "LETTRES"), "schema: /ESSAI/Mot")
                 taken(word("LETTRES" if turn % 2 == 0 else "lettres"))
-            deposits.more()
+            deposits.more(20)
         assert stored() >= before + deposits.sent
     check_numbers()
 
@@ -363,16 +347,16 @@ def test_events_that_take_long_are_given_up():
     with a_sensor() as slow, slow_schemas(1, schema_policy="record"), Journal() as journal:
         before = inspect_pid()
         with Deposits() as deposits, Stomp(slow) as sensor:
-            deposits.more()
+            deposits.more(20)
             sensor.subscribe()
             names = [unique("lent") for _ in range(100)]
-            started, others = time.monotonic(), deposits.answered
+            started, others = time.monotonic(), deposits.done
             for name in names:
                 sensor.deposit(endless, name)
             answers = sensor.answers(len(names))
-            print(f"# 100 endless events: {time.monotonic() - started:.1f} s, {deposits.answered - others} of another sensor meanwhile")
+            print(f"# 100 endless events: {time.monotonic() - started:.1f} s, {deposits.done - others} of another sensor meanwhile")
             assert sorted(answers) == sorted(names) and {a["CFJLStatus"] for a in answers.values()} == {"CFJL_OK"}, (len(answers), set(answers) ^ set(names))
-            deposits.more()
+            deposits.more(20)
         journal.wait("deposit-unfit", type="LENT", reason="^schema: /LENT/Mot .*: takes too long to be compared with a schema")
         assert inspect_pid() == before
         set_policy(schema_policy="refuse")
@@ -391,14 +375,14 @@ def test_an_event_that_nothing_can_interrupt_ends_inspect_once():
         log = daemon_log("coffre-ingest")
         with Deposits() as deposits:
             assert reason(endless, slow) == ""
-            deposits.more()
+            deposits.more(20)
             log.says("code=schema-spared", r"depositor \d+ are not compared")
             journal.wait("deposit-unfit", type="LENT", reason="^schema: not compared")
             wait_until(lambda: ready("coffre-ingest"), SOON, status)
             before, ended = inspect_pid(), log.count("code=inspect-ended")
             for _ in range(5):
                 assert reason(endless, slow) == ""
-            deposits.more()
+            deposits.more(20)
             assert inspect_pid() == before and log.count("code=inspect-ended") == ended
         # what is new in inspect's place is told
         os.kill(before[0], signal.SIGKILL)

@@ -10,9 +10,9 @@ sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__
 import bpf
 from another import *
 from coffre import *
+from inject import INJECT, inject
 from pki_servers import *
 
-INJECT = pathlib.Path(os.environ.get("COFFRE_BUILD", ROOT / "build/release")) / "coffre-test-inject"
 AT_FDCWD = -100
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 DONE, REFUSED = "done", f"refused {os.strerror(13)}"
@@ -25,17 +25,6 @@ OTHERS = {"configuration": RUN / "coffre.yml", "deposits' key": RUN / "keys/dedu
 
 def role(name, parent=None):
     return children(parent or pid_of("coffre-sealer"))[name][0]
-
-
-def inject(pid, *calls):
-    """What became of the last call: "killed", "refused NAME" or "done"."""
-    words = []
-    for call in calls:
-        words += ["--"] * bool(words) + [str(word) for word in call]
-    done = subprocess.run([INJECT, str(pid), *words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"{calls}: {done.stderr}"
-    word, number = done.stdout.splitlines()[-1].split()
-    return word if word in ("killed", "done") else f"refused {os.strerror(int(number))}"
 
 
 def opening(path, flags=0):
