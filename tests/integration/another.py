@@ -1,4 +1,5 @@
 """Another daemon of the instance's vault beside the first, with settings of its own; what daemons log; what they write to the journal."""
+import itertools
 import json
 import os
 import pathlib
@@ -52,13 +53,16 @@ def written(flat):
     return "\n".join(lines(tree)) + "\n"
 
 
+numbers = itertools.count(1)
+
+
 class Another:
     """`settings` are dotted keys and plain values; None takes a key away. A context: ended when the test ends."""
 
     def __init__(self, program_name, changed=None, name=None):
         self.program = program_name
         self.part = program_name.partition("-")[2]
-        self.name = f"{name or 'another'}-{self.part}-{os.getpid()}"
+        self.name = f"{name or 'another'}-{self.part}-{os.getpid()}-{next(numbers)}"
         self.port = free_port()
         self.config, self.state, self.log = RUN / f"coffre-{self.name}.yml", RUN / f"state-{self.name}", LOG / f"coffre-{self.name}.log"
         self.flat = settings(program_name)

@@ -3,6 +3,7 @@
 A test file holds functions test_something(); run() calls them in order and prints one line for each: "ok - ..." or "not ok - ...".
 The instance is the one RUN_DIR names (default run-test/); it runs already.
 """
+import concurrent.futures
 import ctypes
 import hashlib
 import inspect
@@ -395,22 +396,25 @@ def check_numbers():
 
 # ---- the runner ---------------------------------------------------------------------------------
 
-def run(namespace):
-    """Runs every test_ function of a module; leaves with 1 when one failed."""
-    failed = 0
+def run_one(file, name, function):
+    """Whether it succeeded, which is said."""
+    began = time.monotonic()
+    try:
+        function()
+        said = f"ok - {file}: {name[5:].replace('_', ' ')} ({time.monotonic() - began:.1f} s)"
+    except Exception:
+        said = f"not ok - {file}: {name[5:].replace('_', ' ')}\n    " + traceback.format_exc().replace("\n", "\n    ")
+    print(said, flush=True)
+    return said.startswith("ok")
+
+
+def run(namespace, beside=()):
+    """Runs every test_ function of a module; leaves with 1 when one failed. Those of `beside` go on beside the others: they wait for a long time, with certificates of their own and daemons that nobody stops."""
     file = pathlib.Path(namespace["__file__"]).stem
-    for name, function in list(namespace.items()):
-        if not name.startswith("test_") or not inspect.isfunction(function):
-            continue
-        wanted = sys.argv[1:]
-        if wanted and name not in wanted:
-            continue
-        began = time.monotonic()
-        try:
-            function()
-            print(f"ok - {file}: {name[5:].replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
-        except Exception:
-            failed += 1
-            print(f"not ok - {file}: {name[5:].replace('_', ' ')}", flush=True)
-            print("    " + traceback.format_exc().replace("\n", "\n    "), flush=True)
-    sys.exit(1 if failed else 0)
+    wanted = {name: function for name, function in namespace.items()
+              if name.startswith("test_") and inspect.isfunction(function) and (not sys.argv[1:] or name in sys.argv[1:])}
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(beside))) as pool:
+        ended = [pool.submit(run_one, file, function.__name__, function) for function in beside if function.__name__ in wanted]
+        good = [run_one(file, name, function) for name, function in wanted.items() if function not in beside]
+        good += [one.result() for one in ended]
+    sys.exit(0 if all(good) else 1)

@@ -489,4 +489,4 @@ def test_an_enormous_chain_ends_the_handshake():
 
 
 if __name__ == "__main__":
-    run(globals())
+    run(globals(), beside=[test_verdicts_outlive_identity_for_a_while_only])

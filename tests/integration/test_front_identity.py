@@ -281,4 +281,4 @@ def test_no_session_is_resumed():
 
 
 if __name__ == "__main__":
-    run(globals())
+    run(globals(), beside=[test_a_hung_identity_is_started_again])

@@ -406,4 +406,4 @@ def test_a_storm_of_signals_under_load():
 
 
 if __name__ == "__main__":
-    run(globals())
+    run(globals(), beside=[test_a_certificate_that_ends_takes_its_session_with_it])
