@@ -36,6 +36,8 @@ deploy/docker/prepare.sh "$COFFRE_SECRETS"
 pki=$COFFRE_SECRETS/pki
 
 say "building the image and starting the stack"
+# A run that was killed may have left volumes: a token with another PIN than the one just made.
+"${compose[@]}" down --volumes --timeout 30 >"$work/down.log" 2>&1 || fail "what a run before left cannot be taken away: $(tail -n 3 "$work/down.log")"
 "${compose[@]}" build --quiet || fail "the image does not build"
 "${compose[@]}" up --detach || fail "the stack does not start"
 
