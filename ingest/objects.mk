@@ -26,5 +26,5 @@ coffre-deposit_OBJS = ingest/deposit/main.o ingest/deposit/options.o ingest/depo
 	ingest/deposit/load.o ingest/deposit/load_lane.o ingest/deposit/load_follow.o ingest/deposit/load_report.o \
 	$(DEPOSIT_PURE_OBJS) $(STOMP_OBJS)
 # ledger and inspect
-coffre-ingest_OBJS += ingest/ledger/ledger.o ingest/ledger/ledger_intake.o ingest/ledger/ledger_part.o ingest/ledger/ledger_store.o ingest/ledger/ledger_write.o ingest/ledger/ledger_journal.o ingest/ledger/ledger_answer.o ingest/ledger/ledger_queues.o ingest/ledger/ledger_reply.o \
+coffre-ingest_OBJS += ingest/ledger/ledger.o ingest/ledger/ledger_intake.o ingest/ledger/ledger_part.o ingest/ledger/ledger_store.o ingest/ledger/ledger_write.o ingest/ledger/ledger_journal.o ingest/ledger/ledger_answer.o ingest/ledger/ledger_roster.o ingest/ledger/ledger_queues.o ingest/ledger/ledger_silence.o ingest/ledger/ledger_reply.o \
 	ingest/ledger/batch.o ingest/ledger/digest.o ingest/ledger/envelope.o ingest/ledger/envelope_key.o ingest/ledger/inspect.o ingest/ledger/allowance.o ingest/ledger/event.o ingest/ledger/event_xml.o ingest/ledger/event_schema.o ingest/ledger/schema.o ingest/ledger/schema_set.o ingest/ledger/schema_read.o ingest/ledger/schemas.o

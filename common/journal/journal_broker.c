@@ -110,6 +110,7 @@ static bool take_event(struct journal_role *j, const struct broker_event *ev, st
     case BROKER_NOTHING:
     case BROKER_DELIVERY:
     case BROKER_CANCELLED:
+    case BROKER_DONE:
         return true;
     }
     return true;

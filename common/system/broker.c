@@ -220,6 +220,13 @@ void broker_close(struct broker *b)
     free(b);
 }
 
+void broker_abandon(struct broker *b)
+{
+    if (b != NULL)
+        b->dead = true;
+    broker_close(b);
+}
+
 int broker_fd(const struct broker *b)
 {
     return b->fd;

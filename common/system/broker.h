@@ -27,6 +27,8 @@ struct broker_options {
 struct broker *broker_open(const struct broker_options *o, struct err *e);
 /* Says good-bye when the connection still lives (at most 2 s), frees. NULL is a no-op. */
 void broker_close(struct broker *b);
+/* The same without a good-bye: RabbitMQ does not answer it while it waits for a queue without a leader. */
+void broker_abandon(struct broker *b);
 
 /*
  * To poll together with others, for reading, once broker_poll(b, 0, …) has said BROKER_NOTHING: bytes wait in the library. Any call
@@ -61,12 +63,12 @@ MUST_CHECK bool broker_declare_queue(struct broker *b, const char *queue, const 
 MUST_CHECK bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
                                          struct err *e);
 /*
- * Does it do what is asked of it? A consumer without credit is added and taken away: no message moves. ERR_RETRY and the connection lost when
- * there is no answer within `ms`: a quorum queue without a leader never answers, and RabbitMQ itself gives up after a minute only.
+ * Does it do what is asked of it? A consumer without credit is added, which closing the channel takes away: no message moves. Not waited for: BROKER_DONE on
+ * this channel, opened for it, when it does. A quorum queue without a leader never answers, nor does the channel then, and RabbitMQ itself gives up after a minute only.
  */
-MUST_CHECK bool broker_queue_answers(struct broker *b, const char *queue, unsigned ms, struct err *e);
-/* With all that is in it. One without a leader takes RabbitMQ 5 s. */
-MUST_CHECK bool broker_delete_queue(struct broker *b, const char *queue, struct err *e);
+MUST_CHECK bool broker_ask_queue(struct broker *b, uint16_t channel, const char *queue, struct err *e);
+/* With all that is in it. Not waited for: BROKER_DONE on this channel, opened for it. One without a leader takes RabbitMQ 5 s. */
+MUST_CHECK bool broker_ask_delete(struct broker *b, uint16_t channel, const char *queue, struct err *e);
 MUST_CHECK bool broker_bind_queue(struct broker *b, const char *queue, const char *exchange, const char *key, struct err *e);
 /* A durable exchange; `type`: "direct", "fanout". */
 MUST_CHECK bool broker_declare_exchange(struct broker *b, const char *exchange, const char *type, struct err *e);
@@ -85,10 +87,10 @@ MUST_CHECK bool broker_confirms(struct broker *b, uint16_t channel, struct err *
 MUST_CHECK bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, const char *key,
                                const char *content_type, struct slice body, uint64_t *tag, struct err *e);
 /*
- * Does this key lead to any queue? Told by a message that has expired when it gets there, on a channel with confirms that nobody else uses. A
- * queue that confirms nothing within `ms` is one.
+ * Does this key lead to any queue? Told by a message that has expired when it gets there, on a channel with confirms that nobody else uses, opened for it. Not waited
+ * for: BROKER_RETURN before BROKER_CONFIRM when it does not. A queue that confirms nothing is one.
  */
-MUST_CHECK bool broker_has_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, unsigned ms, bool *routed, struct err *e);
+MUST_CHECK bool broker_ask_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, struct err *e);
 /* Neither persistent nor mandatory: nobody there, nothing said. On a channel without confirms, which would count it. Blocks as broker_publish(). */
 MUST_CHECK bool broker_publish_transient(struct broker *b, uint16_t channel, const char *exchange, const char *key,
                                          const char *content_type, struct slice body, struct err *e);
@@ -114,6 +116,7 @@ enum broker_event_kind {
     BROKER_CANCELLED,      /* channel, text: consumer tag: its queue is gone or moved */
     BROKER_BLOCKED,        /* text: why */
     BROKER_UNBLOCKED,
+    BROKER_DONE,           /* channel: what was asked there by broker_ask_queue() or broker_ask_delete() */
     BROKER_CHANNEL_CLOSED, /* channel, text: why: unconfirmed publishes there are unknown, unacknowledged deliveries go back */
 };
 

@@ -55,42 +55,32 @@ bool broker_declare_queue(struct broker *b, const char *queue, const struct brok
     return object_call(b, "declaring a queue", e);
 }
 
+static bool ask(struct broker *b, uint16_t channel, amqp_method_number_t method, void *fields, const char *doing, struct err *e)
+{
+    int status;
+
+    if (!broker_channel_open(b, channel, e))
+        return false;
+    status = amqp_send_method(b->state, channel, method, fields);
+    return status == AMQP_STATUS_OK || broker_lost(b, status, doing, e);
+}
+
 /* Not documented by RabbitMQ but for its AMQP 1.0 plugin, which is its only way to consume: the credit a consumer begins with. A number that is not a long is passed over without a word, and all messages come. */
-static bool consume_nothing(struct broker *b, const char *queue, const char *tag, struct err *e)
+bool broker_ask_queue(struct broker *b, uint16_t channel, const char *queue, struct err *e)
 {
     amqp_table_entry_t credit[] = {{text("credit"), {.kind = AMQP_FIELD_KIND_I64, .value.i64 = 0}},
                                    {text("drain"), {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 0}}};
     amqp_table_entry_t argument = {text("x-credit"), {.kind = AMQP_FIELD_KIND_TABLE, .value.table = {2, credit}}};
+    amqp_basic_consume_t m = {.queue = text(queue), .consumer_tag = text("does it answer"), .arguments = {1, &argument}};
 
-    amqp_basic_consume(b->state, OBJECT_CHANNEL, text(queue), text(tag), 0, 0, 0, (amqp_table_t){1, &argument});
-    return object_call(b, "asking whether a queue answers", e);
+    return ask(b, channel, AMQP_BASIC_CONSUME_METHOD, &m, "asking whether a queue answers", e);
 }
 
-bool broker_queue_answers(struct broker *b, const char *queue, unsigned ms, struct err *e)
+bool broker_ask_delete(struct broker *b, uint16_t channel, const char *queue, struct err *e)
 {
-    static const char tag[] = "does it answer";
-    struct timeval brief = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000}, usual;
-    bool ok;
+    amqp_queue_delete_t m = {.queue = text(queue)};
 
-    if (!broker_channel_open(b, OBJECT_CHANNEL, e))
-        return false;
-    usual = *amqp_get_rpc_timeout(b->state);
-    if (amqp_set_rpc_timeout(b->state, &brief) != AMQP_STATUS_OK)
-        return err_set(e, ERR_FATAL, "RabbitMQ: time limits refused");
-    ok = consume_nothing(b, queue, tag, e);
-    if (ok) {
-        amqp_basic_cancel(b->state, OBJECT_CHANNEL, text(tag));
-        ok = object_call(b, "asking whether a queue answers", e);
-    }
-    return amqp_set_rpc_timeout(b->state, &usual) == AMQP_STATUS_OK && ok;
-}
-
-bool broker_delete_queue(struct broker *b, const char *queue, struct err *e)
-{
-    if (!broker_channel_open(b, OBJECT_CHANNEL, e))
-        return false;
-    amqp_queue_delete(b->state, OBJECT_CHANNEL, text(queue), 0, 0);
-    return object_call(b, "deleting a queue", e);
+    return ask(b, channel, AMQP_QUEUE_DELETE_METHOD, &m, "deleting a queue", e);
 }
 
 bool broker_declare_temporary(struct broker *b, const char *queue, const struct broker_argument *arguments, unsigned count,
@@ -205,29 +195,11 @@ bool broker_publish(struct broker *b, uint16_t channel, const char *exchange, co
     return true;
 }
 
-bool broker_has_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, unsigned ms, bool *routed, struct err *e)
+bool broker_ask_route(struct broker *b, uint16_t channel, const char *exchange, const char *key, struct err *e)
 {
-    amqp_basic_properties_t p = {._flags = AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG, .expiration = text("0")};
-    struct broker_event ev = {.kind = BROKER_NOTHING};
-    char id[24];
-    bool returned = false;
+    amqp_basic_properties_t p = {._flags = AMQP_BASIC_EXPIRATION_FLAG, .expiration = text("0")};
 
-    if (!broker_usable(b, channel, e))
-        return false;
-    snprintf(id, sizeof id, "%" PRIu64, b->channels[channel]->published + 1);
-    p.message_id = text(id);
-    if (!publish(b, channel, exchange, key, &p, true, slice_of(NULL, 0), e))
-        return false;
-    b->channels[channel]->published++;
-    do { /* the return comes before the confirm */
-        if (!broker_poll(b, (int)ms, &ev, e))
-            return false;
-        if (ev.kind == BROKER_CHANNEL_CLOSED)
-            return err_set(e, ERR_INPUT, "RabbitMQ: %s", ev.text);
-        returned = returned || (ev.kind == BROKER_RETURN && ev.channel == channel);
-    } while (ev.kind != BROKER_NOTHING && ev.kind != BROKER_CONFIRM);
-    *routed = !returned;
-    return true;
+    return broker_channel_open(b, channel, e) && broker_confirms(b, channel, e) && publish(b, channel, exchange, key, &p, true, slice_of(NULL, 0), e);
 }
 
 bool broker_publish_transient(struct broker *b, uint16_t channel, const char *exchange, const char *key, const char *content_type,

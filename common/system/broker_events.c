@@ -107,6 +107,10 @@ static enum outcome take_method(struct broker *b, const amqp_frame_t *f, struct 
         ev->kind = BROKER_CANCELLED;
         copy_text(ev->text, sizeof ev->text, ((const amqp_basic_cancel_t *)m->decoded)->consumer_tag);
         return TOLD;
+    case AMQP_BASIC_CONSUME_OK_METHOD:
+    case AMQP_QUEUE_DELETE_OK_METHOD:
+        ev->kind = BROKER_DONE;
+        return TOLD;
     case AMQP_CONNECTION_BLOCKED_METHOD:
         ev->kind = BROKER_BLOCKED;
         copy_text(ev->text, sizeof ev->text, ((const amqp_connection_blocked_t *)m->decoded)->reason);

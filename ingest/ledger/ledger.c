@@ -176,7 +176,7 @@ static void on_reload(void *ctx, const struct settings *fresh)
 
 static bool is_idle(const struct ledger *l)
 {
-    return l->used == 0 && l->waiting_count == 0 && l->message_count == 0;
+    return l->used == 0 && l->waiting_count == 0 && l->message_count == l->aside_count;
 }
 
 /* A quiet second: what a burst has left is given back. Everything is committed, so identities may go too. */
@@ -188,22 +188,23 @@ static void trim(struct ledger *l)
         ledger_batch_clear(&l->batches[i]);
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
         ledger_part_clear(&l->parts[i]);
-    ledger_messages_drop(l);
+    if (l->message_count == 0)
+        ledger_messages_drop(l);
     if (l->reply_count == 0)
         ledger_replies_drop(l);
     malloc_trim(0);
     l->trimmed = l->figures.batches;
 }
 
-/* One queue that takes nothing holds up all: packs are not done with before their answers are stored. Nothing is lost, but it must be seen. */
+/* One queue that takes nothing holds up its own depositor only, but it must be seen. */
 static bool tell_unconfirmed(struct ledger *l, uint64_t now)
 {
     const struct ledger_message *m = ledger_unconfirmed(l);
 
     if (m == NULL)
         return false;
-    role_ready(l->self, false, "answers wait: RabbitMQ has not confirmed one to depositor %" PRIu32 " for %" PRIu64 " s; its queue has perhaps no leader", m->depositor,
-               (now - m->send_at) / 1000);
+    role_ready(l->self, false, "answers to depositor %" PRIu32 " wait since %" PRIu64 " s: its queue does not take them; RabbitMQ has perhaps no leader for it", m->depositor,
+               (now - m->since) / 1000);
     if (l->told_at == 0 || now - l->told_at > LEDGER_TELL_MS)
         log_error("answers-unconfirmed", "%s.%" PRIu32 " takes no answers: RabbitMQ has perhaps no leader for it", l->exchange_out, m->depositor);
     l->told_at = l->told_at == 0 || now - l->told_at > LEDGER_TELL_MS ? now : l->told_at;
@@ -264,6 +265,7 @@ static bool open_session(struct ledger *l, struct err *e)
 
 static void close_session(struct ledger *l)
 {
+    ledger_silences_drop(l);
     ledger_messages_drop(l);
     ledger_replies_drop(l);
     for (unsigned i = 0; i < LEDGER_PARTS; i++)
@@ -281,6 +283,7 @@ static void close_session(struct ledger *l)
     ledger_queues_done(l);
     l->silent_queue[0] = '\0';
     l->first = l->used = l->part_first = l->part_used = l->declared_count = l->unseen = 0;
+    l->all_declared_at = 0;
     l->writing = WRITE_IDLE;
     l->looking = NULL;
     l->fenced = false;
@@ -327,7 +330,7 @@ static int patience(struct ledger *l)
 {
     uint64_t now = ledger_now(), left = TURN_MS;
 
-    if (broker_unread(l->publisher) || (l->waiting_count == 0 && broker_unread(l->consumer)) ||
+    if (broker_unread(l->publisher) || (l->maker != NULL && broker_unread(l->maker)) || ledger_roster_is_due(l) || (l->waiting_count == 0 && broker_unread(l->consumer)) ||
         (l->waiting_count != 0 && l->used < LEDGER_BATCHES))
         return 0;
     if (l->used != 0 && !l->fenced)
@@ -335,7 +338,7 @@ static int patience(struct ledger *l)
     if (l->used != 0 && left > LEDGER_GATHER_MS && ledger_gathers(l, ledger_batch_at(l, l->used - 1)))
         left = LEDGER_GATHER_MS;
     for (unsigned i = 0; i < l->message_count; i++)
-        if (l->messages[i].tag == 0) {
+        if (l->messages[i].tag == 0 && ledger_may_send(l, &l->messages[i])) {
             uint64_t wait = l->messages[i].send_at <= now ? 20 : l->messages[i].send_at - now;
 
             left = wait < left ? wait : left;
@@ -345,7 +348,7 @@ static int patience(struct ledger *l)
 
 static bool wait_for_something(struct ledger *l)
 {
-    struct pollfd fds[7];
+    struct pollfd fds[8];
     unsigned n = 0;
 
     add_fd(fds, &n, role_parent_fd(l->self), false);
@@ -353,6 +356,8 @@ static bool wait_for_something(struct ledger *l)
     add_fd(fds, &n, database_fd(l->write), ledger_wants_to_write(l));
     add_fd(fds, &n, database_fd(l->look), false);
     add_fd(fds, &n, broker_fd(l->publisher), false);
+    if (l->maker != NULL)
+        add_fd(fds, &n, broker_fd(l->maker), false);
     /* While no batch takes packs, what RabbitMQ delivers may wait in the socket. */
     if (l->waiting_count == 0)
         add_fd(fds, &n, broker_fd(l->consumer), false);

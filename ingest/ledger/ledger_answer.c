@@ -1,6 +1,6 @@
 /*
- * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside, depositors'
- * queues, acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
+ * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside,
+ * acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
  */
 #include "ingest/ledger/ledger_internal.h"
 
@@ -10,7 +10,7 @@
 
 #include "common/values/log.h"
 
-enum { PARKED_RETRY_MS = 5000, PARKED = 0 };
+enum { PARKED_RETRY_MS = 5000 };
 
 bool ledger_answer_open(struct ledger *l, struct err *e)
 {
@@ -22,44 +22,6 @@ bool ledger_answer_open(struct ledger *l, struct err *e)
     l->publisher = broker_open(&o, e);
     return l->publisher != NULL && broker_channel_open(l->publisher, CHANNEL_PUBLISH, e) &&
            broker_confirms(l->publisher, CHANNEL_PUBLISH, e);
-}
-
-/* --- depositors' queues
- * ----------------------------------------------------------------------------------------------------- */
-
-static bool is_declared(const struct ledger *l, uint32_t depositor)
-{
-    for (unsigned i = 0; i < l->declared_count; i++)
-        if (l->declared[i] == depositor)
-            return true;
-    return false;
-}
-
-bool ledger_roster(struct ledger *l, struct err *e)
-{
-    uint64_t now = ledger_now();
-    PGresult *r;
-    bool ok = true;
-
-    if (now < l->roster_next || l->looking != NULL)
-        return true;
-    l->roster_next = now + LEDGER_ROSTER_MS;
-    r = database_query(l->look, "SELECT id FROM role WHERE profile = 'depositor' AND revoked_at IS NULL ORDER BY id",
-                       NULL, 0, e);
-    if (r == NULL)
-        return false;
-    for (int i = 0; ok && i < PQntuples(r); i++) {
-        uint32_t depositor = (uint32_t)database_get_i64(r, i, 0);
-
-        if (is_declared(l, depositor))
-            continue;
-        ok = ledger_queues_provide(l, depositor, e);
-        l->declared = mem_realloc(l->declared, (l->declared_count + 1) * sizeof(*l->declared));
-        l->declared[l->declared_count++] = depositor;
-    }
-    ledger_queues_done(l);
-    PQclear(r);
-    return ok;
 }
 
 /* --- answers
@@ -94,7 +56,7 @@ static struct ledger_message *new_message(struct ledger *l, struct ledger_batch 
         l->message_capacity = l->message_capacity == 0 ? 16 : l->message_capacity * 2;
         l->messages = mem_realloc(l->messages, l->message_capacity * sizeof(*l->messages));
     }
-    l->messages[l->message_count] = (struct ledger_message){.batch = b, .depositor = depositor};
+    l->messages[l->message_count] = (struct ledger_message){.batch = b, .depositor = depositor, .since = ledger_now()};
     b->outgoing++;
     return &l->messages[l->message_count++];
 }
@@ -123,11 +85,15 @@ static bool answer_depositor(struct ledger *l, struct ledger_batch *b, size_t fi
 
 bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e)
 {
-    for (size_t i = 0; i < b->count; i++)
-        if (!b->entries[i].answered && !answer_depositor(l, b, i, e))
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->entries[i].answered)
+            continue;
+        if (!answer_depositor(l, b, i, e))
             return false;
+        ledger_silence_heed(l, l->message_count - 1);
+    }
     for (unsigned i = 0; i < b->parked_count; i++) {
-        struct ledger_message *m = new_message(l, b, PARKED);
+        struct ledger_message *m = new_message(l, b, LEDGER_PARKED);
 
         m->body = b->parked[i];
         b->parked[i] = (struct buf){0};
@@ -146,8 +112,8 @@ static bool publish_one(struct ledger *l, struct ledger_message *m, struct err *
     snprintf(key, sizeof(key), "%" PRIu32, m->depositor);
     m->attempts++;
     m->returned = false;
-    return broker_publish(l->publisher, CHANNEL_PUBLISH, m->depositor == PARKED ? l->exchange_in : l->exchange_out,
-                          m->depositor == PARKED ? "parked" : key, PACK_CONTENT_TYPE, buf_slice(&m->body), &m->tag, e);
+    return broker_publish(l->publisher, CHANNEL_PUBLISH, m->depositor == LEDGER_PARKED ? l->exchange_in : l->exchange_out,
+                          m->depositor == LEDGER_PARKED ? "parked" : key, PACK_CONTENT_TYPE, buf_slice(&m->body), &m->tag, e);
 }
 
 static bool publish_due(struct ledger *l, struct err *e)
@@ -159,6 +125,10 @@ static bool publish_due(struct ledger *l, struct err *e)
 
         if (m->tag != 0 || now < m->send_at)
             continue;
+        if (!ledger_may_send(l, m)) {
+            ledger_roster_wants(l, m->depositor);
+            continue;
+        }
         if (!broker_can_publish(l->publisher, m->body.len))
             return true;
         if (!publish_one(l, m, e))
@@ -168,11 +138,16 @@ static bool publish_due(struct ledger *l, struct err *e)
     return true;
 }
 
-static void message_done(struct ledger *l, unsigned index)
+void ledger_message_done(struct ledger *l, unsigned index)
 {
     struct ledger_message *m = &l->messages[index];
 
-    m->batch->outgoing--;
+    if (m->batch != NULL) {
+        m->batch->outgoing--;
+    } else {
+        l->aside_count--;
+        l->aside_bytes -= m->body.len;
+    }
     buf_free(&m->body);
     memmove(m, m + 1, (--l->message_count - index) * sizeof(*m));
 }
@@ -182,19 +157,20 @@ static void settle(struct ledger *l, unsigned index, bool stored)
 {
     struct ledger_message *m = &l->messages[index];
 
-    if (stored || (m->depositor != PARKED && m->attempts >= LEDGER_REPUBLISH_MAX)) {
+    if (stored || (m->depositor != LEDGER_PARKED && m->attempts >= LEDGER_REPUBLISH_MAX)) {
         if (!stored)
             log_error("answer-dropped",
                       "answers for depositor %" PRIu32 " could not be queued %u times and are dropped", m->depositor,
                       m->attempts);
-        message_done(l, index);
+        ledger_message_done(l, index);
         return;
     }
     m->tag = 0;
-    m->send_at = ledger_now() + (m->depositor == PARKED ? PARKED_RETRY_MS : m->attempts > 1 ? LEDGER_REPUBLISH_MS : 0);
-    if (m->depositor != PARKED) {
-        l->declared_count = m->returned ? 0 : l->declared_count; /* its queue is made again with the next look at the roster */
-        l->roster_next = m->returned ? 0 : l->roster_next;
+    m->send_at = ledger_now() + (m->depositor == LEDGER_PARKED ? PARKED_RETRY_MS : m->attempts > 1 ? LEDGER_REPUBLISH_MS : 0);
+    if (m->depositor != LEDGER_PARKED && !m->returned)
+        return;
+    if (m->depositor != LEDGER_PARKED) {
+        ledger_roster_again(l, m->depositor);
         return;
     }
     log_error("parked-queue", "a pack cannot be set aside: no queue %s.Parked, or it refuses", l->exchange_in);
@@ -247,6 +223,7 @@ static bool take_events(struct ledger *l, struct err *e)
             break;
         case BROKER_DELIVERY:
         case BROKER_CANCELLED:
+        case BROKER_DONE:
             break;
         }
     }
@@ -269,19 +246,49 @@ static bool acknowledge(struct ledger *l, struct err *e)
     return true;
 }
 
+bool ledger_has_sent(const struct ledger *l, uint32_t depositor)
+{
+    for (unsigned i = 0; i < l->message_count; i++)
+        if (l->messages[i].depositor == depositor && l->messages[i].tag != 0)
+            return true;
+    return false;
+}
+
+/* Does the queue still answer of whom nothing is confirmed? RabbitMQ may be slow. */
+static void doubt_unconfirmed(struct ledger *l)
+{
+    uint64_t now = ledger_now();
+
+    for (unsigned i = 0; i < l->message_count; i++) {
+        struct ledger_message *m = &l->messages[i];
+
+        if (m->depositor == LEDGER_PARKED || m->tag == 0 || now - m->send_at < LEDGER_UNCONFIRMED_MS || now - m->asked_at < LEDGER_UNCONFIRMED_MS)
+            continue;
+        m->asked_at = now;
+        ledger_roster_again(l, m->depositor);
+    }
+}
+
 bool ledger_publish(struct ledger *l, struct err *e)
 {
-    return publish_due(l, e) && ledger_reply_publish(l, e) && take_events(l, e) && acknowledge(l, e);
+    if (!publish_due(l, e) || !ledger_reply_publish(l, e) || !take_events(l, e))
+        return false;
+    doubt_unconfirmed(l);
+    return acknowledge(l, e);
 }
 
 const struct ledger_message *ledger_unconfirmed(const struct ledger *l)
 {
     const struct ledger_message *oldest = NULL;
+    uint64_t now = ledger_now();
 
-    for (unsigned i = 0; i < l->message_count; i++)
-        if (l->messages[i].tag != 0 && (oldest == NULL || l->messages[i].send_at < oldest->send_at))
-            oldest = &l->messages[i];
-    return oldest != NULL && ledger_now() - oldest->send_at > LEDGER_UNCONFIRMED_MS ? oldest : NULL;
+    for (unsigned i = 0; i < l->message_count; i++) {
+        const struct ledger_message *m = &l->messages[i];
+
+        if ((m->tag != 0 || m->batch == NULL) && now - (m->tag != 0 ? m->send_at : m->since) > LEDGER_UNCONFIRMED_MS && (oldest == NULL || m->since < oldest->since))
+            oldest = m;
+    }
+    return oldest;
 }
 
 void ledger_messages_drop(struct ledger *l)
@@ -290,5 +297,6 @@ void ledger_messages_drop(struct ledger *l)
         buf_free(&l->messages[i].body);
     free(l->messages);
     l->messages = NULL;
-    l->message_count = l->message_capacity = 0;
+    l->message_count = l->message_capacity = l->aside_count = 0;
+    l->aside_bytes = 0;
 }

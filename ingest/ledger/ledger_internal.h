@@ -32,6 +32,7 @@ enum {
     LEDGER_ROSTER_MS = 5000, /* new depositors are looked for that often */
     LEDGER_INVALID_MAX = 1000, /* of one transaction: each is a statement, and RabbitMQ expects heart-beats between transactions */
     LEDGER_UNSEEN_MAX = 8,   /* then look-ups are left to the unique index, until it finds a duplicate */
+    LEDGER_PARKED = 0, /* instead of a depositor: a pack set aside */
     LEDGER_REPUBLISH_MS = 1000,
     LEDGER_UNCONFIRMED_MS = 10000, /* after which it is told that RabbitMQ does not confirm */
     LEDGER_TELL_MS = 60000,        /* … and told again */
@@ -112,13 +113,37 @@ enum ledger_write_state { WRITE_IDLE, WRITE_HEAD, WRITE_COPY_IN, WRITE_COPYING, 
 
 /* A message to RabbitMQ until it is confirmed. */
 struct ledger_message {
-    struct ledger_batch *batch;
+    struct ledger_batch *batch; /* NULL: set aside, see ledger_silence.c */
     struct buf body;
-    uint32_t depositor; /* 0: a pack to park */
+    uint32_t depositor; /* or LEDGER_PARKED */
+    uint64_t since;     /* ms */
     uint64_t tag;       /* 0: not sent */
+    uint64_t asked_at;  /* ms: because it was not confirmed, its queue was asked whether it answers */
     uint64_t send_at;   /* not before, ms; once sent: when */
     unsigned attempts;
     bool returned;
+};
+
+/* A depositor whose queue does not answer. */
+struct ledger_silence {
+    uint32_t depositor;
+    bool told;
+    uint64_t again_at, again_ms; /* when it is asked again, how long that is put off */
+    uint64_t dropped;
+};
+
+/* A depositor whose queues are being seen to. */
+enum ledger_providing_state { LEDGER_PROVIDE_NOTHING, LEDGER_PROVIDE_ASKED, LEDGER_PROVIDE_ROUTED, LEDGER_PROVIDE_DELETED };
+
+struct ledger_providing {
+    enum ledger_providing_state state;
+    uint32_t depositor;
+    uint64_t until; /* ms: RabbitMQ answers by then, or not at all */
+    bool patient;   /* others wait for nothing: what does not answer is looked into */
+    bool archives;  /* which of the two queues is asked */
+    bool unrouted;  /* nothing is bound to its key */
+    bool locked;    /* against other ledgers */
+    bool anew[2];   /* the one has been made anew, the other */
 };
 
 /* A message to a temporary queue, not yet sent. */
@@ -152,6 +177,7 @@ struct ledger {
     /* For a session. */
     struct broker *consumer, *publisher;
     struct broker *maker;  /* while depositors' queues are seen to */
+    struct ledger_providing providing;
     char silent_queue[64]; /* the last one found that does not answer; empty: none */
     uint64_t told_at;      /* when it was last said that answers are not confirmed */
     struct database *write, *look;
@@ -184,11 +210,16 @@ struct ledger {
     uint64_t consumer_polled;
     struct ledger_message *messages; /* owned */
     unsigned message_count, message_capacity;
+    unsigned aside_count; /* of them: set aside */
+    size_t aside_bytes;
+    struct ledger_silence *silences; /* owned */
+    unsigned silence_count;
     struct ledger_reply *replies; /* owned, oldest first */
     unsigned reply_count, reply_capacity;
     size_t reply_bytes;
     uint32_t *declared; /* owned; depositors whose queues are there */
     unsigned declared_count;
+    uint64_t all_declared_at; /* ms: when nobody else was in the roster; 0: not yet */
     uint64_t roster_next;
     /* Figures. */
     struct {
@@ -226,20 +257,42 @@ MUST_CHECK bool ledger_look(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_write(struct ledger *l, struct err *e);
 bool ledger_wants_to_write(const struct ledger *l); /* COPY data waits for the socket */
 
-/* ledger_answer.c: answers, parking, depositors' queues, acknowledgements. */
+/* ledger_answer.c: answers, parking, acknowledgements. */
 MUST_CHECK bool ledger_answer_open(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e);
 MUST_CHECK bool ledger_publish(struct ledger *l, struct err *e);
-MUST_CHECK bool ledger_roster(struct ledger *l, struct err *e);
+bool ledger_has_sent(const struct ledger *l, uint32_t depositor); /* what is not confirmed */
+void ledger_message_done(struct ledger *l, unsigned index); /* it leaves the list; those behind it move up */
 void ledger_messages_drop(struct ledger *l);
-/* The message that RabbitMQ has not confirmed for longest, when that is too long; NULL: none. */
+/* The message that waits for longest to be confirmed, or to be sent to a queue that does not answer, when that is too long; NULL: none. */
 const struct ledger_message *ledger_unconfirmed(const struct ledger *l);
 /* The answer to an entry as a framed record; `reply`: with the deposit's correlation, for a temporary queue. */
 void ledger_put_answer(struct wire_writer *w, const struct batch_entry *entry, bool reply);
 
-/* ledger_queues.c: a depositor's queues, there and bound. False: the session is over. What only an operator can mend is told. */
-MUST_CHECK bool ledger_queues_provide(struct ledger *l, uint32_t depositor, struct err *e);
+/* ledger_roster.c: whose queues are seen to. */
+MUST_CHECK bool ledger_roster(struct ledger *l, struct err *e);
+bool ledger_roster_is_due(const struct ledger *l);                              /* at once */
+void ledger_roster_again(struct ledger *l, uint32_t depositor);                 /* its queues, at once */
+void ledger_roster_wants(struct ledger *l, uint32_t depositor);                 /* the same unless they have been seen to */
+bool ledger_may_send(const struct ledger *l, const struct ledger_message *m);   /* its queue is there and answers, as far as is known */
+
+/*
+ * ledger_queues.c: a depositor's queues, there and bound; begun, and gone on with until l->providing says LEDGER_PROVIDE_NOTHING, while l->look has nothing else under way. False: the session is
+ * over. What only an operator can mend is told.
+ */
+MUST_CHECK bool ledger_queues_begin(struct ledger *l, uint32_t depositor, bool patient, struct err *e);
+MUST_CHECK bool ledger_queues_go_on(struct ledger *l, struct err *e);
 void ledger_queues_done(struct ledger *l); /* the connection used for it ends */
+
+/* ledger_silence.c: depositors whose queue does not answer. */
+void ledger_silence_begin(struct ledger *l, uint32_t depositor); /* messages to it that are not sent are set aside, or given up */
+void ledger_silence_end(struct ledger *l, uint32_t depositor);
+bool ledger_silence_holds(const struct ledger *l, uint32_t depositor);
+bool ledger_silence_is_news(struct ledger *l, uint32_t depositor);  /* the first time it is asked */
+void ledger_silence_heed(struct ledger *l, unsigned index);         /* a new message: the same when it is to one of them */
+uint32_t ledger_silence_due(const struct ledger *l);                /* one to be asked again; 0: none */
+void ledger_silence_asked(struct ledger *l, uint32_t depositor);    /* in vain: later again */
+void ledger_silences_drop(struct ledger *l);
 
 /* ledger_journal.c: what is refused or does not fit in a part that is committed; once a second, and at the end (`all`), what of it was only counted. */
 struct quota *ledger_quota_new(void);

@@ -1,7 +1,8 @@
 /*
  * Depositors' queues: made, found to answer, and only then bound to their exchanges. RabbitMQ 3.10 leaves a quorum queue that it was killed over
  * within milliseconds of its making without a leader for good: it answers nobody. What is not bound has never held an answer and may be made anew;
- * what is bound is an operator's matter. Nothing here reads or changes a message.
+ * what is bound is an operator's matter. One depositor at a time, and whatever such a queue may never do is not waited for: the ledger goes on
+ * meanwhile. Nothing here reads or changes a message.
  */
 #include "ingest/ledger/ledger_internal.h"
 
@@ -11,7 +12,7 @@
 
 #include "common/values/log.h"
 
-enum { CHANNEL_ROUTE = 1, ANSWERS_MS = 3000, ROUTE_MS = 2000, NAME_SIZE = 64, QUEUES_LOCK_CLASS = 0x43464c51 };
+enum { CHANNEL_ASK = 2, CHANNEL_ROUTE = 3, SOON_MS = 500, ANSWERS_MS = 3000, ROUTE_MS = 2000, DELETE_MS = 10000, NAME_SIZE = 64, QUEUES_LOCK_CLASS = 0x43464c51 };
 
 static const int64_t QUEUE_BYTES_MAX = 1 << 30; /* PROTOCOL.md: x-max-length-bytes */
 
@@ -32,7 +33,7 @@ static struct pair pair_of(const struct ledger *l, uint32_t depositor)
     return p;
 }
 
-/* A connection of its own: a queue that does not answer costs it. */
+/* A new connection of its own: a queue that does not answer costs it. */
 static bool reach(struct ledger *l, struct err *e)
 {
     const struct broker_options o = {.settings = l->settings,
@@ -40,9 +41,9 @@ static bool reach(struct ledger *l, struct err *e)
                                      .key = l->settings->ingest.rabbitmq_key,
                                      .name = "coffre-ingest ledger, queues"};
 
-    broker_close(l->maker);
+    broker_abandon(l->maker);
     l->maker = broker_open(&o, e);
-    return l->maker != NULL && broker_confirms(l->maker, CHANNEL_ROUTE, e);
+    return l->maker != NULL;
 }
 
 static bool make(struct ledger *l, const char *queue, struct err *e)
@@ -59,37 +60,22 @@ static bool bind_both(struct ledger *l, const struct pair *p, struct err *e)
            broker_bind_queue(l->maker, p->events, l->exchange_out, p->key, e);
 }
 
-/* False: it does not; with ERR_RETRY in `e` when RabbitMQ itself is away. */
-static bool answers(struct ledger *l, const char *queue, struct err *e)
+static void await(struct ledger *l, enum ledger_providing_state state, uint64_t ms)
 {
-    struct err why = {0};
-
-    if (broker_queue_answers(l->maker, queue, ANSWERS_MS, &why))
-        return true;
-    if (why.code != ERR_RETRY)
-        return err_set(e, why.code, "%s", why.text);
-    return reach(l, e) && err_set(e, ERR_NONE, "%s", why.text);
+    l->providing.state = state;
+    l->providing.until = ledger_now() + ms;
 }
 
-/* ---- a queue that does not answer ---------------------------------------------------------- */
-
-static void tell_stuck(struct ledger *l, const char *queue)
+static const char *asked_of(const struct ledger *l, const struct pair *p)
 {
-    snprintf(l->silent_queue, sizeof l->silent_queue, "%s", queue);
-    log_error("queue-without-leader",
-              "%s does not answer: RabbitMQ has perhaps no leader for it, and what it holds is not touched. rabbitmqctl eval \"ra:trigger_election({'%s_%s', node()}).\" "
-              "gives it one",
-              queue, l->settings->rabbitmq.vhost, queue);
+    return l->providing.archives ? p->archives : p->events;
 }
 
-static bool make_anew(struct ledger *l, const char *queue, struct err *e)
+static bool ask(struct ledger *l, const struct pair *p, bool archives, struct err *e)
 {
-    if (answers(l, queue, e))
-        return true;
-    if (e->code != ERR_NONE || !broker_delete_queue(l->maker, queue, e) || !make(l, queue, e))
-        return false;
-    log_warning("queue-made-anew", "%s had no leader and had never held anything: RabbitMQ was stopped while it was being made", queue);
-    return answers(l, queue, e);
+    l->providing.archives = archives;
+    await(l, LEDGER_PROVIDE_ASKED, l->providing.patient ? ANSWERS_MS : SOON_MS);
+    return broker_ask_queue(l->maker, CHANNEL_ASK, asked_of(l, p), e);
 }
 
 /* One ledger of the vault at a time: what another has just bound is not taken for unbound. */
@@ -112,66 +98,182 @@ static bool unlock(struct ledger *l, struct err *e)
     return r != NULL;
 }
 
-static bool mend_locked(struct ledger *l, const struct pair *p, const char *queue, struct err *e)
+static bool finish(struct ledger *l, struct err *e)
 {
-    bool bound = true;
+    bool locked = l->providing.locked;
 
-    if (!broker_has_route(l->maker, CHANNEL_ROUTE, l->exchange_out, p->key, ROUTE_MS, &bound, e))
-        return false;
-    if (bound) {
-        tell_stuck(l, queue);
-        return reach(l, e); /* the message without confirm is forgotten with its connection */
-    }
-    return make_anew(l, p->events, e) && make_anew(l, p->archives, e) && bind_both(l, p, e);
+    ledger_silence_asked(l, l->providing.depositor);
+    l->providing = (struct ledger_providing){0};
+    return !locked || unlock(l, e);
 }
 
-static bool mend(struct ledger *l, const struct pair *p, const char *queue, struct err *e)
+/* What was not answered is forgotten with its connection. */
+static void forget_connection(struct ledger *l)
 {
-    bool got = false, ok;
+    broker_abandon(l->maker);
+    l->maker = NULL;
+}
 
-    if (!lock(l, &got, e))
+/* ---- a queue that does not answer ---------------------------------------------------------- */
+
+static void tell_stuck(struct ledger *l, const char *queue)
+{
+    snprintf(l->silent_queue, sizeof l->silent_queue, "%s", queue);
+    if (!ledger_silence_is_news(l, l->providing.depositor))
+        return;
+    log_error("queue-without-leader",
+              "%s does not answer: RabbitMQ has perhaps no leader for it, and what it holds is not touched. rabbitmqctl eval \"ra:trigger_election({'%s_%s', node()}).\" "
+              "gives it one",
+              queue, l->settings->rabbitmq.vhost, queue);
+}
+
+static bool begin_delete(struct ledger *l, const struct pair *p, struct err *e)
+{
+    await(l, LEDGER_PROVIDE_DELETED, DELETE_MS);
+    return broker_ask_delete(l->maker, CHANNEL_ASK, asked_of(l, p), e);
+}
+
+/* Is it bound? */
+static bool begin_route(struct ledger *l, const struct pair *p, struct err *e)
+{
+    if (!lock(l, &l->providing.locked, e))
         return false;
-    if (!got) /* another ledger is at it */
-        return true;
-    ok = mend_locked(l, p, queue, e);
-    return unlock(l, ok ? e : NULL) && ok;
+    if (!l->providing.locked) /* another ledger is at it */
+        return finish(l, e);
+    await(l, LEDGER_PROVIDE_ROUTED, ROUTE_MS);
+    return broker_ask_route(l->maker, CHANNEL_ROUTE, l->exchange_out, p->key, e);
+}
+
+/* Those behind it are not to wait: it is looked into after them. */
+static bool put_off(struct ledger *l, const struct pair *p, struct err *e)
+{
+    forget_connection(l);
+    if (!finish(l, e))
+        return false;
+    ledger_silence_begin(l, p->depositor);
+    return true;
+}
+
+/* Locked: both are known not to be bound. */
+static bool on_silence(struct ledger *l, const struct pair *p, struct err *e)
+{
+    if (!l->providing.patient)
+        return put_off(l, p, e);
+    if (l->providing.anew[l->providing.archives])
+        return err_set(e, ERR_RETRY, "RabbitMQ: %s does not answer although it was just made anew", asked_of(l, p));
+    return reach(l, e) && (l->providing.locked ? begin_delete(l, p, e) : begin_route(l, p, e));
+}
+
+static bool on_routed(struct ledger *l, const struct pair *p, struct err *e)
+{
+    if (l->providing.unrouted)
+        return begin_delete(l, p, e);
+    tell_stuck(l, asked_of(l, p));
+    if (l->providing.archives)
+        ledger_silence_end(l, p->depositor);
+    else if (ledger_has_sent(l, p->depositor))
+        return err_set(e, ERR_RETRY, "RabbitMQ: %s does not answer, and holds up what is said to others", p->events);
+    forget_connection(l);
+    return finish(l, e);
+}
+
+static bool on_deleted(struct ledger *l, const struct pair *p, struct err *e)
+{
+    if (!make(l, asked_of(l, p), e))
+        return false;
+    l->providing.anew[l->providing.archives] = true;
+    log_warning("queue-made-anew", "%s had no leader and had never held anything: RabbitMQ was stopped while it was being made", asked_of(l, p));
+    return ask(l, p, l->providing.archives, e);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
-/* False with an error: RabbitMQ is away, or the store. */
-static bool provide(struct ledger *l, uint32_t depositor, struct err *e)
+static bool on_answer(struct ledger *l, const struct pair *p, struct err *e)
 {
-    const struct pair p = pair_of(l, depositor);
-    const char *silent = NULL;
-
-    if (!make(l, p.events, e) || !make(l, p.archives, e))
+    if (!broker_channel_close(l->maker, CHANNEL_ASK, e))
         return false;
-    if (!answers(l, p.events, e))
-        silent = p.events;
-    else if (!answers(l, p.archives, e))
-        silent = p.archives;
-    if (silent == NULL)
-        return bind_both(l, &p, e);
-    return e->code == ERR_NONE && mend(l, &p, silent, e);
+    if (!l->providing.archives)
+        return ask(l, p, true, e);
+    if (!bind_both(l, p, e))
+        return false;
+    ledger_silence_end(l, p->depositor);
+    return finish(l, e);
 }
 
-bool ledger_queues_provide(struct ledger *l, uint32_t depositor, struct err *e)
+/* What RabbitMQ has said to what was asked. */
+static bool hear(struct ledger *l, bool *done, struct err *e)
+{
+    struct broker_event ev;
+
+    *done = false;
+    do {
+        if (!broker_poll(l->maker, 0, &ev, e))
+            return false;
+        if (ev.kind == BROKER_CHANNEL_CLOSED)
+            return err_set(e, ERR_INPUT, "RabbitMQ: %s", ev.text);
+        l->providing.unrouted = l->providing.unrouted || ev.kind == BROKER_RETURN;
+        *done = *done || ev.kind == BROKER_DONE || ev.kind == BROKER_CONFIRM;
+    } while (ev.kind != BROKER_NOTHING);
+    return true;
+}
+
+static bool go_on(struct ledger *l, struct err *e)
+{
+    const struct pair p = pair_of(l, l->providing.depositor);
+    struct err why = {0};
+    bool done, heard = hear(l, &done, &why);
+
+    /* RabbitMQ ends a connection by which a queue is asked whose process is gone. When it is away itself, the next connection says so. */
+    if (!heard && (why.code != ERR_RETRY || l->providing.state == LEDGER_PROVIDE_DELETED))
+        return err_set(e, why.code, "%s", why.text);
+    if (heard && !done && ledger_now() < l->providing.until)
+        return true;
+    switch (l->providing.state) {
+    case LEDGER_PROVIDE_NOTHING:
+        return true;
+    case LEDGER_PROVIDE_ASKED:
+        return done ? on_answer(l, &p, e) : on_silence(l, &p, e);
+    case LEDGER_PROVIDE_ROUTED:
+        return on_routed(l, &p, e);
+    case LEDGER_PROVIDE_DELETED:
+        return done ? on_deleted(l, &p, e) : err_set(e, ERR_RETRY, "RabbitMQ does not delete %s", asked_of(l, &p));
+    }
+    return true;
+}
+
+/* What only an operator can mend is told, and its depositor's queues are left as they are. */
+static bool judge(struct ledger *l, bool ok, const struct err *why, struct err *e)
+{
+    if (ok)
+        return true;
+    if (why->code != ERR_INPUT && why->code != ERR_DENIED)
+        return err_set(e, why->code, "%s", why->text);
+    log_error("depositor-queue", "the queues of depositor %" PRIu32 " cannot be made: %s", l->providing.depositor, why->text);
+    forget_connection(l);
+    return finish(l, e);
+}
+
+bool ledger_queues_begin(struct ledger *l, uint32_t depositor, bool patient, struct err *e)
+{
+    const struct pair p = pair_of(l, depositor);
+    struct err why = {0};
+
+    l->providing = (struct ledger_providing){.depositor = depositor, .patient = patient};
+    return judge(l, (l->maker != NULL || reach(l, &why)) && make(l, p.events, &why) && make(l, p.archives, &why) && ask(l, &p, false, &why), &why, e);
+}
+
+bool ledger_queues_go_on(struct ledger *l, struct err *e)
 {
     struct err why = {0};
 
-    if (l->maker == NULL && !reach(l, e))
-        return false;
-    if (provide(l, depositor, &why))
-        return true;
-    if (why.code != ERR_INPUT && why.code != ERR_DENIED)
-        return err_set(e, why.code == ERR_NONE ? ERR_RETRY : why.code, "%s", why.text);
-    log_error("depositor-queue", "the queues of depositor %" PRIu32 " cannot be made: %s", depositor, why.text);
-    return true;
+    return judge(l, go_on(l, &why), &why, e);
 }
 
 void ledger_queues_done(struct ledger *l)
 {
+    if (l->providing.state != LEDGER_PROVIDE_NOTHING)
+        forget_connection(l);
+    l->providing = (struct ledger_providing){0};
     broker_close(l->maker);
     l->maker = NULL;
 }

@@ -89,6 +89,7 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
     case BROKER_NOTHING:
     case BROKER_BLOCKED:
     case BROKER_UNBLOCKED:
+    case BROKER_DONE:
         return true;
     }
     return true;

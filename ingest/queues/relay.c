@@ -271,6 +271,7 @@ static bool handle_broker(struct relay *r, const struct broker_event *ev, struct
     case BROKER_NOTHING:
     case BROKER_DELIVERY:
     case BROKER_CANCELLED:
+    case BROKER_DONE:
         return true;
     }
     return true;
