@@ -1,11 +1,14 @@
 /* What fronts show strangers, and settings in force, read whole or not at all: see identity_internal.h. The files are the operator's own. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "common/identity/identity_internal.h"
+#include "common/values/log.h"
 
 /* Who has issued the first certificate: among the rest of the chain, or the authorities. */
 static X509 *find_issuer(X509 *x, STACK_OF(X509) *among)
@@ -94,6 +97,14 @@ static bool check_revocation(const struct settings *s, struct err *e)
     return true;
 }
 
+/* A list may come later, and what it said before is kept: it is no reason to refuse. But a name misspelt would cut everybody off. */
+static void tell_missing_lists(const struct settings *s)
+{
+    for (unsigned n = 0; n < s->revocation.crls.count; n++)
+        if (access(s->revocation.crls.items[n], R_OK) != 0)
+            log_warning("crl-unreadable", "revocation.crls: %s: %s", s->revocation.crls.items[n], strerror(errno));
+}
+
 bool identity_check_settings(const struct settings *s, const struct identity_duty *duty, struct err *e)
 {
     struct identity_policies *policies;
@@ -111,5 +122,7 @@ bool identity_check_settings(const struct settings *s, const struct identity_dut
     ok = policies != NULL && identity_shown_load(&shown, s, duty, policies, e);
     identity_shown_free(&shown);
     identity_policies_free(policies);
+    if (ok && duty->offered != 0)
+        tell_missing_lists(s);
     return ok;
 }

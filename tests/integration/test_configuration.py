@@ -54,6 +54,13 @@ def test_files_that_are_not_what_they_should_be():
     assert_refused("coffre-sealer", ("seal_certificate: certificates/seal.pem", "seal_certificate: certificates/absent.pem"), "absent.pem")
 
 
+def test_a_place_of_lists_that_is_not_there_is_told():
+    for daemon in ("coffre-ingest", "coffre-exporter"):
+        assert "crl-unreadable" not in check(daemon)[0].stderr, daemon
+        done, _ = check(daemon, change=("crls: [pki/crl]", "crls: [pki/clr]"))
+        assert done.returncode == 0 and re.search("code=crl-unreadable .*revocation.crls: .*/pki/clr: ", done.stderr), done
+
+
 def test_events_are_encrypted_for_nobody_but_the_regulator():
     assert_refused("coffre-ingest", ("    - pki/regulator-encryption-next.pem", "    - pki/sensor-1.pem"),
                    "regulator.recipients", "not from the regulator's CA")
