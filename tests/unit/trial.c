@@ -21,6 +21,8 @@ enum { TURN_MS = 10, TURNS_MAX = 120000 / TURN_MS, ROLES_MAX = 16 };
 #define STATUS TRIAL_NAME ".status"
 #define FIGURES TRIAL_NAME ".prom"
 
+static pid_t started; /* and not known to have ended; 0: none */
+
 /* ---- the folder --------------------------------------------------------------------------------------------------------- */
 
 static void write_config(const char *mode, const char *before, const char *lines)
@@ -59,9 +61,15 @@ int trial_make(void **state)
 int trial_clear(void **state)
 {
     char *path = folder_file("state");
-    int status = folder_remove_all(path);
+    int status;
 
     (void)state;
+    if (started != 0) { /* by a test that failed */
+        kill(started, SIGKILL);
+        waitpid(started, NULL, 0);
+        started = 0;
+    }
+    status = folder_remove_all(path);
     free(path);
     return status;
 }
@@ -153,6 +161,7 @@ pid_t trial_start(void)
     }
     free(config);
     free(log);
+    started = pid;
     return pid;
 }
 
@@ -161,6 +170,7 @@ int trial_wait(pid_t daemon)
     int status;
 
     assert_int_equal(waitpid(daemon, &status, 0), daemon);
+    started = 0;
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
 }
@@ -190,6 +200,8 @@ void trial_kill(pid_t daemon)
         roles[count++] = (pid_t)atol(at + strlen(" pid "));
     assert_int_equal(kill(daemon, SIGKILL), 0);
     assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    started = 0;
+    assert_true(count > 0);
     for (size_t i = 0; i < count; i++)
         TRIAL_UNTIL(!is_running(roles[i]));
 }

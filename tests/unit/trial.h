@@ -12,7 +12,7 @@
 
 /* Set-up of a group: the folder (folder.h) with a configuration of an ingest daemon. folder_remove() takes both away. */
 int trial_make(void **state);
-/* Set-up of a test: no state folder. What an earlier daemon left there says nothing about the next. */
+/* Set-up of a test: no daemon of one that failed, and no state folder. What an earlier daemon left there says nothing about the next. */
 int trial_clear(void **state);
 
 /* Writes the configuration: the shortest that is valid, and behind it `more`, whole lines. The second adds lines to what is there. */
