@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "common/identity/identity.h"
-#include "tests/unit/folder.h"
 #include "tests/unit/trial.h"
 
 enum { RUDE_TIMES = 2 };
@@ -143,5 +142,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_of(argc, argv);
-    return cmocka_run_group_tests_name("identity links", tests, trial_make, folder_remove);
+    return cmocka_run_group_tests_name("identity links", tests, trial_make, trial_remove);
 }

@@ -12,7 +12,6 @@
 
 #include "common/journal/journal.h"
 #include "common/values/log.h"
-#include "tests/unit/folder.h"
 #include "tests/unit/trial.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -572,5 +571,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_main(&tested, argc, argv);
-    return cmocka_run_group_tests_name("journal", tests, trial_make, folder_remove);
+    return cmocka_run_group_tests_name("journal", tests, trial_make, trial_remove);
 }

@@ -296,5 +296,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_main(&tested, argc, argv);
-    return cmocka_run_group_tests_name("keys_role", tests, make, folder_remove);
+    return cmocka_run_group_tests_name("keys_role", tests, make, trial_remove);
 }

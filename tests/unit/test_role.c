@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "tests/unit/folder.h"
 #include "tests/unit/trial.h"
 #include "tests/unit/unit.h"
 
@@ -271,5 +270,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_main(&role_daemon, argc, argv);
-    return cmocka_run_group_tests_name("role", tests, role_daemon_make, folder_remove);
+    return cmocka_run_group_tests_name("role", tests, role_daemon_make, trial_remove);
 }

@@ -184,5 +184,5 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         return daemon_main(&role_daemon, argc, argv);
-    return cmocka_run_group_tests_name("reload", tests, role_daemon_make, folder_remove);
+    return cmocka_run_group_tests_name("reload", tests, role_daemon_make, trial_remove);
 }

@@ -58,20 +58,32 @@ int trial_make(void **state)
     return 0;
 }
 
+/* What a test that failed has left. */
+static void end_started(void)
+{
+    if (started == 0)
+        return;
+    kill(started, SIGKILL);
+    waitpid(started, NULL, 0);
+    started = 0;
+}
+
 int trial_clear(void **state)
 {
     char *path = folder_file("state");
     int status;
 
     (void)state;
-    if (started != 0) { /* by a test that failed */
-        kill(started, SIGKILL);
-        waitpid(started, NULL, 0);
-        started = 0;
-    }
+    end_started();
     status = folder_remove_all(path);
     free(path);
     return status;
+}
+
+int trial_remove(void **state)
+{
+    end_started();
+    return folder_remove(state);
 }
 
 char *trial_file(const char *name)

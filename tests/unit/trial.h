@@ -10,8 +10,9 @@
 
 #define TRIAL_NAME "coffre-test" /* of the daemon: for struct daemon */
 
-/* Set-up of a group: the folder (folder.h) with a configuration of an ingest daemon. folder_remove() takes both away. */
+/* Set-up and tear-down of a group: the folder (folder.h) with a configuration of an ingest daemon. */
 int trial_make(void **state);
+int trial_remove(void **state);
 /* Set-up of a test: no daemon of one that failed, and no state folder. What an earlier daemon left there says nothing about the next. */
 int trial_clear(void **state);
 
