@@ -687,7 +687,8 @@ BEGIN
         END LOOP;
         FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_(xact_)?(un)?lock' LOOP
             EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO coffre_ledger, coffre_sealer, coffre_admin', f);
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO coffre_ledger, coffre_sealer, coffre_admin, %s', f,
+                           (SELECT proowner::regrole FROM pg_proc WHERE oid = 'operation_ask(text, text, text, text, text, text)'::regprocedure)); -- as whom it runs
         END LOOP;
     END IF;
 END $$;

@@ -80,15 +80,15 @@ def ready(name, config="coffre.yml"):
     return subprocess.run([BIN / name, "--config", RUN / config, "--status"], capture_output=True).returncode == 0
 
 
-def database(role="postgres"):
+def database(role="postgres", name=DATABASE):
     """A connection as one of the database's roles (the test's user may be all of them)."""
-    connection = psycopg2.connect(host=str(RUN / "postgresql/socket"), user=role, dbname=DATABASE)
+    connection = psycopg2.connect(host=str(RUN / "postgresql/socket"), user=role, dbname=name)
     connection.autocommit = True
     return connection
 
 
-def query(sql, *values, role="postgres"):
-    with database(role) as connection, connection.cursor() as cursor:
+def query(sql, *values, role="postgres", name=DATABASE):
+    with database(role, name) as connection, connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall() if cursor.description else None
 

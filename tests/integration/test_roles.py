@@ -577,4 +577,23 @@ def test_a_store_of_an_earlier_version_is_upgraded_and_one_of_this_stays_as_it_i
     another.config.unlink()
 
 
+def test_functions_of_an_owner_who_is_no_superuser_still_take_turns():
+    """A superuser's upgrade takes advisory locks from everybody; functions run as their owner, who may be anybody."""
+    another = Another("coffre-exporter", {"vault.number": 996})
+    owned = "SELECT has_function_privilege('coffre_test_owner', 'pg_advisory_xact_lock(int, int)', 'EXECUTE'), proowner::regrole::text FROM pg_proc WHERE proname = 'operation_ask'"
+    query("DROP ROLE IF EXISTS coffre_test_owner")
+    query("CREATE ROLE coffre_test_owner")
+    try:
+        with old_store(996) as name:
+            words = ["upgrade", "--config", another.config, "--database", OWNER_DATABASE, "--yes"]
+            program("coffre-ceremony", *words)
+            query("ALTER FUNCTION operation_ask(text, text, text, text, text, text) OWNER TO coffre_test_owner", name=name)
+            assert query(owned, name=name) == [(False, "coffre_test_owner")]
+            program("coffre-ceremony", *words)
+            assert query(owned, name=name) == [(True, "coffre_test_owner")]
+    finally:
+        query("DROP ROLE coffre_test_owner")
+    another.config.unlink()
+
+
 run(globals())
