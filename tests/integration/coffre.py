@@ -296,12 +296,13 @@ class Stomp:
     def subscribe(self, queue="Event", ack="client-individual", name="s1"):
         self.send("SUBSCRIBE", {"destination": f"/queue/{queue}.{VAULT}.Out", "id": name, "ack": ack})
 
-    def answers(self, count):
-        """`count` messages, acknowledged one by one: headers by ClientId."""
+    def answers(self, names):
+        """What these deposits are answered: headers by ClientId. All messages are acknowledged one by one; others are answers of earlier days."""
         found = {}
-        while len(found) < count:
+        while len(found) < len(names):
             headers, _ = self.expect("MESSAGE")
-            found[headers["ClientId"]] = headers
+            if headers["ClientId"] in names:
+                found[headers["ClientId"]] = headers
             self.send("ACK", {"id": headers["ack"]})
         return found
 

@@ -211,7 +211,7 @@ class Deposits(Load):
                     for name in names:
                         s.deposit(word("o"), name)
                     self.sent += len(names)
-                    answers = s.answers(len(names))
+                    answers = s.answers(names)
                     assert sorted(answers) == sorted(names) and {a["CFJLStatus"] for a in answers.values()} == {"CFJL_OK"}, answers
                     self.done += len(names)
                 s.close()
@@ -353,7 +353,7 @@ def test_events_that_take_long_are_given_up():
             started, others = time.monotonic(), deposits.done
             for name in names:
                 sensor.deposit(endless, name)
-            answers = sensor.answers(len(names))
+            answers = sensor.answers(names)
             print(f"# 100 endless events: {time.monotonic() - started:.1f} s, {deposits.done - others} of another sensor meanwhile")
             assert sorted(answers) == sorted(names) and {a["CFJLStatus"] for a in answers.values()} == {"CFJL_OK"}, (len(answers), set(answers) ^ set(names))
             deposits.more(20)

@@ -85,7 +85,7 @@ def as_it_was():
         hangup()
         wait_until(lambda: ready("coffre-sealer"), SOON, lambda: f"the sealer is ready: {status()}")
         wait_until(lambda: "refused" not in status(), SOON, lambda: f"the last reload is taken: {status()}")
-        a_lot()
+        wait_until(lambda: sealed_with(a_lot(), OLD["seal"], OLD["tsa"]), SOON, "lots are sealed as they were")
 
 
 # ---- what is in a lot ---------------------------------------------------------------------------------
