@@ -36,6 +36,10 @@ test_schema_LIBS = -lcmocka
 UNIT_TESTS += test_allowance
 test_allowance_OBJS = tests/unit/test_allowance.o ingest/ledger/allowance.o
 test_allowance_LIBS = -lcmocka
+# the ledger itself, but for its clock
+UNIT_TESTS += test_silence
+test_silence_OBJS = tests/unit/test_silence.o $(filter-out ingest/ledger/ledger.o,$(filter ingest/ledger/%,$(coffre-ingest_OBJS)))
+test_silence_LIBS = -lcmocka
 # values
 UNIT_TESTS += test_err test_buf test_wire test_log test_settings test_map
 $(foreach t,err buf wire log settings map,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka))

@@ -283,7 +283,6 @@ static void close_session(struct ledger *l)
     ledger_queues_done(l);
     l->silent_queue[0] = '\0';
     l->first = l->used = l->part_first = l->part_used = l->declared_count = l->unseen = 0;
-    l->all_declared_at = 0;
     l->writing = WRITE_IDLE;
     l->looking = NULL;
     l->fenced = false;
@@ -330,7 +329,7 @@ static int patience(struct ledger *l)
 {
     uint64_t now = ledger_now(), left = TURN_MS;
 
-    if (broker_unread(l->publisher) || (l->maker != NULL && broker_unread(l->maker)) || ledger_roster_is_due(l) || (l->waiting_count == 0 && broker_unread(l->consumer)) ||
+    if (broker_unread(l->publisher) || (l->maker != NULL && l->looking == NULL && broker_unread(l->maker)) || ledger_roster_is_due(l) || (l->waiting_count == 0 && broker_unread(l->consumer)) ||
         (l->waiting_count != 0 && l->used < LEDGER_BATCHES))
         return 0;
     if (l->used != 0 && !l->fenced)
@@ -356,7 +355,7 @@ static bool wait_for_something(struct ledger *l)
     add_fd(fds, &n, database_fd(l->write), ledger_wants_to_write(l));
     add_fd(fds, &n, database_fd(l->look), false);
     add_fd(fds, &n, broker_fd(l->publisher), false);
-    if (l->maker != NULL)
+    if (l->maker != NULL && l->looking == NULL)
         add_fd(fds, &n, broker_fd(l->maker), false);
     /* While no batch takes packs, what RabbitMQ delivers may wait in the socket. */
     if (l->waiting_count == 0)

@@ -1,6 +1,6 @@
 /*
  * What the ledger says to RabbitMQ: answers to depositors once PostgreSQL has committed, packs set aside,
- * acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed.
+ * acknowledgements of packs. Nothing is acknowledged before everything said about it is confirmed, or set aside (ledger_silence.c).
  */
 #include "ingest/ledger/ledger_internal.h"
 
@@ -167,10 +167,10 @@ static void settle(struct ledger *l, unsigned index, bool stored)
     }
     m->tag = 0;
     m->send_at = ledger_now() + (m->depositor == LEDGER_PARKED ? PARKED_RETRY_MS : m->attempts > 1 ? LEDGER_REPUBLISH_MS : 0);
-    if (m->depositor != LEDGER_PARKED && !m->returned)
-        return;
     if (m->depositor != LEDGER_PARKED) {
-        ledger_roster_again(l, m->depositor);
+        if (m->returned)
+            ledger_roster_again(l, m->depositor);
+        ledger_silence_heed(l, index);
         return;
     }
     log_error("parked-queue", "a pack cannot be set aside: no queue %s.Parked, or it refuses", l->exchange_in);
@@ -250,6 +250,18 @@ bool ledger_has_sent(const struct ledger *l, uint32_t depositor)
 {
     for (unsigned i = 0; i < l->message_count; i++)
         if (l->messages[i].depositor == depositor && l->messages[i].tag != 0)
+            return true;
+    return false;
+}
+
+bool ledger_is_stuck(const struct ledger *l, uint32_t depositor)
+{
+    uint64_t now = ledger_now();
+
+    if (!broker_can_publish(l->publisher, 0))
+        return false;
+    for (unsigned i = 0; i < l->message_count; i++)
+        if (l->messages[i].depositor == depositor && l->messages[i].tag != 0 && now - l->messages[i].send_at > LEDGER_STUCK_MS)
             return true;
     return false;
 }

@@ -35,6 +35,7 @@ enum {
     LEDGER_PARKED = 0, /* instead of a depositor: a pack set aside */
     LEDGER_REPUBLISH_MS = 1000,
     LEDGER_UNCONFIRMED_MS = 10000, /* after which it is told that RabbitMQ does not confirm */
+    LEDGER_STUCK_MS = 30000,       /* after which what a queue that answers has not confirmed is sent anew */
     LEDGER_TELL_MS = 60000,        /* … and told again */
     LEDGER_REPUBLISH_MAX = 30,      /* times; then an answer is given up, its sensor asks again */
     LEDGER_LOCK_CLASS = 0x43464c47, /* advisory lock (LEDGER_LOCK_CLASS, vault number): the active ledger holds it */
@@ -219,7 +220,6 @@ struct ledger {
     size_t reply_bytes;
     uint32_t *declared; /* owned; depositors whose queues are there */
     unsigned declared_count;
-    uint64_t all_declared_at; /* ms: when nobody else was in the roster; 0: not yet */
     uint64_t roster_next;
     /* Figures. */
     struct {
@@ -262,6 +262,7 @@ MUST_CHECK bool ledger_answer_open(struct ledger *l, struct err *e);
 MUST_CHECK bool ledger_answer(struct ledger *l, struct ledger_batch *b, struct err *e);
 MUST_CHECK bool ledger_publish(struct ledger *l, struct err *e);
 bool ledger_has_sent(const struct ledger *l, uint32_t depositor); /* what is not confirmed */
+bool ledger_is_stuck(const struct ledger *l, uint32_t depositor); /* … for longer than RabbitMQ takes when the queue answers */
 void ledger_message_done(struct ledger *l, unsigned index); /* it leaves the list; those behind it move up */
 void ledger_messages_drop(struct ledger *l);
 /* The message that waits for longest to be confirmed, or to be sent to a queue that does not answer, when that is too long; NULL: none. */
@@ -290,7 +291,7 @@ void ledger_silence_end(struct ledger *l, uint32_t depositor);
 bool ledger_silence_holds(const struct ledger *l, uint32_t depositor);
 bool ledger_silence_is_news(struct ledger *l, uint32_t depositor);  /* the first time it is asked */
 void ledger_silence_heed(struct ledger *l, unsigned index);         /* a new message: the same when it is to one of them */
-uint32_t ledger_silence_due(const struct ledger *l);                /* one to be asked again; 0: none */
+uint32_t ledger_silence_due(const struct ledger *l);                /* who is to be asked again, each in its turn; 0: nobody */
 void ledger_silence_asked(struct ledger *l, uint32_t depositor);    /* in vain: later again */
 void ledger_silences_drop(struct ledger *l);
 

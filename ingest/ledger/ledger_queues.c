@@ -196,6 +196,9 @@ static bool on_answer(struct ledger *l, const struct pair *p, struct err *e)
         return ask(l, p, true, e);
     if (!bind_both(l, p, e))
         return false;
+    /* RabbitMQ counts what a channel sends to a queue: one made anew behind its back waits for ever for what came before. */
+    if (ledger_is_stuck(l, p->depositor))
+        return err_set(e, ERR_RETRY, "RabbitMQ: %s answers, but does not confirm what was sent to it", p->events);
     ledger_silence_end(l, p->depositor);
     return finish(l, e);
 }
@@ -212,7 +215,7 @@ static bool hear(struct ledger *l, bool *done, struct err *e)
         if (ev.kind == BROKER_CHANNEL_CLOSED)
             return err_set(e, ERR_INPUT, "RabbitMQ: %s", ev.text);
         l->providing.unrouted = l->providing.unrouted || ev.kind == BROKER_RETURN;
-        *done = *done || ev.kind == BROKER_DONE || ev.kind == BROKER_CONFIRM;
+        *done = *done || ev.kind == (l->providing.state == LEDGER_PROVIDE_ROUTED ? BROKER_CONFIRM : BROKER_DONE);
     } while (ev.kind != BROKER_NOTHING);
     return true;
 }
@@ -223,9 +226,11 @@ static bool go_on(struct ledger *l, struct err *e)
     struct err why = {0};
     bool done, heard = hear(l, &done, &why);
 
-    /* RabbitMQ ends a connection by which a queue is asked whose process is gone. When it is away itself, the next connection says so. */
+    /* RabbitMQ ends a connection by which a queue is asked whose process is gone. When it is away itself, the next connection says so, and no queue is taken for silent. */
     if (!heard && (why.code != ERR_RETRY || l->providing.state == LEDGER_PROVIDE_DELETED))
         return err_set(e, why.code, "%s", why.text);
+    if (!heard && !reach(l, e))
+        return false;
     if (heard && !done && ledger_now() < l->providing.until)
         return true;
     switch (l->providing.state) {

@@ -1,6 +1,6 @@
 /*
  * Whose queues are to be seen to, and when: those of every depositor in the roster, one after the other, when a session begins and when one is new; again when an answer
- * is not confirmed or leads nowhere; and of those that do not answer now and then. See ledger_queues.c and ledger_silence.c.
+ * is not confirmed or leads nowhere; of who was revoked before it could be answered; and of those that do not answer now and then. See ledger_queues.c and ledger_silence.c.
  */
 #include "ingest/ledger/ledger_internal.h"
 
@@ -35,14 +35,13 @@ static bool has_message(const struct ledger *l, uint32_t depositor)
     return false;
 }
 
-/* Who is not in the roster any more has his queue of before, or none. */
 bool ledger_may_send(const struct ledger *l, const struct ledger_message *m)
 {
     if (m->depositor == LEDGER_PARKED)
         return true;
     if (ledger_silence_holds(l, m->depositor) || is_being_seen_to(l, m->depositor))
         return false;
-    return is_declared(l, m->depositor) || l->all_declared_at >= m->since;
+    return is_declared(l, m->depositor);
 }
 
 void ledger_roster_wants(struct ledger *l, uint32_t depositor)
@@ -68,6 +67,15 @@ static bool next_undeclared(struct ledger *l, uint32_t *depositor, struct err *e
     return r != NULL;
 }
 
+/* Who is not in the roster any more and is still to be answered: what is sent to a queue that does not answer holds up everybody, whosever it was. 0: nobody. */
+static uint32_t next_revoked(const struct ledger *l)
+{
+    for (unsigned i = 0; i < l->message_count; i++)
+        if (l->messages[i].depositor != LEDGER_PARKED && !is_declared(l, l->messages[i].depositor))
+            return l->messages[i].depositor;
+    return 0;
+}
+
 bool ledger_roster_is_due(const struct ledger *l)
 {
     return l->looking == NULL && l->providing.state == LEDGER_PROVIDE_NOTHING && (ledger_now() >= l->roster_next || ledger_silence_due(l) != 0);
@@ -77,13 +85,14 @@ static bool look_at_roster(struct ledger *l, uint32_t *depositor, struct err *e)
 {
     if (!next_undeclared(l, depositor, e))
         return false;
+    if (*depositor == 0)
+        *depositor = next_revoked(l);
     if (*depositor != 0) {
         l->declared = mem_realloc(l->declared, (l->declared_count + 1) * sizeof(*l->declared));
         l->declared[l->declared_count++] = *depositor;
         return true;
     }
-    l->all_declared_at = ledger_now();
-    l->roster_next = l->all_declared_at + LEDGER_ROSTER_MS;
+    l->roster_next = ledger_now() + LEDGER_ROSTER_MS;
     return true;
 }
 

@@ -63,7 +63,7 @@ void ledger_silence_begin(struct ledger *l, uint32_t depositor)
     if (silence_of(l, depositor) != NULL)
         return;
     l->silences = mem_realloc(l->silences, (l->silence_count + 1) * sizeof *l->silences);
-    l->silences[l->silence_count++] = (struct ledger_silence){.depositor = depositor, .again_at = ledger_now()};
+    l->silences[l->silence_count++] = (struct ledger_silence){.depositor = depositor, .again_at = ledger_has_sent(l, depositor) ? 0 : ledger_now()};
     for (unsigned i = l->message_count; i-- > 0;)
         if (l->messages[i].depositor == depositor)
             ledger_silence_heed(l, i);
@@ -81,12 +81,12 @@ bool ledger_silence_is_news(struct ledger *l, uint32_t depositor)
 
 uint32_t ledger_silence_due(const struct ledger *l)
 {
-    uint64_t now = ledger_now();
+    const struct ledger_silence *first = NULL;
 
     for (unsigned i = 0; i < l->silence_count; i++)
-        if (now >= l->silences[i].again_at)
-            return l->silences[i].depositor;
-    return 0;
+        if (first == NULL || l->silences[i].again_at < first->again_at)
+            first = &l->silences[i];
+    return first != NULL && ledger_now() >= first->again_at ? first->depositor : 0;
 }
 
 void ledger_silence_asked(struct ledger *l, uint32_t depositor)

@@ -60,6 +60,16 @@ def leaderless(queue, exchange, key):
     raise AssertionError(f"{queue} has a leader every time")
 
 
+def headless(queue):
+    """A queue that is there, emptied and without a leader: as a RabbitMQ leaves it that is killed while it makes it, but for certain."""
+    instance("rabbitmqctl", "eval", f"""
+        Name = 'coffre_{queue}', Member = {{Name, node()}},
+        ok = ra:force_delete_server(quorum_queues, Member),
+        Kind = {{module, rabbit_fifo, #{{name => Name, queue_resource => rabbit_misc:r(<<"coffre">>, queue, <<"{queue}">>)}}}},
+        ok = ra:start_server(quorum_queues, Name, Member, Kind, [Member]).""")
+    assert not has_leader(queue)
+
+
 def answered(name, count=3):
     """A sensor deposits and reads its answers, and those of before; how many came."""
     with Stomp(name, timeout=SOON) as sensor:
@@ -150,6 +160,38 @@ def test_a_queue_that_is_gone_in_the_middle_stops_nobody_else():
             assert answered("sensor-2") >= 3
     finally:
         instance("rabbitmqctl", "eval", f"ra:restart_server(quorum_queues, {member}).")
+    assert answered(name) >= 4
+    check_numbers()
+    unbind(name)
+
+
+def test_who_is_revoked_before_the_answer_stops_nobody_else():
+    name = sensor()
+    let_in(name, kinds=[StompSensor])
+    assert answered(name) >= 3
+    mark, queue = daemon_log("coffre-ingest"), f"{OUT}.{id_of(name)}"
+    headless(queue)
+    let_in(name, kinds=[StompSensor])
+    unbind(name)
+    for _ in range(3):
+        assert answered("sensor-2") >= 3
+    mark.says("code=queue-without-leader", re.escape(queue), seconds=SOON * 2)
+    instance("restart", "coffre-ingest")
+    assert answered("sensor-2") >= 3
+    instance("rabbitmqctl", "eval", f"ra:trigger_election({{'coffre_{queue}', node()}}).")
+    check_numbers()
+
+
+def test_a_queue_that_answers_and_confirms_nothing_is_sent_to_anew():
+    """Another of the same name, in the place of one that was in use: RabbitMQ waits for what the ledger had sent to the first."""
+    name = sensor()
+    let_in(name, kinds=[StompSensor])
+    assert answered(name) >= 3
+    mark, queue = daemon_log("coffre-ingest"), f"{OUT}.{id_of(name)}"
+    headless(queue)
+    instance("rabbitmqctl", "eval", f"ra:trigger_election({{'coffre_{queue}', node()}}).")
+    let_in(name, kinds=[StompSensor])
+    mark.says("code=ledger-retry", re.escape(queue), "does not confirm", seconds=SOON * 2)
     assert answered(name) >= 4
     check_numbers()
     unbind(name)
