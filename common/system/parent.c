@@ -78,6 +78,7 @@ static void start(struct process *p)
     p->ready = false;
     *p->refused = '\0'; /* it begins with what is in force */
     p->refusals = 0;
+    p->reading = parent_reload_number(p->parent);
     if (*p->unfit == '\0')
         snprintf(p->note, sizeof p->note, "starting");
     p->channel = channel_open(fds[0], ROLE_MESSAGE_MAX, 1 << 20);

@@ -24,10 +24,11 @@ struct process {
     bool ready;
     bool begun;    /* it has worked in this run of the daemon: what it finds wrong from now on does not end the daemon */
     bool owes_reload, owes_drain; /* it has not been told: it does not read what is sent */
+    uint32_t reading; /* of the configuration: the last it is through with */
     bool condemned; /* a sibling has had this process killed */
     int64_t heard, pinged; /* monotonic ms: its last word, and when it was asked for one; 0: never */
     char note[ROLE_NOTE_MAX];
-    char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has */
+    char refused[ROLE_NOTE_MAX]; /* why it has not taken the last reload; "": it has, or has not come to it */
     unsigned refusals;           /* since that reload, or its start */
     char ended[ROLE_NOTE_MAX];   /* how it ended last; "": that is in the journal */
     char unfit[ROLE_NOTE_MAX];   /* why it cannot begin, until it has; "": it can */
@@ -108,8 +109,12 @@ void parent_reload_ask(struct parent *parent);
 void parent_reload_tick(struct parent *parent);
 /* Tells a role what is in force, now or when it listens again. */
 void parent_reload_tell(struct process *p);
-/* A role has not taken what was read: the status says so. */
-void parent_reload_refused_by(struct process *p, struct slice why);
+/* Which reading of the configuration is in force: how many have been taken. */
+uint32_t parent_reload_number(const struct parent *parent);
+/* A role has not taken what was read: the status says so while that is in force. */
+void parent_reload_refused_by(struct process *p, uint32_t reading, struct slice why);
+/* A role is through with a reading. False: it is none that it can be through with now. */
+MUST_CHECK bool parent_reload_over(struct process *p, uint32_t reading);
 /* For the status and metrics files. */
 MUST_CHECK bool parent_reload_status(const struct parent *parent, struct buf *b);
 MUST_CHECK bool parent_reload_metrics(const struct parent *parent, struct buf *b);

@@ -149,11 +149,12 @@ static void hand_settings(struct process *p)
     struct buf b;
     struct wire_writer w;
 
-    buf_init(&b, 2 * SETTINGS_TEXT_MAX + sizeof parent->node + 16);
+    buf_init(&b, 2 * SETTINGS_TEXT_MAX + sizeof parent->node + 20);
     w = wire_write(&b);
     wire_put_bytes(&w, buf_slice(&parent->started_text));
     wire_put_bytes(&w, buf_slice(&parent->text));
     wire_put_text(&w, slice_text(parent->node));
+    wire_put_u32(&w, parent_reload_number(parent));
     (void)parent_tell(p, PARENT_SETTINGS, buf_slice(&b));
     buf_free(&b);
 }
@@ -229,8 +230,14 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         parent_unfit_said(p, m->body);
         return true;
     case ROLE_SAYS_REFUSED:
-        parent_reload_refused_by(p, m->body);
+        index = wire_get_u32(&r);
+        if (r.short_read || index > parent_reload_number(p->parent))
+            return false;
+        parent_reload_refused_by(p, index, r.rest);
         return true;
+    case ROLE_SAYS_RELOADED:
+        index = wire_get_u32(&r);
+        return wire_end(&r, "RELOADED", NULL) && parent_reload_over(p, index);
     default:
         return false;
     }

@@ -46,7 +46,7 @@ struct parent_reload {
     char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
     time_t at;                  /* of the last reading; 0: none */
     uint64_t done, refused, partial;
-    bool partly; /* a role has refused the last one */
+    uint32_t partly; /* readings from this one on are not counted as partial yet: one is once, however many roles refuse it */
 };
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -174,6 +174,11 @@ static struct settings *read_again(const struct parent *parent, struct buf *text
     return settings_read_text(parent->started->file, text, e) ? settings_read(parent->started->file, buf_slice(text), parent->d->part, e) : NULL;
 }
 
+uint32_t parent_reload_number(const struct parent *parent)
+{
+    return (uint32_t)parent->reload->done;
+}
+
 /* What stands in the status of a role that has not been told. */
 static const char deaf[] = "it does not listen, and is told when it does";
 
@@ -189,7 +194,6 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     parent->text = *text;
     *text = (struct buf){0};
     r->done++;
-    r->partly = false;
     *r->trouble = '\0';
     log_set_level(settings_log_level(fresh));
     log_info("reloaded", "configuration and files are read again");
@@ -200,14 +204,29 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     }
 }
 
+static bool send_reading(struct process *p)
+{
+    struct buf b;
+    struct wire_writer w;
+    bool ok;
+
+    buf_init(&b, SETTINGS_TEXT_MAX + 4);
+    w = wire_write(&b);
+    wire_put_u32(&w, parent_reload_number(p->parent));
+    wire_put_fixed(&w, p->parent->text.data, p->parent->text.len);
+    ok = wire_ok(&w, "RELOAD", NULL) && parent_tell(p, PARENT_RELOAD, buf_slice(&b));
+    buf_free(&b);
+    return ok;
+}
+
 /* One that does not listen has one message to take in the end, however often the files have changed. */
 void parent_reload_tell(struct process *p)
 {
     bool owed = p->owes_reload;
 
-    p->owes_reload = p->channel != NULL && (channel_queued(p->channel) != 0 || !parent_tell(p, PARENT_RELOAD, buf_slice(&p->parent->text)));
+    p->owes_reload = p->channel != NULL && (channel_queued(p->channel) != 0 || !send_reading(p));
     if (p->owes_reload && *p->refused == '\0') {
-        parent_reload_refused_by(p, slice_text(deaf));
+        parent_reload_refused_by(p, parent_reload_number(p->parent), slice_text(deaf));
     } else if (owed && !p->owes_reload && strcmp(p->refused, deaf) == 0) {
         *p->refused = '\0';
         parent_write_status(p->parent);
@@ -227,20 +246,36 @@ static void tell_refusal(struct parent *parent, const char *why)
             log_debug("role-silent", "%s does not hear that the reload was refused", parent->processes[i].kind->name);
 }
 
-void parent_reload_refused_by(struct process *p, struct slice why)
+/* Of an earlier reading, when the role had not come to it before the next was taken: that says nothing about the one in force. */
+void parent_reload_refused_by(struct process *p, uint32_t reading, struct slice why)
 {
     struct parent_reload *r = p->parent->reload;
-    char text[ERR_TEXT_MAX];
+    bool last = reading == parent_reload_number(p->parent);
+    char text[ERR_TEXT_MAX], line[ROLE_NOTE_MAX];
 
     if (p->refusals++ >= REFUSALS_MAX)
         return;
-    parent_keep_line(p->refused, why);
-    r->partial += !r->partly;
-    r->partly = true;
-    snprintf(text, sizeof text, "%s %u goes on with what it had: %s", p->kind->name, p->index, p->refused);
+    parent_keep_line(line, why);
+    if (last)
+        snprintf(p->refused, sizeof p->refused, "%s", line);
+    if (reading >= r->partly) {
+        r->partial++;
+        r->partly = reading + 1;
+    }
+    snprintf(text, sizeof text, "%s %u %s: %s", p->kind->name, p->index, last ? "goes on with what it had" : "did not take what was read before this", line);
     log_error("reload-refused", "%s", text);
     tell_refusal(p->parent, text);
     parent_write_status(p->parent);
+}
+
+bool parent_reload_over(struct process *p, uint32_t reading)
+{
+    if (reading <= p->reading || reading > parent_reload_number(p->parent))
+        return false;
+    p->reading = reading;
+    if (reading == parent_reload_number(p->parent))
+        parent_write_status(p->parent);
+    return true;
 }
 
 static void read_now(struct parent *parent)
@@ -332,6 +367,28 @@ static const struct process *refusing(const struct parent *parent)
     return NULL;
 }
 
+/* A role that is not through with the last reload; NULL: all are. */
+static const struct process *awaited(const struct parent *parent)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].pid != 0 && parent->processes[i].reading != parent_reload_number(parent))
+            return &parent->processes[i];
+    return NULL;
+}
+
+static bool put_outcome(const struct parent *parent, struct buf *b)
+{
+    const struct process *p;
+
+    if (*parent->reload->trouble != '\0')
+        return buf_printf(b, NULL, "refused %s\n", parent->reload->trouble);
+    if ((p = refusing(parent)) != NULL)
+        return buf_printf(b, NULL, "refused %s %u: %s\n", p->kind->name, p->index, p->refused);
+    if ((p = awaited(parent)) != NULL)
+        return buf_printf(b, NULL, "under way: %s %u has not come to it\n", p->kind->name, p->index);
+    return buf_printf(b, NULL, "done\n");
+}
+
 bool parent_reload_status(const struct parent *parent, struct buf *b)
 {
     const struct parent_reload *r = parent->reload;
@@ -339,11 +396,8 @@ bool parent_reload_status(const struct parent *parent, struct buf *b)
     struct tm utc;
 
     if (r->at != 0) {
-        const struct process *p = *r->trouble == '\0' ? refusing(parent) : NULL;
-
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->at, &utc));
-        if (p != NULL ? !buf_printf(b, NULL, "reload %s refused %s %u: %s\n", when, p->kind->name, p->index, p->refused)
-                      : !buf_printf(b, NULL, "reload %s %s%s%s\n", when, *r->trouble == '\0' ? "done" : "refused", *r->trouble == '\0' ? "" : " ", r->trouble))
+        if (!buf_printf(b, NULL, "reload %s ", when) || !put_outcome(parent, b))
             return false;
     }
     return *r->restart == '\0' || buf_printf(b, NULL, "restart-needed %s\n", r->restart);

@@ -32,6 +32,7 @@ struct role {
     void *ctx;
     struct event_base *base;
     struct event *readable;
+    uint32_t reading; /* of the configuration: the last it has been told */
     bool orphaned;
 };
 
@@ -124,7 +125,7 @@ static void tell_parent(struct role *self, enum parent_message type, struct slic
 }
 
 /* The parent has read the file: most roles can open none. */
-static void handle_reload(struct role *self, struct slice text)
+static void take_reload(struct role *self, struct slice text)
 {
     struct err e = {0};
     struct settings *fresh = settings_read(self->settings->file, text, self->daemon->part, &e);
@@ -141,6 +142,27 @@ static void handle_reload(struct role *self, struct slice text)
     if (self->events->reload != NULL)
         self->events->reload(self->ctx, fresh);
     settings_free(fresh);
+}
+
+static void tell_reading(struct role *self, enum parent_message type, struct slice rest)
+{
+    uint8_t bytes[ERR_TEXT_MAX + 4];
+    struct buf b = {.data = bytes, .capacity = sizeof bytes, .max = sizeof bytes};
+    struct wire_writer w = wire_write(&b);
+
+    wire_put_u32(&w, self->reading);
+    wire_put_fixed(&w, rest.at, rest.len);
+    if (wire_ok(&w, "reading", NULL))
+        tell_parent(self, type, buf_slice(&b));
+}
+
+static void handle_reload(struct role *self, struct slice body)
+{
+    struct wire_reader r = wire_read(body);
+
+    self->reading = wire_get_u32(&r);
+    take_reload(self, r.rest);
+    tell_reading(self, ROLE_SAYS_RELOADED, slice_of(NULL, 0));
 }
 
 static void handle_refused(struct role *self, struct slice body)
@@ -222,6 +244,7 @@ static void handle(struct role *self, const struct channel_message *m)
     case ROLE_SAYS_PONG:
     case ROLE_SAYS_UNFIT:
     case ROLE_SAYS_REFUSED:
+    case ROLE_SAYS_RELOADED:
         break;
     }
     log_error("channel-bad", "message %u from the parent makes no sense", m->type);
@@ -293,7 +316,7 @@ void role_reload_refused(struct role *self, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    tell_parent(self, ROLE_SAYS_REFUSED, slice_text(text));
+    tell_reading(self, ROLE_SAYS_REFUSED, slice_text(text));
 }
 
 void role_metrics(struct role *self, const char *text)
@@ -353,6 +376,7 @@ static bool take_settings(struct role *self, const char *file, struct err *e)
     started = wire_get_bytes(&r);
     text = wire_get_bytes(&r);
     node = wire_get_text(&r);
+    self->reading = wire_get_u32(&r);
     if (!wire_end(&r, "settings", e))
         return false;
     snprintf(self->node, sizeof self->node, "%.*s", SLICE_ARGS(node));

@@ -113,7 +113,10 @@ void role_ready(struct role *self, bool ready, const char *fmt, ...) PRINTF_LIKE
 /* This role cannot work with what it has found: see ROLE_EXIT_UNFIT. Says so to the parent, which logs it; the value is the role's exit status. */
 MUST_CHECK int role_unfit(struct role *self, const struct err *why);
 
-/* From role_events.reload: what was in force stays so here, and the daemon's status must not say otherwise. Logging it is the caller's. */
+/*
+ * From role_events.reload: what was in force stays so here, and the daemon's status must not say otherwise. Logging it is the caller's.
+ * The reload is done when all roles have returned from role_events.reload; who finds out later may say so later.
+ */
 void role_reload_refused(struct role *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /*

@@ -11,9 +11,9 @@ enum parent_message {
     PARENT_LINK = 1, /* text kind, u32 index, + descriptor */
     PARENT_LISTENER, /* + descriptor */
     PARENT_DRAIN,
-    PARENT_RELOAD,   /* the configuration file's text */
+    PARENT_RELOAD,   /* u32 which reading, rest: the configuration file's text; ROLE_SAYS_RELOADED answers it */
     PARENT_POKE,
-    PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force, text the node's name */
+    PARENT_SETTINGS, /* the first message of all: bytes the text the daemon was started with, bytes the one in force, text the node's name, u32 which reading that is; 0: none yet */
     PARENT_REFUSED,  /* text: why what was changed is not taken, and the configuration in force stays */
     PARENT_PING,     /* to prompt roles; ROLE_SAYS_PONG answers it */
     PARENT_ENDED,    /* text kind, u32 index, text how: a role that was not to end; to the journal role */
@@ -24,7 +24,8 @@ enum parent_message {
     ROLE_SAYS_RELINK,      /* text kind, u32 index */
     ROLE_SAYS_PONG,
     ROLE_SAYS_UNFIT,       /* text: why it cannot begin; its last word */
-    ROLE_SAYS_REFUSED,     /* text: why it has not taken the last PARENT_RELOAD */
+    ROLE_SAYS_REFUSED,     /* u32 which reading, rest: text why it has not taken it */
+    ROLE_SAYS_RELOADED,    /* u32 which reading it is through with; what it has not taken of it, it has said before */
 };
 
 /* The executed role's main: returns its exit status. `file` is the configuration's name; its text comes from the parent, so that all roles have the same. */

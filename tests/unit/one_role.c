@@ -29,6 +29,7 @@ static void hand_settings(struct channel *to)
     wire_put_bytes(&w, read);
     wire_put_bytes(&w, read);
     wire_put_text(&w, SLICE_LITERAL("node"));
+    wire_put_u32(&w, 0);
     assert_true(channel_send(to, PARENT_SETTINGS, buf_slice(&b), NULL));
     buf_free(&b);
 }

@@ -37,6 +37,15 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
     d->links++;
 }
 
+static bool take_away(const struct role *self, const char *name)
+{
+    char *path = mem_printf("%s/%s", role_settings(self)->state_dir, name);
+    bool was = unlink(path) == 0;
+
+    free(path);
+    return was;
+}
+
 /* Leaves a line, which is taken over, in a file of the state folder. */
 static void leave(const struct role *self, const char *name, char *line)
 {
@@ -90,7 +99,7 @@ static void reload(void *ctx, const struct settings *fresh)
     struct duty *d = ctx;
 
     (void)fresh;
-    if (there(d->role, "refuse"))
+    if (there(d->role, "refuse") || take_away(d->role, "refuse once"))
         role_reload_refused(d->role, "not\ntoday");
 }
 
