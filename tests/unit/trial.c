@@ -16,7 +16,7 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/unit.h"
 
-enum { TURN_MS = 10, TURNS_MAX = 120000 / TURN_MS, ROLES_MAX = 16 };
+enum { TURN_MS = 10, TURNS_MAX = 120000 / TURN_MS, ROLES_MAX = 16, SHOWN_MAX = 16384 /* of a file's bytes, when a test fails */ };
 
 #define STATUS TRIAL_NAME ".status"
 #define FIGURES TRIAL_NAME ".prom"
@@ -220,12 +220,13 @@ void trial_kill(pid_t daemon)
 
 /* ---- what it says ------------------------------------------------------------------------------------------------------- */
 
-/* Takes the path over. */
+/* Its end, which print_error() would cut off. Takes the path over. */
 static void show(char *path)
 {
     static char text[1 << 16];
+    size_t len = strlen(read_text(path, text));
 
-    print_error("%s:\n%s\n", path, read_text(path, text));
+    fprintf(stderr, "%s:\n%s\n", path, len > SHOWN_MAX ? text + len - SHOWN_MAX : text);
     free(path);
 }
 
