@@ -34,12 +34,18 @@ static bool is_whole(struct slice line)
     return depth == 0 && !text;
 }
 
-static bool is_blank(struct slice bytes)
+/* Nothing, or what fill() leaves: a reader finds the record behind it at the beginning of a line, and never has to read far for the end of one. */
+static bool is_filler(struct slice bytes)
 {
-    for (size_t i = 0; i < bytes.len; i++)
-        if (bytes.at[i] != ' ' && bytes.at[i] != '\n')
+    size_t line = 0;
+
+    for (size_t i = 0; i < bytes.len; i++) {
+        if ((bytes.at[i] != ' ' && bytes.at[i] != '\n') || ++line > FILLER_LINE)
             return false;
-    return true;
+        if (bytes.at[i] == '\n')
+            line = 0;
+    }
+    return line == 0;
 }
 
 /* Where in a line the whole record begins that ends with it: zeros, or half a record, may stand before. Its length when there is none. */
@@ -68,8 +74,10 @@ static void take_gap(struct spool_scan *s, size_t to, struct spool_gap *gap)
 
     *gap = (struct spool_gap){s->good, to - s->good, 0};
     for (size_t i = s->good; i < to; i++) {
-        gap->lines += !inside && bytes[i] != '\n';
-        inside = bytes[i] != '\n';
+        bool something = bytes[i] != ' ' && bytes[i] != '\n';
+
+        gap->lines += !inside && something;
+        inside = bytes[i] != '\n' && (inside || something);
     }
     fill(s->bytes + s->good, to - s->good);
 }
@@ -86,7 +94,7 @@ bool spool_scan_next(struct spool_scan *s, struct spool_gap *gap)
         s->at += line.len + 1;
         if (within == line.len)
             continue;
-        damaged = begin > s->good && !is_blank(slice_of(s->bytes + s->good, begin - s->good));
+        damaged = !is_filler(slice_of(s->bytes + s->good, begin - s->good));
         if (damaged)
             take_gap(s, begin, gap);
         s->good = s->at;

@@ -246,13 +246,17 @@ static void torn_files(void **state)
 static void damage_in_the_middle(void **state)
 {
     static const char zeros[70];
+    static char spaces[20000]; /* a line longer than any that mending leaves: a reader might have no room for it */
     static const struct {
         const char *damage;
         size_t len;
         unsigned lines;
-    } damages[] = {{zeros, sizeof zeros, 1}, {"{\"at\":\"2", 8, 1}, {"garbage\n{\"at\":\n", 15, 2}, {"{\"at\":\"\x01\"}\n", 11, 1}, {"x\n\ny\n", 5, 2}};
+    } damages[] = {{zeros, sizeof zeros, 1}, {"{\"at\":\"2", 8, 1}, {"garbage\n{\"at\":\n", 15, 2}, {"{\"at\":\"\x01\"}\n", 11, 1}, {"x\n\ny\n", 5, 2},
+                   {" ", 1, 0}, /* the record is there, but at no line's beginning */ {"  \n   ", 6, 0}, {"   \n x \n  \n", 11, 1}, {spaces, sizeof spaces, 0}};
 
     (void)state;
+    memset(spaces, ' ', sizeof spaces);
+    spaces[sizeof spaces - 1] = '\n';
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         struct spool_found found;
         struct spool *s = open_spool(MOST, &found);
@@ -289,6 +293,40 @@ static void damage_in_the_middle(void **state)
         spool_close(s);
         buf_free(&out);
         buf_free(&text);
+        free(path);
+    }
+}
+
+/* Wherever a crash stops the mending, what it leaves is damage again, and the record behind it is there: though nothing but a space of the half record remains. */
+static void a_crash_in_the_middle_of_mending(void **state)
+{
+    static const char half[] = "{\"at\":\"2026-01-31T12:00:00.123Z\",\"reason\":\"a ";
+    const size_t len = sizeof half - 1;
+
+    (void)state;
+    for (size_t mended = 0; mended < len; mended++) {
+        struct spool_found found;
+        struct spool *s = open_spool(MOST, &found);
+        char *path = mem_printf("%s/%016x.ndjson", folder_path(), 7);
+        char *text = mem_printf(RECORD("1") "%*s%s" RECORD("2"), (int)mended, "", half + mended);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        struct spool_batch b;
+        struct buf out;
+
+        spool_close(s);
+        assert_true(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+        close(fd);
+        s = open_spool(MOST, &found);
+        assert_int_equal(found.records, 2);
+        assert_true(spool_mend(s, NULL));
+        buf_init(&out, MOST);
+        assert_true(spool_next(s, 64 * 1024, &out, &b, NULL));
+        assert_true(slice_equal(buf_slice(&out), SLICE_LITERAL(RECORD("1") RECORD("2"))));
+        spool_confirm(s, &b);
+        assert_int_equal(spool_records(s), 0);
+        spool_close(s);
+        buf_free(&out);
+        free(text);
         free(path);
     }
 }
@@ -467,7 +505,7 @@ static void long_values_are_cut_and_leave_room_for_others(void **state)
 static void what_a_sibling_makes_up_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "{}", "[]", "null", "x", "{" AT REST, "{" AT REST "}}", "{" AT REST "}\n", "{" AT REST ",\"more\":1}", "{" AT "," AT REST "}",
+        "", "{}", "[]", "null", "x", "{" AT REST, "{" AT REST "}}", "{" AT REST "}\n", " {" AT REST "}", "{" AT REST "} ", "{" AT REST ",\"more\":1}", "{" AT "," AT REST "}",
         "{\"at\":\"yesterday\"" REST "}", "{\"at\":1" REST "}",
         "{" AT ",\"operator\":\"9999\",\"vault\":1,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}}",
         "{" AT ",\"operator\":\"4512\",\"vault\":2,\"node\":\"vault-1\",\"daemon\":\"coffre-ingest\",\"role\":\"front\",\"event\":\"x\",\"fields\":{}}",
@@ -505,6 +543,7 @@ int main(void)
         TEST(one_process_at_a_time),
         TEST(torn_files),
         TEST(damage_in_the_middle),
+        TEST(a_crash_in_the_middle_of_mending),
         TEST(a_torn_tail_is_cut_off_in_place),
         TEST(a_count_outlives_its_process_and_a_torn_write),
         TEST(strange_files_are_left_alone),
