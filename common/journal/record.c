@@ -155,6 +155,9 @@ bool record_check(struct slice record, const struct record_origin *expected, str
     for (size_t i = 0; i < record.len; i++)
         if (record.at[i] < 0x20)
             return err_set(e, ERR_INPUT, "journal: not one line");
+    /* The spool knows a record by its first byte and its last: JSON would take spaces before and behind. */
+    if (record.at[0] != '{' || record.at[record.len - 1] != '}')
+        return err_set(e, ERR_INPUT, "journal: not an object and nothing else");
     parsed = json_loadb((const char *)record.at, record.len, JSON_REJECT_DUPLICATES, &why);
     if (parsed == NULL)
         return err_set(e, ERR_INPUT, "journal: not JSON (RFC 8259)");
