@@ -26,26 +26,6 @@ static bool there(const struct role *self, const char *name)
     return is;
 }
 
-static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
-{
-    struct duty *d = ctx;
-
-    (void)kind;
-    (void)index;
-    channel_free(d->peer);
-    d->peer = c;
-    d->links++;
-}
-
-static bool take_away(const struct role *self, const char *name)
-{
-    char *path = mem_printf("%s/%s", role_settings(self)->state_dir, name);
-    bool was = unlink(path) == 0;
-
-    free(path);
-    return was;
-}
-
 /* Leaves a line, which is taken over, in a file of the state folder. */
 static void leave(const struct role *self, const char *name, char *line)
 {
@@ -58,6 +38,28 @@ static void leave(const struct role *self, const char *name, char *line)
     }
     free(path);
     free(line);
+}
+
+static void linked(void *ctx, const char *kind, unsigned index, struct channel *c)
+{
+    struct duty *d = ctx;
+
+    (void)kind;
+    (void)index;
+    channel_free(d->peer);
+    d->peer = c;
+    d->links++;
+    if (strcmp(role_kind_name(d->role), "asker") == 0)
+        leave(d->role, "linked", mem_printf("%u times", d->links));
+}
+
+static bool take_away(const struct role *self, const char *name)
+{
+    char *path = mem_printf("%s/%s", role_settings(self)->state_dir, name);
+    bool was = unlink(path) == 0;
+
+    free(path);
+    return was;
 }
 
 static bool is_answerer(const struct role *self)
