@@ -55,6 +55,7 @@ struct parent {
     struct parent_reload *reload;
     struct parent_relink *relinks; /* owned */
     bool status_unwritten, metrics_unwritten; /* the files do not say what is so */
+    bool status_due;                          /* a role has said what the file does not yet: written once for all that is read in a turn */
 };
 
 /* ---- parent.c ---- */

@@ -194,7 +194,7 @@ static bool handle_message(struct process *p, const struct channel_message *m)
         parent_unfit_over(p);
         p->ready = wire_get_u8(&r) == 1;
         parent_keep_line(p->note, r.rest);
-        parent_write_status(p->parent);
+        p->parent->status_due = true;
         return true;
     case ROLE_SAYS_METRICS:
         if (m->body.len > ROLE_METRICS_MAX)
@@ -258,6 +258,8 @@ bool parent_read_role(struct process *p)
             break;
         }
     }
+    if (p->parent->status_due)
+        parent_write_status(p->parent);
     /* The end itself is seen by SIGCHLD. */
     if (r == CHANNEL_CLOSED && p->readable != NULL)
         event_del(p->readable);

@@ -60,6 +60,7 @@ void parent_write_status(struct parent *parent)
     ok = ok && parent_reload_status(parent, &b);
     ok = ok && write_whole(parent->s->state_dir, parent->d->name, "status", buf_slice(&b));
     say_unwritten(parent, &parent->status_unwritten, ok, "status");
+    parent->status_due = false;
     buf_free(&b);
 }
 
