@@ -19,7 +19,10 @@ static void schedule_restart(struct process *p);
 
 /* ---- processes --------------------------------------------------------------------------- */
 
-/* Signals, and what is due, come in between, however much a role says. */
+/*
+ * Signals, and what is due, come in between, however much a role says. What is left may be in the channel, where no poll sees it: hence a timer, and one of its own, because one that
+ * is over would take a readable event out of the poll.
+ */
 static void role_readable(evutil_socket_t fd, short what, void *arg)
 {
     static const struct timeval at_once = {0, 0};
@@ -28,7 +31,7 @@ static void role_readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     if (parent_read_role(p))
-        event_add(p->readable, &at_once);
+        evtimer_add(p->more, &at_once);
 }
 
 static void exec_role(const struct process *p, int fd)
@@ -169,6 +172,7 @@ static void ended(struct process *p, int status)
         event_free(p->readable);
     }
     p->readable = NULL;
+    evtimer_del(p->more);
     channel_free(p->channel);
     p->channel = NULL;
     p->pid = 0;
@@ -314,6 +318,7 @@ static void place_processes(struct parent *parent)
 
             *p = (struct process){.kind = kind, .index = i, .parent = parent, .backoff_ms = RESTART_MIN_MS / 2};
             p->restart = evtimer_new(parent->base, restart_due, p);
+            p->more = evtimer_new(parent->base, role_readable, p);
         }
     }
 }
@@ -332,8 +337,10 @@ static void watch_signals(struct parent *parent)
 
 static void release(struct parent *parent)
 {
-    for (unsigned i = 0; i < parent->count; i++)
+    for (unsigned i = 0; i < parent->count; i++) {
         event_free(parent->processes[i].restart);
+        event_free(parent->processes[i].more);
+    }
     for (unsigned i = 0; i < 5; i++)
         event_free(parent->signals[i]);
     event_free(parent->tick);

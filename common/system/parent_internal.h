@@ -16,7 +16,7 @@ struct process {
     unsigned index;
     pid_t pid; /* 0: not running */
     struct channel *channel;
-    struct event *readable, *restart;
+    struct event *readable, *more, *restart; /* more: it has said more than is read in a turn */
     struct parent *parent;
     unsigned backoff_ms;
     time_t started;

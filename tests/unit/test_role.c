@@ -1,6 +1,7 @@
 /* The shape of every daemon, with real processes: roles are linked, die, hang, are started again and end in order. The daemon is role_daemon.h's. */
 #include "tests/unit/role_daemon.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,25 @@ static void a_role_that_never_stops_talking_holds_up_nobody(void **state)
     trial_stop(pid);
 }
 
+/* What it said while the parent did not read is more than is read in a turn, and comes all at once: the parent goes on listening afterwards. */
+static void a_role_that_has_said_much_at_once_is_heard_again(void **state)
+{
+    pid_t pid = trial_start(), before;
+    char *answered;
+
+    (void)state;
+    trial_await("state ready\n");
+    kill(pid, SIGSTOP);
+    poll(NULL, 0, 5000);
+    kill(pid, SIGCONT);
+    before = trial_pid("answerer");
+    kill(before, SIGKILL);
+    answered = mem_printf("ready answered by %ld\n", (long)trial_another("answerer", before));
+    trial_await(answered);
+    free(answered);
+    trial_stop(pid);
+}
+
 static void figures_of_a_role_leave_room_for_others(void **state)
 {
     static const char one[] = "\nboasts_total{role=\"asker\",index=\"0\"} 1";
@@ -263,6 +283,7 @@ int main(int argc, char **argv)
         TEST(a_channel_asked_for_comes_after_a_pause),
         TEST(a_role_that_says_too_much_fills_nothing),
         TEST(a_role_that_never_stops_talking_holds_up_nobody),
+        TEST(a_role_that_has_said_much_at_once_is_heard_again),
         TEST(figures_of_a_role_leave_room_for_others),
         TEST(roles_end_when_their_parent_is_killed),
     };
