@@ -101,35 +101,49 @@ class Small(Impatient):
     TIMEOUTS = {"drain": "20s"}
 
 
-def test_unacknowledged_answers_are_bounded_in_bytes_and_all_come():
-    """Some MB of answers, all asked for at once and acknowledged at the end of what comes: again and again until none is left. Those of single
-    deposits come first, in many small messages: as many again of the large ones behind are more than there is room for, and go back."""
+def receive_all(vault, names):
+    """Answers to these, each time all that come, committed then: ClientIds, how many of them were marked as redelivered, in how many rounds, the most bytes held."""
+    got, again, rounds, most, wanted = [], 0, 0, 0, set(names)
+    with sensor.connect(ssl_url(vault.port, jms_prefetchPolicy_queuePrefetch=32766)) as connection:
+        session = connection.createSession(True, TRANSACTED)
+        consumer = consumer_of(session)
+        while len(set(got)) < len(wanted):
+            batch = jvm().Messages.receive(consumer, len(names), 3000)
+            most = max(most, vault.metric("coffre_deliver_held_bytes"))
+            assert len(batch) != 0, f"{len(set(got))} of {len(wanted)} answers came"
+            told = [one for one in jvm().Messages.tellAll(batch) if client_id(one) in wanted]
+            got += [client_id(one) for one in told]
+            again += sum(one["redelivered"] for one in told)
+            session.commit()
+            rounds += 1
+    return got, again, rounds, most
+
+
+def held_and_given_back():
+    """False: RabbitMQ 3.10 broke in the middle, as it does once in a while when it is to send again what was given back (rabbit_channel:handle_deliver0, function_clause): everything came, some of it twice."""
     before, text = stored(), event("@@").decode()
     with sensor.connect(failover_url()) as connection:
         names = jvm().type("Load").send(connection, IN, text, unique("seul"), 1, 1000, 0, True)
         names += jvm().type("Load").send(connection, IN, text, unique("tenu"), 8, 1500, 25, True)
     wait_stored(before + len(names))
     with Small() as vault:
-        got, again, rounds, most = [], 0, 0, 0
-        with sensor.connect(ssl_url(vault.port, jms_prefetchPolicy_queuePrefetch=32766)) as connection:
-            session = connection.createSession(True, TRANSACTED)
-            consumer = consumer_of(session)
-            while len(got) < len(names):
-                batch = jvm().Messages.receive(consumer, len(names), 3000)
-                most = max(most, vault.metric("coffre_deliver_held_bytes"))
-                assert len(batch) != 0, f"{len(got)} of {len(names)} answers came"
-                told = jvm().Messages.tellAll(batch)
-                got += [client_id(one) for one in told]
-                again += sum(one["redelivered"] for one in told)
-                session.commit()
-                rounds += 1
+        got, again, rounds, most = receive_all(vault, names)
         more, fewer = (collections.Counter(got) - collections.Counter(names), collections.Counter(names) - collections.Counter(got))
-        assert not more and not fewer, f"every answer once: too many {list(more)[:3]} ({more.total()}), too few {list(fewer)[:3]} ({fewer.total()}), redelivered {again}"
+        assert not fewer and more.total() <= again, f"too many {list(more)[:3]} ({more.total()}), too few {list(fewer)[:3]} ({fewer.total()}), redelivered {again}"
+        if "RabbitMQ closed the connection: INTERNAL_ERROR" in vault.log.read_text():
+            return False
+        assert again == 0 and vault.metric("coffre_deliver_declined_total") > 0, "what went back was seen by nobody"
         # Its limit, and the messages it may take besides: four, and what RabbitMQ had sent when the limit was met.
         assert rounds > 1 and 0 < most < 2 << 20, (rounds, most)
-        assert vault.metric("coffre_deliver_declined_total") > 0 and again == 0, "what went back was seen by nobody"
         wait_until(lambda: vault.metric("coffre_deliver_held_bytes") == 0, 30, "nothing is held")
         assert vault.stop() == 0
+    return True
+
+
+def test_unacknowledged_answers_are_bounded_in_bytes_and_all_come():
+    """Some MB of answers, all asked for at once and acknowledged at the end of what comes: again and again until none is left. Those of single
+    deposits come first, in many small messages: as many again of the large ones behind are more than there is room for, and go back."""
+    assert any(held_and_given_back() for _ in range(3))
 
 
 run(globals())
