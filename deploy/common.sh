@@ -131,8 +131,10 @@ alive() {
     [ -s "$file" ] || return 1
     read -r pid _ <"$file"
     [ "$(identity "$pid")" = "$(cat "$file")" ] || return 1
-    # A zombie has a place in the table but no life.
-    [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" != Z ] || return 1
+    # A zombie has a place in the table but no life; nor has who leaves the table at this very moment.
+    case $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) in
+    Z | X | '') return 1 ;;
+    esac
     echo "$pid"
 }
 
@@ -163,14 +165,14 @@ start() {
 stop() {
     local pid
     if pid=$(alive "$1"); then
-        kill "-$2" "$pid" 2>/dev/null
+        kill "-$2" "$pid" 2>/dev/null || true
         for _ in $(seq $(($3 * 20))); do
             alive "$1" >/dev/null || break
             sleep 0.05
         done
         if alive "$1" >/dev/null; then
             say "  $1 did not stop within $3 s: killed"
-            kill -KILL "$pid" 2>/dev/null
+            kill -KILL "$pid" 2>/dev/null || true
             sleep 0.2
         fi
     fi
