@@ -66,6 +66,8 @@ static struct scan_token tag(struct slice in, bool last)
             quote = c == quote ? 0 : quote;
         } else if (c == '"' || c == '\'') {
             quote = c;
+        } else if (c == '/' && (closing || (i + 1 < in.len && in.at[i + 1] != '>'))) {
+            return bad("'/' inside a tag"); /* what <b//> is filled in would stand behind an element that is over */
         } else if (c == '>') {
             t.whole = slice_of(in.at, i + 1);
             t.name = name_at(t.whole, closing ? 2 : 1);
