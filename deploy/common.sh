@@ -131,9 +131,11 @@ alive() {
     [ -s "$file" ] || return 1
     read -r pid _ <"$file"
     [ "$(identity "$pid")" = "$(cat "$file")" ] || return 1
-    # A zombie has a place in the table but no life; nor has who leaves the table at this very moment.
+    # A zombie has a place in the table but no life, once its last thread has left: until then the ports are taken (a killed RabbitMQ's for a
+    # second, on a busy machine). Nor has who leaves the table at this very moment.
     case $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) in
-    Z | X | '') return 1 ;;
+    Z) [ "$(ls "/proc/$pid/task" 2>/dev/null | wc -l)" -gt 1 ] || return 1 ;;
+    X | '') return 1 ;;
     esac
     echo "$pid"
 }

@@ -192,6 +192,20 @@ file() {
     whole "$(name_of "$1")" timeout --foreground -k 30 $hang "$1"
 }
 
+# guest FILE: the same in a lane's vault, which it leaves as whole as it was: what does not run any more is named, which is a failure, and started for those to come.
+guest() {
+    local status missing
+    file "$1"
+    status=$?
+    missing=$(deploy/instance.sh status | sed -n 's/: not running$//p' | paste -sd ' ')
+    if [ -n "$missing" ]; then
+        echo "not ok - $(name_of "$1") leaves everything running, but not: $missing"
+        status=1
+        deploy/instance.sh up 2>&1 | sed 's/^/    /'
+    fi
+    return $status
+}
+
 # in_vault K FILE...: one after the other, each a job. Without a vault none of them runs, which counts.
 in_vault() {
     local file
@@ -200,7 +214,7 @@ in_vault() {
     vault "$lane"
     job "instance $lane" bring_up || return
     for file in "$@"; do
-        job "$(name_of "$file")" file "$file"
+        job "$(name_of "$file")" guest "$file"
     done
     job "down $lane" verdict "everything stops" deploy/instance.sh down
 }
