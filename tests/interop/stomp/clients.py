@@ -3,6 +3,7 @@
 Tests say what a sensor does; which library does it, and how that library says it, is here. Messages are (headers, body bytes).
 """
 import base64
+import contextlib
 import fcntl
 import hashlib
 import itertools
@@ -10,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import threading
 
@@ -95,6 +97,7 @@ class Listener(stomp.ConnectionListener):
     def on_message(self, frame): self.inbox.put("message", (frame.headers, (frame.body or "").encode()))
     def on_error(self, frame): self.inbox.put("error", f"{frame.headers.get('message')}\n{frame.body}")
     def on_disconnected(self): self.inbox.put("disconnected", None)
+    def on_receiver_loop_completed(self, frame): self.inbox.put("ended", None)
     def on_heartbeat_timeout(self): self.inbox.put("error", "heart-beat timeout")
 
 
@@ -188,11 +191,16 @@ class StompPy(Client):
     def close(self):
         self.call("disconnect", receipt="bye")
         self.inbox.wait("receipt", lambda receipt: receipt == "bye")
+        self.inbox.wait("ended")
 
     def cut(self):
-        """As when the machine loses power."""
-        if self.library.transport.socket is not None:
-            self.library.transport.disconnect_socket()
+        """As when the machine loses power. The library's reading thread finds the end and closes: were the socket closed here, that thread could
+        read once more from the descriptor's number, which is a file of ours by then."""
+        connection = self.library.transport.socket
+        if connection is not None:
+            with contextlib.suppress(OSError): # it has just ended by itself
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            self.inbox.wait("ended")
 
 
 # ---- stompit --------------------------------------------------------------------------------------
