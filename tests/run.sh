@@ -115,8 +115,8 @@ fuzz() {
         name=${target##*/fuzz_}
         mkdir -p "$corpus"
         [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$corpus/"
-        # What the fuzzer finds new goes to a copy of the corpus, not into the sources.
-        verdict "fuzz $name, $fuzz_seconds s" whole "fuzz $name" timeout --foreground -k 30 $((fuzz_seconds + 120)) "$target" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+        # What the fuzzer finds new goes to a copy of the corpus, not into the sources. One seed: a change is judged by what was judged before it; make fuzz explores.
+        verdict "fuzz $name, $fuzz_seconds s" whole "fuzz $name" timeout --foreground -k 30 $((fuzz_seconds + 120)) "$target" -seed=1 -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
             -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$corpus"
         rm -rf "$corpus"
     done

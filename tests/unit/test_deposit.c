@@ -95,6 +95,10 @@ static void errors_name_line_and_column(void **state)
     expect_cut("<?xml version='1.0' encoding='ISO-8859-1'?><A/>",
                "line 1, column 1: the XML declaration names an encoding other than UTF-8: convert the file");
     expect_cut("<A b='<'/>", "line 1, column 1: '<' inside a tag");
+    expect_cut("<A><b//></A>", "line 1, column 4: '/' inside a tag");
+    expect_cut("<A></A/>", "line 1, column 4: '/' inside a tag");
+    expect_cut("<A><b c/d='1'/></A>", "line 1, column 4: '/' inside a tag");
+    expect_cut("<A b='/'/><C d=\"//\" />", "1:<A b='/'/>|1:<C d=\"//\" />|end");
 }
 
 static void limits_hold(void **state)
