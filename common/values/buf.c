@@ -81,7 +81,7 @@ static void make_room(struct buf *b, size_t need)
     size_t capacity = b->capacity == 0 ? 512 : b->capacity;
     uint8_t *bigger;
 
-    if (need <= b->capacity && b->start >= b->len) {
+    if (b->data != NULL && need <= b->capacity && b->start >= b->len) {
         memmove(b->data, b->data + b->start, b->len);
         b->start = 0;
         return;
@@ -105,7 +105,7 @@ uint8_t *buf_reserve(struct buf *b, size_t len, struct err *e)
         err_set(e, ERR_INPUT, "over the limit of %zu bytes", b->max);
         return NULL;
     }
-    if (b->start + b->len + len > b->capacity)
+    if (b->data == NULL || b->start + b->len + len > b->capacity)
         make_room(b, b->len + len);
     return b->data + b->start + b->len;
 }

@@ -33,7 +33,7 @@ MUST_CHECK bool buf_printf(struct buf *b, struct err *e, const char *fmt, ...) P
 
 /*
  * Room for `len` more bytes, to be filled by the caller and then declared with
- * buf_commit(). NULL when the maximum would be exceeded. Valid until the next call.
+ * buf_commit(). NULL only when the maximum would be exceeded: room for nothing is there, too. Valid until the next call.
  */
 uint8_t *buf_reserve(struct buf *b, size_t len, struct err *e);
 void buf_commit(struct buf *b, size_t len);
