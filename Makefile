@@ -63,7 +63,7 @@ unit: $(UNIT_TESTS:%=$(BUILD)/%)  ## compile and run the unit tests (MODE=asan f
 # Fuzz targets are built by clang into a folder of their own, with everything they link (FUZZERS, NAME_OBJS, NAME_LIBS).
 FUZZ_SECONDS ?= 60
 FUZZ_BUILD = $(BUILD)/fuzz
-FUZZ_CFLAGS = -std=c17 -D_GNU_SOURCE -DXMLSEC_NO_XSLT=1 -I. $(PKG_CFLAGS) -O1 -g -fno-omit-frame-pointer -Wall -Wextra \
+FUZZ_CFLAGS = -std=c17 -D_GNU_SOURCE -DXMLSEC_NO_XSLT=1 -I. $(PKG_CFLAGS) -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Werror \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 
 $(FUZZ_BUILD)/%.o: %.c

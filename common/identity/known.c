@@ -177,7 +177,7 @@ static bool get_time(struct wire_reader *r, int64_t *ms)
 static bool read_one(struct wire_reader *r, struct known_one *one)
 {
     struct slice key = wire_get_fixed(r, KNOWN_KEY), text;
-    bool times = get_time(r, &one->ends) & get_time(r, &one->found.this_update) & get_time(r, &one->found.revoked_at) & get_time(r, &one->found.until);
+    bool times = get_time(r, &one->ends) && get_time(r, &one->found.this_update) && get_time(r, &one->found.revoked_at) && get_time(r, &one->found.until);
 
     text = wire_get_text(r);
     if (r->short_read || !times || text.len >= sizeof one->found.text)

@@ -39,10 +39,10 @@ static X509 *certificate_of(EVP_PKEY *key, const char *cn, long serial)
 static void add_points(X509 *x)
 {
     X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_crl_distribution_points, "URI:http://crl.test/a");
-    CRL_DIST_POINTS *points;
+    CRL_DIST_POINTS *points = extension != NULL ? X509V3_EXT_d2i(extension) : NULL;
     DIST_POINT *relative = DIST_POINT_new();
 
-    must(extension != NULL && (points = X509V3_EXT_d2i(extension)) != NULL);
+    must(points != NULL);
     relative->distpoint = DIST_POINT_NAME_new();
     relative->distpoint->type = 1;
     relative->distpoint->name.relativename = sk_X509_NAME_ENTRY_new_null();
