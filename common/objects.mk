@@ -1,5 +1,5 @@
 COMMON_OBJS = \
-	common/values/err.o common/values/buf.o common/values/wire.o common/values/log.o \
+	common/values/err.o common/values/buf.o common/values/wire.o common/values/quota.o common/values/log.o \
 	common/system/settings.o common/system/settings_table.o common/system/settings_rules.o common/system/settings_print.o common/system/settings_change.o common/system/channel.o common/system/role.o common/system/parent.o common/system/parent_links.o common/system/parent_relink.o common/system/parent_unfit.o common/system/parent_reload.o common/system/parent_status.o \
 	common/system/daemon.o
 # PKCS#11
@@ -26,7 +26,7 @@ COMMON_OBJS += common/values/crc.o
 COMMON_OBJS += common/values/map.o common/values/number.o
 # health items; application events for the journals
 COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/journal.o common/journal/spool.o common/journal/spool_recover.o common/journal/spool_lines.o common/journal/tally.o \
-	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o common/journal/quota.o common/journal/refusals.o common/journal/omitted.o
+	common/journal/journal_role.o common/journal/journal_broker.o common/journal/journal_begin.o common/journal/journal_lost.o common/journal/refusals.o common/journal/omitted.o
 # what roles may still do
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it

@@ -3,7 +3,7 @@
 #define COFFRE_IDENTITY_PEOPLE_INTERNAL_H
 
 #include "common/identity/identity_internal.h"
-#include "common/journal/quota.h"
+#include "common/values/quota.h"
 
 struct person;
 

@@ -5,7 +5,7 @@
 #define COFFRE_JOURNAL_OMITTED_H
 
 #include "common/journal/journal.h"
-#include "common/journal/quota.h"
+#include "common/values/quota.h"
 
 struct omitted_form {
     const char *event;

@@ -5,7 +5,7 @@
 #ifndef COFFRE_JOURNAL_REFUSALS_H
 #define COFFRE_JOURNAL_REFUSALS_H
 
-#include "common/journal/quota.h"
+#include "common/values/quota.h"
 
 enum {
     REFUSALS_KINDS = 512, /* told apart in a minute */

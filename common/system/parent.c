@@ -303,6 +303,7 @@ static void ticked(evutil_socket_t fd, short what, void *arg)
     parent_relink_tick(arg);
     parent_reload_tick(arg);
     parent_write_metrics(arg);
+    log_tick();
 }
 
 /* ---- main -------------------------------------------------------------------------------- */

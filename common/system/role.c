@@ -94,6 +94,7 @@ void role_on(struct role *self, const struct role_events *events, void *ctx)
     if (confine(self, self->settings, sandbox_enter, &e))
         return;
     log_error("sandbox-failed", "%s", e.text);
+    log_end();
     _exit(role_unfit(self, &e));
 }
 
@@ -107,6 +108,7 @@ static void handle_link(struct role *self, const struct channel_message *m)
 
     if (!wire_end(&r, "link", &e) || kind.len >= sizeof name || m->fd < 0) {
         log_error("channel-bad", "link from the parent: %s", e.text);
+        log_end();
         _exit(1);
     }
     memcpy(name, kind.at, kind.len);
@@ -248,6 +250,7 @@ static void handle(struct role *self, const struct channel_message *m)
         break;
     }
     log_error("channel-bad", "message %u from the parent makes no sense", m->type);
+    log_end();
     _exit(1);
 }
 
@@ -257,6 +260,7 @@ bool role_poll(struct role *self, int timeout_ms)
     struct err e = {0};
     enum channel_result r = channel_wait(self->parent, &m, timeout_ms, &e);
 
+    log_tick();
     while (r == CHANNEL_MESSAGE) {
         handle(self, &m);
         r = channel_receive(self->parent, &m, &e);
@@ -321,6 +325,7 @@ void role_reload_refused(struct role *self, const char *fmt, ...)
 
 void role_metrics(struct role *self, const char *text)
 {
+    log_tick(); /* roles driven by libevent come to role_poll() when the parent says something */
     tell_parent(self, ROLE_SAYS_METRICS, slice_text(text));
 }
 

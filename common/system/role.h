@@ -121,7 +121,7 @@ void role_reload_refused(struct role *self, const char *fmt, ...) PRINTF_LIKE(2,
 
 /*
  * Gives the parent this role's metrics: lines of the Prometheus text format without the daemon's labels ("coffre_events_total 12\n").
- * The parent adds role="…",index="…" and writes <state_dir>/<daemon>.prom. At most once a second is useful.
+ * The parent adds role="…",index="…" and writes <state_dir>/<daemon>.prom. At most once a second is useful; about as often is what log_tick() wants, which is called here and by role_poll().
  */
 void role_metrics(struct role *self, const char *text);
 

@@ -1,6 +1,8 @@
 /* Structured, escaped, rate-limited log lines: see log.h. */
 #include "common/values/log.h"
 
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048, RATE_CODES = 64, RATE_PER_SECOND = 100 };
+#include "common/values/quota.h"
+
+enum { LINE_MAX_BYTES = 2048, TIME_TEXT = 32, SECOND_MS = 1000 };
+
+/* What is below LOG_LEVEL_ERROR: three levels. */
+static const struct quota_limits rate_limits = {
+    .kinds = 64, .others = 3, .part = 64, .each = 100, .all = UINT_MAX, .window = SECOND_MS};
 
 static struct {
     const char *daemon;
@@ -17,12 +25,9 @@ static struct {
     bool journald; /* lines begin with a priority */
 } self = {"coffre", "parent", LOG_LEVEL_INFO, false};
 
-/* Lines written this second for a code; codes are string literals, told apart by their text. */
-static struct rate {
-    const char *code;
-    time_t second;
-    unsigned written, left_out;
-} rates[RATE_CODES];
+/* Of one code and level so many lines a second are written, the others counted. Owned; made by the first, kept. */
+static struct quota *rate;
+static uint64_t owed; /* lines left out that nobody has been told of */
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
@@ -101,69 +106,111 @@ const char *log_field(char *list, size_t size, const char *key, struct slice val
     return list;
 }
 
-/* False when this line is one too many of its code this second. */
-static bool within_rate(const char *code, time_t now, unsigned *left_out)
+static int64_t now_ms(clockid_t clock)
 {
-    struct rate *free_slot = &rates[0];
+    struct timespec now;
 
-    *left_out = 0;
-    for (unsigned i = 0; i < RATE_CODES; i++) {
-        struct rate *r = &rates[i];
-
-        if (r->code != NULL && strcmp(r->code, code) == 0) {
-            if (r->second != now) {
-                *left_out = r->left_out;
-                *r = (struct rate){code, now, 1, 0};
-                return true;
-            }
-            if (r->written < RATE_PER_SECOND) {
-                r->written++;
-                return true;
-            }
-            r->left_out++;
-            return false;
-        }
-        if (r->code == NULL || r->second < free_slot->second)
-            free_slot = r;
-        if (r->code == NULL)
-            break;
-    }
-    *free_slot = (struct rate){code, now, 1, 0};
-    return true;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-void log_write(enum log_level level, const char *code, const char *fields, const char *fmt, ...)
+/* Like all that is put here, returns how long it is. */
+static size_t put_time(char *out, size_t size, int64_t ms)
 {
-    char line[LINE_MAX_BYTES], text[ERR_TEXT_MAX + 256];
-    struct timespec now;
+    time_t seconds = (time_t)(ms / 1000);
     struct tm utc;
-    unsigned left_out = 0;
-    size_t used;
-    va_list ap;
-    int n;
+    size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &utc));
 
-    if (level > self.level)
-        return;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (level != LOG_LEVEL_ERROR && !within_rate(code, now.tv_sec, &left_out))
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    gmtime_r(&now.tv_sec, &utc);
-    used = self.journald ? strlen(strcpy(line, priorities[level])) : 0;
-    used += strftime(line + used, sizeof line - used, "%Y-%m-%dT%H:%M:%S", &utc);
-    n = snprintf(line + used, sizeof line - used, ".%03ldZ level=%s daemon=%s role=%s pid=%ld code=%s",
-                 now.tv_nsec / 1000000, level_names[level], self.daemon, self.role, (long)getpid(), code);
-    used += (size_t)n;
+    return used + (size_t)snprintf(out + used, size - used, ".%03dZ", (int)(ms % 1000));
+}
+
+static void write_line(enum log_level level, const char *code, const char *fields, const char *text)
+{
+    char line[LINE_MAX_BYTES];
+    size_t used = self.journald ? strlen(strcpy(line, priorities[level])) : 0;
+
+    used += put_time(line + used, sizeof line - used, now_ms(CLOCK_REALTIME));
+    used += (size_t)snprintf(line + used, sizeof line - used, " level=%s daemon=%s role=%s pid=%ld code=%s",
+                             level_names[level], self.daemon, self.role, (long)getpid(), code);
     if (fields != NULL && *fields != '\0')
         used += (size_t)snprintf(line + used, sizeof line - used, " %.1000s", fields);
-    if (left_out != 0)
-        used += (size_t)snprintf(line + used, sizeof line - used, " left_out=%u", left_out);
     used += (size_t)snprintf(line + used, sizeof line - used, " msg=");
     used += quote(line + used, sizeof line - used - 1, slice_text(text));
     line[used++] = '\n';
     /* One write per line: roles share the descriptor. */
     if (write(STDERR_FILENO, line, used) < 0)
         return;
+}
+
+/* ---- floods ---------------------------------------------------------------------------------- */
+
+static void say_left_out(const struct quota_count *count, uint64_t now)
+{
+    enum log_level level = LOG_LEVEL_WARNING;
+    char since[TIME_TEXT], fields[80], text[100];
+
+    (void)log_level_parse(count->name[1], &level);
+    put_time(since, sizeof since, now_ms(CLOCK_REALTIME) - (int64_t)(now - count->begun));
+    snprintf(fields, sizeof fields, "left_out=%" PRIu64 " since=%s", count->omitted, since);
+    snprintf(text, sizeof text, "%" PRIu64 " more lines like these since %s were left out", count->omitted, since);
+    write_line(level, *count->name[0] == '\0' ? "many-codes" : count->name[0], fields, text);
+}
+
+static void tell_left_out(bool all)
+{
+    uint64_t now = (uint64_t)now_ms(CLOCK_MONOTONIC);
+    struct quota_count count;
+
+    while (owed != 0 && quota_tell(rate, now, all, &count)) {
+        owed -= count.omitted;
+        say_left_out(&count, now);
+    }
+}
+
+void log_tick(void)
+{
+    if (owed != 0)
+        tell_left_out(false);
+}
+
+void log_end(void)
+{
+    if (owed != 0)
+        tell_left_out(true);
+}
+
+static void open_rate(void)
+{
+    rate = quota_new(&rate_limits);
+    (void)atexit(log_end);
+}
+
+/* False when this line is one too many of its code and level in this second. */
+static bool within_rate(enum log_level level, const char *code)
+{
+    const struct slice word = slice_text(level_names[level]);
+    const struct quota_name name = {{slice_text(code), word}}, others = {{slice_of(NULL, 0), word}};
+
+    if (rate == NULL)
+        open_rate();
+    if (quota_take(rate, (uint64_t)now_ms(CLOCK_MONOTONIC), &name, &others))
+        return true;
+    owed++;
+    return false;
+}
+
+void log_write(enum log_level level, const char *code, const char *fields, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX + 256];
+    va_list ap;
+
+    if (level > self.level)
+        return;
+    log_tick(); /* also because what is owed comes before more of it */
+    if (level != LOG_LEVEL_ERROR && !within_rate(level, code))
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    write_line(level, code, fields, text);
 }

@@ -21,11 +21,17 @@ bool log_level_parse(const char *text, enum log_level *level);
 /*
  * Writes one line. `code` is a short stable word ("lot-sealed"); `fields` is a preformatted
  * `key=value key=value` made with log_field(), or NULL; the rest is the message.
- * At most 100 lines per second and code are written below LOG_LEVEL_ERROR; what was left out is counted
- * in the next line of that code.
+ * At most 100 lines per second, code and level are written below LOG_LEVEL_ERROR. What is left out is counted, and told by a
+ * line of the same code and level, with fields `left_out` (how many) and `since`: before the next line of any code when the
+ * second is over, at log_tick(), at log_end(). More than 64 codes in a second are limited and told together, as "many-codes".
  */
 void log_write(enum log_level level, const char *code, const char *fields, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+
+/* Tells of what was left out when its second is over. For whoever has a loop, about once a second: a flood may be followed by silence. Cheap. */
+void log_tick(void);
+/* Tells of all that was left out. exit(3) does it by itself; to be called before _exit(2). */
+void log_end(void);
 
 #define log_error(code, ...) log_write(LOG_LEVEL_ERROR, code, NULL, __VA_ARGS__)
 #define log_warning(code, ...) log_write(LOG_LEVEL_WARNING, code, NULL, __VA_ARGS__)

@@ -134,6 +134,7 @@ static bool take_pack(struct ledger *l, struct ledger_batch *b, uint64_t tag, st
     if (!ok && e.code == ERR_FATAL) {
         /* Not the pack's fault: unacknowledged, it comes to the next ledger. */
         log_error("pack-failed", "%s", e.text);
+        log_end();
         _exit(1);
     }
     if (ok && !count_records(b, before, &count, &e)) {

@@ -8,10 +8,10 @@
 #define COFFRE_INGEST_LEDGER_INTERNAL_H
 
 #include "common/journal/journal.h"
-#include "common/journal/quota.h"
 #include "common/system/broker.h"
 #include "common/system/database.h"
 #include "common/system/secret.h"
+#include "common/values/quota.h"
 #include "ingest/ledger/batch.h"
 #include "ingest/ledger/envelope.h"
 #include "ingest/roles.h"

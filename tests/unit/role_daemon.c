@@ -8,6 +8,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <event2/event.h>
+
+#include "common/values/log.h"
 #include "tests/unit/trial.h"
 
 struct duty {
@@ -15,6 +18,7 @@ struct duty {
     struct channel *peer;
     bool drained, poked;
     unsigned links; /* channels to its peer that it has been given */
+    struct event_base *base; /* of the one that libevent drives */
 };
 
 static bool there(const struct role *self, const char *name)
@@ -130,6 +134,13 @@ static void chatter(struct role *self)
                 role_ready(self, true, "still here");
 }
 
+/* More than is logged, and not a word after it. */
+static void babble(const char *code)
+{
+    for (unsigned i = 0; i < ROLE_DAEMON_BABBLE; i++)
+        log_info(code, "on and on");
+}
+
 /* As much as may be told, in small lines: labels make them thrice as long. */
 static void boast(struct role *self)
 {
@@ -155,6 +166,8 @@ static void poked(struct role *self)
         chatter(self);
     else if (there(self, "boast"))
         boast(self);
+    else if (there(self, "babble"))
+        babble("babble");
     else
         accuse(self);
 }
@@ -236,13 +249,43 @@ static int run_answerer(struct role *self)
     return d.drained ? 0 : 1;
 }
 
+static void beat(evutil_socket_t fd, short what, void *arg)
+{
+    struct duty *d = arg;
+
+    (void)fd;
+    (void)what;
+    report(d);
+    if (take_away(d->role, "babble too"))
+        babble("babble-too");
+    if (d->drained)
+        event_base_loopbreak(d->base);
+}
+
+/* As the fronts do. The base is the process's to the end: role_attach() has put an event into it. */
+static int run_attached(struct role *self)
+{
+    static const struct role_events events = {.drain = drain};
+    static const struct timeval often = {0, 50 * 1000};
+    struct duty d = {.role = self, .base = event_base_new()};
+    struct event *tick = event_new(d.base, -1, EV_PERSIST, beat, &d);
+
+    role_on(self, &events, &d);
+    role_attach(self, d.base);
+    event_add(tick, &often);
+    role_ready(self, true, "attached");
+    event_base_dispatch(d.base);
+    event_free(tick);
+    return d.drained ? 0 : 1;
+}
+
 /* Started again for ever, less and less often. */
 static int run_dying(struct role *self)
 {
     /* Another name than the one the parent has read is not this daemon's. */
     if (strcmp(role_node_name(self), getenv("TEST_ROLE_NODE")) != 0)
         return 4;
-    return getenv("TEST_ROLE_DIES") != NULL ? 3 : run_answerer(self);
+    return getenv("TEST_ROLE_DIES") != NULL ? 3 : run_attached(self);
 }
 
 static const struct role_kind kinds[] = {

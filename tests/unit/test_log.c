@@ -1,13 +1,17 @@
 /* Log lines: one line each, escaped, rate-limited. Standard error goes to a file meanwhile. */
 #include "tests/unit/unit.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/values/log.h"
+
+enum { FLOOD = 1000, LINES_A_SECOND = 100, TURN_MS = 10, TURNS_MAX = 6000 };
 
 static char written[1 << 20];
 
@@ -22,15 +26,19 @@ static void begin_capture(void)
     assert_true(dup2(fileno(capture), STDERR_FILENO) >= 0);
 }
 
-static void end_capture(void)
+static void look(void)
 {
-    ssize_t n;
+    ssize_t n = pread(fileno(capture), written, sizeof written - 1, 0);
 
-    dup2(saved, STDERR_FILENO);
-    close(saved);
-    n = pread(fileno(capture), written, sizeof written - 1, 0);
     assert_true(n >= 0);
     written[n] = '\0';
+}
+
+static void end_capture(void)
+{
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    look();
     fclose(capture);
 }
 
@@ -120,19 +128,133 @@ static void long_messages_stay_one_line(void **state)
     assert_true(strlen(written) < 2048);
 }
 
+static void flood(const char *code)
+{
+    for (int i = 0; i < FLOOD; i++)
+        log_info(code, "x");
+}
+
+/* Lines of this code that were written, and those that were told to have been left out. */
+static unsigned of(const char *code, unsigned *left_out)
+{
+    char mark[64];
+    unsigned n = 0;
+
+    snprintf(mark, sizeof mark, " code=%s ", code);
+    *left_out = 0;
+    for (const char *at = written; (at = strstr(at, mark)) != NULL;) {
+        unsigned told;
+
+        at += strlen(mark);
+        if (sscanf(at, "left_out=%u", &told) == 1)
+            *left_out += told;
+        else
+            n++;
+    }
+    return n;
+}
+
+static bool is_all_told(const char *code)
+{
+    unsigned left_out, n;
+
+    look();
+    n = of(code, &left_out);
+    return n + left_out == FLOOD;
+}
+
 static void floods_are_limited_but_errors_are_not(void **state)
 {
+    unsigned left_out;
+
     (void)state;
     begin_capture();
-    for (int i = 0; i < 1000; i++)
-        log_info("flood", "x");
+    flood("flood");
+    look();
+    assert_in_range(of("flood", &left_out), LINES_A_SECOND, 2 * LINES_A_SECOND); /* a second may end in between */
     end_capture();
-    assert_true(lines() >= 100 && lines() <= 200); /* a second may end in between */
     begin_capture();
     for (int i = 0; i < 300; i++)
         log_error("flood-error", "x");
     end_capture();
-    assert_int_equal(lines(), 300);
+    assert_in_range(lines(), 300, 301);
+}
+
+/* Whoever calls it; nobody has written anything since. */
+static void what_a_flood_left_out_is_told_when_it_is_over(void **state)
+{
+    (void)state;
+    begin_capture();
+    flood("flood-over");
+    for (unsigned turns = 0; !is_all_told("flood-over"); turns++) {
+        assert_true(turns < TURNS_MAX);
+        poll(NULL, 0, TURN_MS);
+        log_tick();
+    }
+    assert_non_null(strstr(written, " since=20"));
+    assert_non_null(strstr(written, "more lines like these since 20"));
+    end_capture();
+}
+
+static void a_line_of_any_code_tells_what_a_flood_before_it_left_out(void **state)
+{
+    (void)state;
+    begin_capture();
+    flood("flood-before");
+    for (unsigned turns = 0; !is_all_told("flood-before"); turns++) {
+        assert_true(turns < TURNS_MAX);
+        poll(NULL, 0, TURN_MS);
+        log_error("another", "x");
+    }
+    end_capture();
+    assert_non_null(strstr(strstr(written, " code=flood-before left_out="), " code=another ")); /* before it, not instead of it */
+}
+
+/* As often as codes come: what is left out of each is told by name, or, when they are too many, together. */
+static void floods_of_many_codes_are_all_told(void **state)
+{
+    unsigned written_ones = 0, told = 0;
+    char code[32];
+
+    (void)state;
+    begin_capture();
+    for (int n = 0; n < 100; n++) {
+        snprintf(code, sizeof code, "code-%d", n);
+        for (int i = 0; i < 2 * LINES_A_SECOND; i++)
+            log_info(code, "x");
+    }
+    log_end();
+    end_capture();
+    for (const char *line = written; *line != '\0'; line = strchr(line, '\n') + 1) {
+        unsigned left_out = 0;
+
+        if (sscanf(strstr(line, " code="), " code=%*s left_out=%u", &left_out) == 1)
+            told += left_out;
+        else
+            written_ones++;
+    }
+    assert_non_null(strstr(written, " code=code-0 left_out="));
+    assert_non_null(strstr(written, " code=many-codes left_out="));
+    assert_int_equal(written_ones + told, 100 * 2 * LINES_A_SECOND);
+}
+
+/* This program, started again, floods and ends: before the second is over. */
+static void what_was_left_out_is_told_at_the_end(void **state)
+{
+    int status;
+    pid_t pid;
+
+    (void)state;
+    begin_capture();
+    pid = fork();
+    if (pid == 0) {
+        execl("/proc/self/exe", "test_log", "flood-end", (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(is_all_told("flood-end"));
+    end_capture();
 }
 
 static void levels_have_names(void **state)
@@ -145,7 +267,7 @@ static void levels_have_names(void **state)
     assert_false(log_level_parse("loud", &level));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_its_fields),
@@ -154,8 +276,17 @@ int main(void)
         cmocka_unit_test(long_fields_are_cut_inside_the_quotes),
         cmocka_unit_test(long_messages_stay_one_line),
         cmocka_unit_test(floods_are_limited_but_errors_are_not),
+        cmocka_unit_test(what_a_flood_left_out_is_told_when_it_is_over),
+        cmocka_unit_test(a_line_of_any_code_tells_what_a_flood_before_it_left_out),
+        cmocka_unit_test(floods_of_many_codes_are_all_told),
+        cmocka_unit_test(what_was_left_out_is_told_at_the_end),
         cmocka_unit_test(levels_have_names),
     };
 
+    if (argc > 1) {
+        log_open("coffre-test", "unit", LOG_LEVEL_INFO);
+        flood(argv[1]);
+        return 0;
+    }
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/journal/quota.h"
+#include "common/values/quota.h"
 
 enum { KINDS = 8, OTHERS = 2, PART = 16, EACH = 3, ALL = 10, WINDOW = 1000 };
 

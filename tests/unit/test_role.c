@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -258,6 +259,39 @@ static void figures_of_a_role_leave_room_for_others(void **state)
     free(path);
 }
 
+/* Of this code: lines in the log, and how many they say were left out. */
+static unsigned said_and_left_out(const char *code)
+{
+    char *mark = mem_printf(" code=%s ", code);
+    unsigned n = 0;
+
+    for (const char *at = trial_contents("../log"); (at = strstr(at, mark)) != NULL;) {
+        unsigned left_out = 1;
+
+        at += strlen(mark);
+        (void)sscanf(at, "left_out=%u", &left_out);
+        n += left_out;
+    }
+    free(mark);
+    return n;
+}
+
+/* The roles go on, and say nothing more: what they have not said is told all the same. */
+static void a_flood_that_is_followed_by_silence_is_told_in_full(void **state)
+{
+    pid_t pid = trial_start();
+
+    (void)state;
+    trial_await("state ready\n");
+    trial_put("babble");
+    kill(pid, SIGUSR1);
+    TRIAL_UNTIL(said_and_left_out("babble") == ROLE_DAEMON_BABBLE);
+    trial_put("babble too");
+    TRIAL_UNTIL(said_and_left_out("babble-too") == ROLE_DAEMON_BABBLE);
+    assert_in_range(count_in_log(" code=babble"), 2 * 101, 2 * 300);
+    trial_stop(pid);
+}
+
 static void roles_end_when_their_parent_is_killed(void **state)
 {
     pid_t pid = trial_start();
@@ -285,6 +319,7 @@ int main(int argc, char **argv)
         TEST(a_role_that_never_stops_talking_holds_up_nobody),
         TEST(a_role_that_has_said_much_at_once_is_heard_again),
         TEST(figures_of_a_role_leave_room_for_others),
+        TEST(a_flood_that_is_followed_by_silence_is_told_in_full),
         TEST(roles_end_when_their_parent_is_killed),
     };
 

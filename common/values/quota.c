@@ -1,5 +1,5 @@
 /* What is recorded, and what is counted: see quota.h. */
-#include "common/journal/quota.h"
+#include "common/values/quota.h"
 
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
  * How much of what strangers bring about is recorded one by one: the first of each kind in a while, and so many of all kinds together. What comes beyond that is counted by kind, and told when the while is
  * over: a flood costs a bounded number of records, is never silent, and hides nobody else. Pure: time is given; names may come from strangers, and are only compared and copied.
  */
-#ifndef COFFRE_JOURNAL_QUOTA_H
-#define COFFRE_JOURNAL_QUOTA_H
+#ifndef COFFRE_QUOTA_H
+#define COFFRE_QUOTA_H
 
 #include "common/values/slice.h"
 
