@@ -36,5 +36,5 @@ COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o comm
 	common/identity/identity_staple.o common/identity/fetch_role.o common/identity/fetch_job.o common/identity/redirect.o
 # certificates: revocation, expiry
 COMMON_OBJS += \
-	common/identity/pkix.o common/identity/crl_parts.o common/identity/crl_scope.o common/identity/crl_list.o common/identity/crl.o \
+	common/identity/pkix.o common/identity/crl_parts.o common/identity/crl_scope.o common/identity/crl_list.o common/identity/crl_stream.o common/identity/crl.o \
 	common/identity/ocsp.o common/identity/ocsp_signer.o common/identity/allow.o common/identity/expiry.o common/identity/overrides.o

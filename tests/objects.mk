@@ -201,6 +201,9 @@ $(foreach t,allow expiry pkix,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(e
 REVOCATION_TEST_OBJS = tests/unit/revocation.o tests/unit/certificates.o $(FOLDER_OBJS)
 UNIT_TESTS += test_crl test_crl_files test_crl_kinds test_crl_scope
 $(foreach t,crl crl_files crl_kinds crl_scope,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o tests/unit/lists.o $(REVOCATION_TEST_OBJS))$(eval test_$(t)_LIBS = -lcmocka))
+UNIT_TESTS += test_crl_many
+test_crl_many_OBJS = tests/unit/test_crl_many.o tests/unit/lists.o $(REVOCATION_TEST_OBJS)
+test_crl_many_LIBS = -lcmocka -Wl,--wrap=crl_list_same_stream,--wrap=crl_list_older
 UNIT_TESTS += test_ocsp
 test_ocsp_OBJS = tests/unit/test_ocsp.o $(REVOCATION_TEST_OBJS)
 test_ocsp_LIBS = -lcmocka

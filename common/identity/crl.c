@@ -7,16 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/identity/crl_list.h"
 #include "common/identity/crl_scope.h"
+#include "common/identity/crl_stream.h"
 
 enum { LISTS_MAX = 1000 };
 
 struct crl_set {
     struct crl_list **lists; /* owned; those in force first */
     size_t count, in_force;
-    struct crl_list *left[LISTS_MAX]; /* owned, without entries: the newest that was there, of each issuer, key and scope of which none is in force */
+    struct crl_list *left[LISTS_MAX]; /* owned, without entries: the newest that was there, of each issuer, key and scope of which none is in force; by when they left */
     size_t left_count;
+    struct crl_streams streams; /* of all these */
     uint64_t generation;
 };
 
@@ -39,40 +40,37 @@ void crl_set_free(struct crl_set *s)
         crl_list_free(s->lists[i]);
     for (size_t i = 0; i < s->left_count; i++)
         crl_list_free(s->left[i]);
+    crl_streams_free(&s->streams);
     free(s->lists);
     free(s);
 }
 
 /* Whether this very list is there from this source. */
-static bool is_held(const struct crl_set *s, const struct crl_list *l)
+static bool is_held(const struct crl_stream *stream, const struct crl_list *l)
 {
-    for (size_t i = 0; i < s->count; i++)
-        if (strcmp(s->lists[i]->source, l->source) == 0 && memcmp(s->lists[i]->digest, l->digest, sizeof l->digest) == 0)
-            return true;
-    return false;
+    const struct crl_list *held = stream == NULL ? NULL : stream->first;
+
+    while (held != NULL && (strcmp(held->source, l->source) != 0 || memcmp(held->digest, l->digest, sizeof l->digest) != 0))
+        held = held->next;
+    return held != NULL;
 }
 
-/* One that was taken away and is newer; NULL: none. Who can only take files away must not go back by it. */
-static const struct crl_list *left_behind(const struct crl_set *s, const struct crl_list *l)
-{
-    for (size_t i = 0; i < s->left_count; i++)
-        if (crl_list_same_stream(l, s->left[i]) && crl_list_older(l, s->left[i]))
-            return s->left[i];
-    return NULL;
-}
-
-/* Nobody goes back behind a list in force: what was revoked since would be good again. What is held already is not going back. */
+/* Nobody goes back behind a list in force: what was revoked since would be good again; nor behind one that was taken away, by taking files away. What is held already is not going back. */
 static bool check_order(const struct crl_set *s, const struct crl_list *l, struct err *e)
 {
-    const struct crl_list *left;
+    const struct crl_stream *stream = crl_streams_find(&s->streams, l);
+    const struct crl_list *other;
 
-    for (size_t i = 0; i < s->in_force; i++)
-        if (crl_list_same_stream(l, s->lists[i]) && crl_list_older(l, s->lists[i]) && !is_held(s, l))
+    if (stream == NULL || is_held(stream, l))
+        return true;
+    for (other = stream->first; other != NULL; other = other->next)
+        if (!other->superseded && crl_list_older(l, other))
             return err_set(e, ERR_INPUT, "older than the list in force of %s, number %s from %s (RFC 5280 5.2.3)", l->issuer_text,
-                           *s->lists[i]->number == '\0' ? "none" : s->lists[i]->number, s->lists[i]->source);
-    if ((left = left_behind(s, l)) != NULL && !is_held(s, l))
+                           *other->number == '\0' ? "none" : other->number, other->source);
+    other = stream->left;
+    if (other != NULL && crl_list_older(l, other))
         return err_set(e, ERR_INPUT, "older than the list of %s that was taken away, number %s from %s (RFC 5280 5.2.3)", l->issuer_text,
-                       *left->number == '\0' ? "none" : left->number, left->source);
+                       *other->number == '\0' ? "none" : other->number, other->source);
     return true;
 }
 
@@ -138,68 +136,68 @@ static bool add_bytes(const struct crl_set *s, struct batch *b, struct slice byt
     return is_der(bytes) ? add_list(s, b, bytes, t, e) : add_pem(s, b, bytes, t, e);
 }
 
-/* Whether a newer one of its issuer, key and scope is there, or was. */
-static bool is_superseded(const struct crl_set *s, const struct crl_list *l)
+/* Forgets one that was taken away: the only one of its stream. */
+static void forget_left(struct crl_set *s, struct crl_list *l)
 {
-    for (size_t i = 0; i < s->count; i++)
-        if (s->lists[i] != l && crl_list_same_stream(l, s->lists[i]) && crl_list_older(l, s->lists[i]))
-            return true;
-    return left_behind(s, l) != NULL;
+    size_t at = 0;
+
+    while (s->left[at] != l)
+        at++;
+    s->left_count--;
+    memmove(&s->left[at], &s->left[at + 1], (s->left_count - at) * sizeof(struct crl_list *));
+    l->stream->left = NULL;
+    crl_list_free(l);
 }
 
-/* Those that one in force has taken the place of need no remembering. */
-static void forget_left(struct crl_set *s)
+/* One that was taken away need not be remembered when another has taken its place. */
+static void settle(struct crl_set *s, struct crl_stream *stream)
 {
-    size_t kept = 0, in_force;
+    bool in_force = false;
 
-    for (size_t i = 0; i < s->left_count; i++) {
-        for (in_force = 0; in_force < s->in_force && !crl_list_same_stream(s->left[i], s->lists[in_force]); in_force++)
-            ;
-        if (in_force < s->in_force)
-            crl_list_free(s->left[i]);
-        else
-            s->left[kept++] = s->left[i];
+    for (struct crl_list *l = stream->first; l != NULL; l = l->next) {
+        l->superseded = crl_stream_has_newer(l);
+        in_force = in_force || !l->superseded;
     }
-    s->left_count = kept;
+    if (in_force && stream->left != NULL)
+        forget_left(s, stream->left);
+    crl_streams_end(&s->streams, stream);
 }
 
 /* Puts those in force first: of each issuer and scope the newest. */
 static void refresh(struct crl_set *s)
 {
     struct crl_list **sorted = mem_alloc(s->count * sizeof *sorted);
+    struct crl_stream *stream;
     size_t last = s->count;
 
+    while ((stream = crl_streams_changed(&s->streams)) != NULL)
+        settle(s, stream);
     s->in_force = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        s->lists[i]->superseded = is_superseded(s, s->lists[i]);
+    for (size_t i = 0; i < s->count; i++)
         sorted[s->lists[i]->superseded ? --last : s->in_force++] = s->lists[i];
-    }
     free(s->lists);
     s->lists = sorted;
-    forget_left(s);
     s->generation++;
 }
 
 /* What is taken away is remembered, without its entries: of each issuer, key and scope the newest; of too many those that left last. */
 static void leave(struct crl_set *s, struct crl_list *l)
 {
-    size_t at = 0;
+    struct crl_list *before = l->stream->left;
 
     crl_entries_free(&l->entries);
-    while (at < s->left_count && !crl_list_same_stream(s->left[at], l))
-        at++;
-    if (at == s->left_count && s->left_count < LISTS_MAX) {
-        s->left[s->left_count++] = l;
-        return;
-    }
-    if (at < s->left_count && crl_list_older(l, s->left[at])) {
+    if (before != NULL && crl_list_older(l, before)) {
         crl_list_free(l);
         return;
     }
-    at = at < s->left_count ? at : 0;
-    crl_list_free(s->left[at]);
-    memmove(&s->left[at], &s->left[at + 1], (s->left_count - at - 1) * sizeof(struct crl_list *));
-    s->left[s->left_count - 1] = l;
+    if (before == NULL && s->left_count == LISTS_MAX) {
+        before = s->left[0];
+        crl_streams_touch(&s->streams, before->stream);
+    }
+    if (before != NULL)
+        forget_left(s, before);
+    s->left[s->left_count++] = l;
+    l->stream->left = l;
 }
 
 /* Takes away what the source gave, NULL: all of them; how many lists. */
@@ -210,9 +208,12 @@ static size_t remove_source(struct crl_set *s, const char *source, bool remember
     for (size_t i = 0; i < before; i++) {
         struct crl_list *l = s->lists[i];
 
-        if (source != NULL && strcmp(l->source, source) != 0)
+        if (source != NULL && strcmp(l->source, source) != 0) {
             s->lists[kept++] = l;
-        else if (remembered)
+            continue;
+        }
+        crl_streams_remove(&s->streams, l);
+        if (remembered)
             leave(s, l);
         else
             crl_list_free(l);
@@ -221,25 +222,33 @@ static size_t remove_source(struct crl_set *s, const char *source, bool remember
     return before - kept;
 }
 
-/* The same lists as before: nothing changes, nobody need be asked again. */
-static bool is_same(const struct crl_set *s, const struct batch *b, const char *source)
+/* How many of the lists that are there this source gave. */
+static size_t count_of(const struct crl_set *s, const char *source)
 {
     size_t held = 0;
 
     for (size_t i = 0; i < s->count; i++)
         held += strcmp(s->lists[i]->source, source) == 0;
+    return held;
+}
+
+/* The same lists as before: nothing changes, nobody need be asked again. */
+static bool is_same(const struct crl_set *s, const struct batch *b, size_t before)
+{
     for (size_t i = 0; i < b->count; i++)
-        if (!is_held(s, b->lists[i]))
+        if (!is_held(crl_streams_find(&s->streams, b->lists[i]), b->lists[i]))
             return false;
-    return held == b->count;
+    return before == b->count;
 }
 
 static void swap(struct crl_set *s, struct batch *b, const char *source)
 {
     (void)remove_source(s, source, true);
     s->lists = mem_realloc(s->lists, (s->count + b->count) * sizeof *s->lists);
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < b->count; i++) {
+        crl_streams_add(&s->streams, b->lists[i]);
         s->lists[s->count++] = b->lists[i];
+    }
     b->count = 0;
     refresh(s);
 }
@@ -250,10 +259,11 @@ bool crl_set_take(struct crl_set *s, const char *source, struct slice bytes, siz
     struct terms t = {source, authorities, now, max_stale};
     struct batch *b = mem_zalloc(1, sizeof *b);
     bool ok = add_bytes(s, b, bytes, most, &t, e);
+    size_t before = count_of(s, source);
 
-    if (ok && s->count + b->count > LISTS_MAX)
+    if (ok && s->count - before + b->count > LISTS_MAX)
         ok = err_set(e, ERR_INPUT, "more than %d lists in all", LISTS_MAX);
-    if (ok && !is_same(s, b, source))
+    if (ok && !is_same(s, b, before))
         swap(s, b, source);
     for (size_t i = 0; i < b->count; i++)
         crl_list_free(b->lists[i]);

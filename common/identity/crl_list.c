@@ -183,6 +183,14 @@ static bool read_list(struct crl_list *l, struct slice der, STACK_OF(X509) *auth
     return ok;
 }
 
+/* Of the issuer's canonical name and the scope; keys are compared. */
+static uint64_t mark_of(const struct crl_list *l)
+{
+    uint64_t name = X509_NAME_hash_ex(l->issuer, NULL, NULL, NULL), scope = (uint64_t)l->scope[0] << 24 | (uint64_t)l->scope[1] << 16 | (uint64_t)l->scope[2] << 8 | l->scope[3];
+
+    return name << 32 | scope;
+}
+
 struct crl_list *crl_list_new(const char *source, struct slice der, STACK_OF(X509) *authorities, int64_t now, int64_t max_stale, struct err *e)
 {
     struct crl_list *l = mem_zalloc(1, sizeof *l);
@@ -190,6 +198,7 @@ struct crl_list *crl_list_new(const char *source, struct slice der, STACK_OF(X50
 
     ERR_clear_error();
     l->source = mem_strdup(source);
+    l->mark = ok ? mark_of(l) : 0;
     if (ok)
         return l;
     crl_list_free(l);

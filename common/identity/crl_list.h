@@ -9,6 +9,8 @@
 #include "common/formats/digest.h"
 #include "common/identity/crl_parts.h"
 
+struct crl_stream;
+
 struct crl_list {
     char *source;                     /* owned: file or URL */
     X509_NAME *issuer;                /* owned */
@@ -20,7 +22,11 @@ struct crl_list {
     uint8_t digest[DIGEST_LEN];       /* of all its bytes */
     uint8_t scope[DIGEST_LEN];        /* of the issuingDistributionPoint; zeros without */
     struct crl_entries entries;
-    bool superseded;                  /* a newer one of the same issuer and scope is there */
+    uint64_t mark;                    /* the same for all of its stream, another for most others */
+    /* In a set: */
+    struct crl_stream *stream;        /* borrowed */
+    struct crl_list *next;            /* of that stream */
+    bool superseded;                  /* a newer one of that stream is there, or was */
 };
 
 /* NULL with ERR_INPUT. `source` is copied; the rest is as for crl_set_take(). */
