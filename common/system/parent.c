@@ -186,6 +186,7 @@ static void ended(struct process *p, int status)
         advance_drain(parent);
         return;
     }
+    parent_reload_settle(parent);
     if (WIFEXITED(status) && WEXITSTATUS(status) == ROLE_EXIT_UNFIT && parent_unfit_ended(p)) {
         schedule_restart(p);
         parent_write_status(parent);

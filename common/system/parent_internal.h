@@ -116,6 +116,8 @@ uint32_t parent_reload_number(const struct parent *parent);
 void parent_reload_refused_by(struct process *p, uint32_t reading, struct slice why);
 /* A role is through with a reading. False: it is none that it can be through with now. */
 MUST_CHECK bool parent_reload_over(struct process *p, uint32_t reading);
+/* Counts the last reading as done once all roles that run are through with it and none has refused it. */
+void parent_reload_settle(struct parent *parent);
 /* For the status and metrics files. */
 MUST_CHECK bool parent_reload_status(const struct parent *parent, struct buf *b);
 MUST_CHECK bool parent_reload_metrics(const struct parent *parent, struct buf *b);

@@ -45,8 +45,10 @@ struct parent_reload {
     char trouble[ERR_TEXT_MAX]; /* why the last one was refused; "": it was not */
     char restart[TEXT_MAX];     /* keys that differ from what the daemon was started with */
     time_t at;                  /* of the last reading; 0: none */
+    uint32_t taken;   /* readings that were correct: the number of the last */
+    uint32_t settled; /* the last of them that all roles are through with, or with a later one */
+    uint32_t partly;  /* readings from this one on are not counted as partial yet: one is once, however many roles refuse it */
     uint64_t done, refused, partial;
-    uint32_t partly; /* readings from this one on are not counted as partial yet: one is once, however many roles refuse it */
 };
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -176,7 +178,26 @@ static struct settings *read_again(const struct parent *parent, struct buf *text
 
 uint32_t parent_reload_number(const struct parent *parent)
 {
-    return (uint32_t)parent->reload->done;
+    return parent->reload->taken;
+}
+
+/* A role that is not through with the last reload; NULL: all are. */
+static const struct process *awaited(const struct parent *parent)
+{
+    for (unsigned i = 0; i < parent->count; i++)
+        if (parent->processes[i].pid != 0 && parent->processes[i].reading != parent_reload_number(parent))
+            return &parent->processes[i];
+    return NULL;
+}
+
+void parent_reload_settle(struct parent *parent)
+{
+    struct parent_reload *r = parent->reload;
+
+    if (r->settled == r->taken || awaited(parent) != NULL)
+        return;
+    r->settled = r->taken;
+    r->done += r->partly <= r->taken;
 }
 
 /* What stands in the status of a role that has not been told. */
@@ -193,7 +214,7 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
     buf_free(&parent->text);
     parent->text = *text;
     *text = (struct buf){0};
-    r->done++;
+    r->taken++;
     *r->trouble = '\0';
     log_set_level(settings_log_level(fresh));
     log_info("reloaded", "configuration and files are read again");
@@ -202,6 +223,7 @@ static void take(struct parent *parent, struct settings *fresh, struct buf *text
         parent->processes[i].refusals = 0;
         parent_reload_tell(&parent->processes[i]);
     }
+    parent_reload_settle(parent);
 }
 
 static bool send_reading(struct process *p)
@@ -273,6 +295,7 @@ bool parent_reload_over(struct process *p, uint32_t reading)
     if (reading <= p->reading || reading > parent_reload_number(p->parent))
         return false;
     p->reading = reading;
+    parent_reload_settle(p->parent);
     if (reading == parent_reload_number(p->parent))
         parent_write_status(p->parent);
     return true;
@@ -363,15 +386,6 @@ static const struct process *refusing(const struct parent *parent)
 {
     for (unsigned i = 0; i < parent->count; i++)
         if (*parent->processes[i].refused != '\0')
-            return &parent->processes[i];
-    return NULL;
-}
-
-/* A role that is not through with the last reload; NULL: all are. */
-static const struct process *awaited(const struct parent *parent)
-{
-    for (unsigned i = 0; i < parent->count; i++)
-        if (parent->processes[i].pid != 0 && parent->processes[i].reading != parent_reload_number(parent))
             return &parent->processes[i];
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "tests/unit/folder.h"
@@ -25,6 +26,42 @@ static unsigned counted(const char *result)
 static unsigned reloads(void)
 {
     return counted("done");
+}
+
+/* How often this daemon has read its configuration and found it correct, whether or not its roles have come to that: its log says so. */
+static unsigned readings(pid_t daemon)
+{
+    char *log = folder_file("log"), *mark = mem_printf(" role=parent pid=%ld code=reloaded ", (long)daemon), *line = NULL;
+    FILE *in = fopen(log, "re");
+    size_t room = 0;
+    unsigned n = 0;
+
+    assert_non_null(in);
+    while (getline(&line, &room, in) >= 0)
+        n += strstr(line, mark) != NULL;
+    fclose(in);
+    free(line);
+    free(mark);
+    free(log);
+    return n;
+}
+
+static struct timespec figures_written(void)
+{
+    char *path = trial_file(TRIAL_NAME ".prom");
+    struct stat st = {0};
+
+    (void)stat(path, &st);
+    free(path);
+    return st.st_mtim;
+}
+
+/* What is counted by now is in the figures. */
+static void await_figures(void)
+{
+    struct timespec before = figures_written();
+
+    TRIAL_UNTIL(figures_written().tv_sec != before.tv_sec || figures_written().tv_nsec != before.tv_nsec);
 }
 
 static int64_t now_ms(void)
@@ -56,7 +93,7 @@ static void a_role_that_is_stopped_stops_nobody_else(void **state)
     kill(asker, SIGSTOP);
     for (; done < 60 && strstr(trial_status(), deaf) == NULL; done++) {
         kill(pid, SIGHUP);
-        TRIAL_UNTIL(reloads() > done);
+        TRIAL_UNTIL(readings(pid) > done);
     }
     trial_await(deaf);
     answerer = trial_pid("answerer");
@@ -65,7 +102,7 @@ static void a_role_that_is_stopped_stops_nobody_else(void **state)
         answerer = trial_another("answerer", answerer);
     }
     kill(pid, SIGHUP);
-    TRIAL_UNTIL(reloads() > done);
+    TRIAL_UNTIL(readings(pid) > done);
     kill(asker, SIGCONT);
     trial_await_no("it does not listen");
     answered = mem_printf("ready answered by %ld\n", (long)answerer);
@@ -127,7 +164,7 @@ static void a_file_that_never_rests_is_read(void **state)
     trial_stop(pid);
 }
 
-/* Done is what all roles are through with: whatever a test does after that is about the next reload. */
+/* Done is what all roles are through with, in the status and in the figures: whatever a test does after that is about the next reload. */
 static void a_reload_is_done_when_all_roles_are_through_with_it(void **state)
 {
     pid_t pid = trial_start(), asker;
@@ -138,18 +175,43 @@ static void a_reload_is_done_when_all_roles_are_through_with_it(void **state)
     kill(asker, SIGSTOP);
     kill(pid, SIGHUP);
     trial_await(" under way: asker 0 has not come to it\n");
+    await_figures();
+    assert_int_equal(reloads(), 0);
     kill(asker, SIGCONT);
     trial_await(" done\n");
+    TRIAL_UNTIL(reloads() == 1);
     /* Nobody waits for one that is started again: it begins with what is in force. */
     kill(asker, SIGSTOP);
     kill(pid, SIGHUP);
     trial_await(" under way: asker 0 has not come to it\n");
     kill(asker, SIGKILL);
     trial_await(" done\n");
+    TRIAL_UNTIL(reloads() == 2);
     trial_another("asker", asker);
     kill(pid, SIGHUP);
     TRIAL_UNTIL(reloads() == 3);
     trial_await(" done\n");
+    trial_stop(pid);
+}
+
+/* Two that a role comes to one right after the other are one when both are over. */
+static void a_reload_that_is_overtaken_is_counted_with_the_next(void **state)
+{
+    pid_t pid = trial_start(), asker;
+
+    (void)state;
+    trial_await("state ready\n");
+    asker = trial_pid("asker");
+    kill(asker, SIGSTOP);
+    for (unsigned i = 1; i <= 2; i++) {
+        kill(pid, SIGHUP);
+        TRIAL_UNTIL(readings(pid) == i);
+    }
+    kill(asker, SIGCONT);
+    trial_await(" done\n");
+    await_figures();
+    assert_int_equal(reloads(), 1);
+    assert_int_equal(counted("partial"), 0);
     trial_stop(pid);
 }
 
@@ -164,12 +226,12 @@ static void a_refusal_of_an_earlier_reload_says_nothing_about_the_last(void **st
     kill(asker, SIGSTOP);
     for (unsigned i = 1; i <= 2; i++) {
         kill(pid, SIGHUP);
-        TRIAL_UNTIL(reloads() == i);
+        TRIAL_UNTIL(readings(pid) == i);
     }
     trial_put("refuse once");
     kill(asker, SIGCONT);
     trial_await(" done\n");
-    TRIAL_UNTIL(counted("partial") == 1);
+    TRIAL_UNTIL(counted("partial") == 1 && reloads() == 1);
     assert_null(strstr(trial_status(), " refused "));
     assert_int_equal(trial_pid("asker"), asker);
     trial_stop(pid);
@@ -192,13 +254,15 @@ static void a_reload_that_a_role_refuses_is_not_said_to_be_done(void **state)
     assert_null(strstr(trial_await_no(" under way: "), " done\n"));
     trial_await(" refused asker 0: not today\n");
     TRIAL_UNTIL(counted("partial") == 1);
+    await_figures();
+    assert_int_equal(reloads(), 1); /* the one before: it is this or that */
     /* Started again, it has what is in force. */
     kill(before, SIGKILL);
     trial_await_gone(before);
     assert_null(strstr(trial_await("state ready\n"), " refused "));
     trial_take_away("refuse");
     kill(pid, SIGHUP);
-    TRIAL_UNTIL(reloads() == 3);
+    TRIAL_UNTIL(reloads() == 2);
     trial_await(" done\n");
     assert_int_equal(counted("partial"), 1);
     trial_stop(pid);
@@ -251,6 +315,7 @@ int main(int argc, char **argv)
         TEST(a_check_that_does_not_end_is_ended),
         TEST(a_file_that_never_rests_is_read),
         TEST(a_reload_is_done_when_all_roles_are_through_with_it),
+        TEST(a_reload_that_is_overtaken_is_counted_with_the_next),
         TEST(a_refusal_of_an_earlier_reload_says_nothing_about_the_last),
         TEST(a_reload_that_a_role_refuses_is_not_said_to_be_done),
         TEST(a_file_read_once_that_changes_needs_a_start),
