@@ -152,7 +152,7 @@ start() {
     user_command
     "${command_line[@]}" setsid sh -c 'echo $$ >"$1"; log=$2; shift 2; exec "$@" >>"$log" 2>&1 </dev/null' sh "$home/pid/$name.starting" "$log" "$@" 9>&- &
     disown
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do # at once, but on a machine that is short of everything
         [ -s "$home/pid/$name.starting" ] && break
         sleep 0.05
     done
@@ -161,6 +161,12 @@ start() {
     { identity "$pid" || echo "$pid ended"; } | write_file "$home/pid/$name" 644
     as_user rm -f "$home/pid/$name.starting"
     started+=("$name")
+}
+
+# end_now NAME PID: kills it; it is gone, with its ports, when this returns: whoever starts it again must not take it for alive.
+end_now() {
+    kill -KILL "$2" 2>/dev/null || true
+    while alive "$1" >/dev/null; do sleep 0.02; done
 }
 
 # stop NAME SIGNAL SECONDS: asks, waits, then kills.
@@ -174,8 +180,7 @@ stop() {
         done
         if alive "$1" >/dev/null; then
             say "  $1 did not stop within $3 s: killed"
-            kill -KILL "$pid" 2>/dev/null || true
-            sleep 0.2
+            end_now "$1" "$pid"
         fi
     fi
     rm -f "$home/pid/$1"

@@ -146,9 +146,7 @@ restart)
     ;;
 kill)
     pid=$(alive "$1") || fail "$1 does not run"
-    kill -KILL "$pid"
-    # It is gone when this returns: whoever starts it again must not take it for alive.
-    while alive "$1" >/dev/null; do sleep 0.02; done
+    end_now "$1" "$pid"
     ;;
 psql) as_user psql -h "$home/postgresql/socket" -U postgres "$@" ;;
 rabbitmqctl) rabbitmq_control "$@" ;;

@@ -59,7 +59,7 @@ whole() {
     shift
     setsid --wait sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$session" "$@"
     status=$?
-    for _ in $(seq 50); do # what was told to end may take a moment
+    for _ in $(seq 300); do # what was told to end may take a moment
         [ -n "$(members "$(<"$session")")" ] || break
         sleep 0.1
     done
@@ -101,7 +101,7 @@ unit() {
     for test in "$@"; do
         # cmocka's TAP says nothing when a sanitizer ends the process: the status does.
         name=${test##*/}
-        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 whole "$name" timeout --foreground -k 30 300 "$test" >"$said"
+        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 whole "$name" timeout --foreground -k 30 $hang "$test" >"$said"
         status=$?
         sed -E "s/^(ok|not ok) [0-9]+ - /\1 - $name: /" "$said"
         [ "$status" -eq 0 ] || grep -q '^not ok' "$said" || echo "not ok - $name ended with status $status"
@@ -116,7 +116,7 @@ fuzz() {
         mkdir -p "$corpus"
         [ -d "tests/fuzz/corpus/$name" ] && cp -r "tests/fuzz/corpus/$name/." "$corpus/"
         # What the fuzzer finds new goes to a copy of the corpus, not into the sources. One seed: a change is judged by what was judged before it; make fuzz explores.
-        verdict "fuzz $name, $fuzz_seconds s" whole "fuzz $name" timeout --foreground -k 30 $((fuzz_seconds + 120)) "$target" -seed=1 -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+        verdict "fuzz $name, $fuzz_seconds s" whole "fuzz $name" timeout --foreground -k 30 $((fuzz_seconds + hang)) "$target" -seed=1 -max_total_time="$fuzz_seconds" -timeout=60 -rss_limit_mb=2048 \
             -max_len=65536 -artifact_prefix="$COFFRE_ASAN/finding-$name-" "$corpus"
         rm -rf "$corpus"
     done
@@ -192,12 +192,19 @@ file() {
     whole "$(name_of "$1")" timeout --foreground -k 30 $hang "$1"
 }
 
-# guest FILE: the same in a lane's vault, which it leaves as whole as it was: what does not run any more is named, which is a failure, and started for those to come.
+# guest FILE: the same in a lane's vault, which it leaves as whole as it was: what runs beside it or does not run any more is named, which is a failure, and stopped or
+# started for those to come.
 guest() {
-    local status missing
+    local status said beside missing
     file "$1"
     status=$?
-    missing=$(deploy/instance.sh status | sed -n 's/: not running$//p' | paste -sd ' ')
+    said=$(deploy/instance.sh status)
+    for beside in $(sed -n 's/^\([a-z-]*@[0-9]*\): process .*/\1/p' <<<"$said"); do
+        echo "not ok - $(name_of "$1") leaves $beside running"
+        status=1
+        deploy/instance.sh stop "$beside" 2>&1 | sed 's/^/    /'
+    done
+    missing=$(sed -n '/@/!s/: not running$//p' <<<"$said" | paste -sd ' ')
     if [ -n "$missing" ]; then
         echo "not ok - $(name_of "$1") leaves everything running, but not: $missing"
         status=1

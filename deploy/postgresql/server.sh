@@ -33,16 +33,18 @@ postgresql_up() {
     wait_for postgresql 60 postgresql_answers
 }
 
-# PostgreSQL recognises a stale postmaster.pid by itself, but takes a zombie (where no init reaps orphans) for a living postmaster.
-# Its lock files go only when that one is dead and no other process works in the data folder any more.
+# Of a postmaster that was killed, its processes may still be at work in the data folder, on a busy machine for seconds: until they are gone
+# another one refuses to start. PostgreSQL recognises a stale postmaster.pid by itself, but takes a zombie (where no init reaps orphans)
+# for a living postmaster: then its lock files go.
 postgresql_after_a_kill() {
-    local data=$home/postgresql/data pid
+    local data=$home/postgresql/data pid state
     [ -s "$data/postmaster.pid" ] || return 0
     read -r pid <"$data/postmaster.pid"
-    [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" = Z ] || return 0
-    for _ in $(seq 100); do
+    state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) || true # there is none any more
+    case $state in Z | X | '') ;; *) return 0 ;; esac
+    for _ in $(seq 600); do
         if ! as_user sh -c 'for cwd in /proc/[0-9]*/cwd; do readlink "$cwd"; done 2>/dev/null' | grep -qxF "$data"; then
-            as_user rm -f "$data/postmaster.pid" "$home"/postgresql/socket/.s.PGSQL.*
+            [ "$state" != Z ] || as_user rm -f "$data/postmaster.pid" "$home"/postgresql/socket/.s.PGSQL.*
             return 0
         fi
         sleep 0.1

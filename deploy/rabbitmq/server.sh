@@ -45,7 +45,7 @@ rabbitmq_up() {
     if ! alive epmd >/dev/null; then
         port_free PORT_EPMD
         start epmd epmd -port "$PORT_EPMD" -address 127.0.0.1
-        wait_for epmd 10 port_busy "$PORT_EPMD"
+        wait_for epmd 60 port_busy "$PORT_EPMD"
     fi
     port_free PORT_AMQPS
     port_free PORT_DIST
