@@ -61,7 +61,7 @@ everything_up() {
         daemon_up $daemon
     done
     for daemon in coffre-sealer coffre-ingest coffre-exporter; do
-        wait_for $daemon 60 daemon_ready $daemon
+        wait_for $daemon 120 daemon_ready $daemon
     done
 }
 
@@ -79,7 +79,7 @@ start_one() {
     case $1 in
     postgresql) postgresql_up ;;
     rabbitmq) rabbitmq_up ;;
-    coffre-*) daemon_up "$1" && wait_for "$1" 60 daemon_ready "$1" ;;
+    coffre-*) daemon_up "$1" && wait_for "$1" 120 daemon_ready "$1" ;;
     *) fail "nothing is called $1" ;;
     esac
 }

@@ -126,7 +126,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice():
         end = time.monotonic() + SECONDS
         for victim in victims(choice):
             time.sleep(choice.uniform(0.1, 2))
-            if time.monotonic() > end:
+            if time.monotonic() > end and len(log) >= 3:
                 break
             kill(victim, log)
         for daemon in DAEMONS:
@@ -139,13 +139,14 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_twice():
         for sensor in sensors:
             sensor.join(60)
             assert sensor.trouble is None, sensor.trouble
+            assert not sensor.is_alive(), f"{sensor.who} does not end"
         tool.join(300)
         assert tool.last is not None and tool.last.returncode == 0, f"coffre-deposit after {tool.runs} runs: {tool.last}"
     acknowledged = set().union(*(s.acknowledged for s in sensors))
     print(f"    {len(log)} kills: {', '.join(log)}")
     print(f"    {len(acknowledged)} receipts to our own client ({sum(s.breaks for s in sensors)} connections lost), "
           f"{len(tool.names)} events by coffre-deposit in {tool.runs} runs", flush=True)
-    assert len(log) >= 3 and len(acknowledged) > 100
+    assert len(acknowledged) > 100
 
     answers = settle(sensors)
     check_truth(acknowledged, answers, tool.names, first, first_lot)

@@ -183,9 +183,16 @@ class CrlServer:
 
 # ---- OCSP ---------------------------------------------------------------------------------------------
 
+reserved = []
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    """A port that nobody else is given as long as this process lives: it is bound here, and nobody listens until somebody does who may use addresses again."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", 0))
+    reserved.append(one)
+    return one.getsockname()[1]
 
 
 class Responder:

@@ -120,7 +120,7 @@ def test_transactions_are_all_or_nothing():
                 s.send("SEND", {"destination": f"/queue/Event.{VAULT}.In", "transaction": end, "ClientId": name,
                                 "Digest": digest(body), "DigestAlgo": "SHA-256"}, body)
             s.send(end, {"transaction": end, "receipt": end})
-            assert s.expect("RECEIPT")["receipt-id"] == end
+            s.receipt(end)
         serials = {}
         while len(serials) < 20:
             headers, _ = s.expect("MESSAGE")

@@ -21,7 +21,7 @@ import zipfile
 from another import Journal, bind, unbind
 from coffre import BIN, DATABASE, PKI, ROOT, RUN, children, deposit, event, extract, http, identity, pid_of, port, program, query, run, tls, unique, value, \
     wait_sealed, wait_until
-from pki_servers import issue
+from pki_servers import free_port, issue
 
 EVERYONE = ["reader-1", "tech-admin-1", "func-admin-1", "sensor-1", "stranger", "foreign", None]
 
@@ -204,7 +204,10 @@ def read_answer(connection, head_only=False):
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
     while len(body) < length and not head_only:
-        body += connection.recv(65536)
+        more = connection.recv(65536)
+        if not more:
+            raise ConnectionError(f"closed after {len(body)} of {length} bytes")
+        body += more
     return int(head.split()[1]), head.decode(), body
 
 
@@ -220,13 +223,18 @@ def test_pipelined_requests_are_answered_in_order():
     connection.settimeout(60)
     data = b""
     statuses = []
+
+    def more():
+        came = connection.recv(65536)
+        assert came, (statuses, data)
+        return came
     for _ in paths:
         while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
+            data += more()
         head, _, data = data.partition(b"\r\n\r\n")
         length = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
         while len(data) < length:
-            data += connection.recv(65536)
+            data += more()
         data = data[length:]
         statuses.append(int(head.split()[1]))
     assert statuses == [200, 200, 404, 200, 200], statuses
@@ -575,7 +583,7 @@ def test_killed_roles_come_back_and_say_503_meanwhile():
             return status == 200
         wait_until(answers, 60, f"/check after {name} was killed")
         wait_until(lambda: len(roles("query")) == 2 and roles("front") and roles("keys"), 60, "all roles are back")
-    assert http(segment_path)[0] == 200
+    wait_until(lambda: http(segment_path)[0] == 200, 60, "all of it is served again")
 
 
 def test_a_keys_role_that_hangs_is_started_again():
@@ -607,8 +615,7 @@ class Beside:
     """Another exporter on the same store, with small segments."""
     def __enter__(self):
         self.place = folder()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         text = (RUN / "coffre.yml").read_text()
         text = re.sub(r"(?m)^exporter:\n  listen: .*$", f"exporter:\n  segment_bytes: 1MiB\n  listen: [\"127.0.0.1:{self.port}\"]", text)
         text = re.sub(r"(?m)^state_dir: .*$", f"state_dir: {self.place}", text)
@@ -639,7 +646,7 @@ class Beside:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(60)
         self.log.close()
         shutil.rmtree(self.place)
 

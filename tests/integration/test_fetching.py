@@ -4,6 +4,7 @@ after identity has been killed. Settings other than the instance's are tried on 
 """
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def test_redirections_are_followed_to_where_they_may_lead():
         with ingest(**lists(server.url("hop2"))) as vault: # three: hop3, hop4, hop5
             let_in(good, vault.port, [StompSensor])
         with ingest(**lists(server.url("hop1"))) as vault:
-            vault.mark().says("crl-refused", "hop1", "more than 3 redirections")
+            vault.mark().says("crl-refused", "hop1", "more than 3 redirections") # it is at each try
             kept_out(good, UNKNOWN, at=vault.port, kinds=[StompSensor])
 
 
@@ -299,7 +300,7 @@ def test_a_revocation_is_known_after_its_list_has_ended_and_identity_was_killed(
     revoked, good = sensor(), sensor()
     pki("revoke", revoked)
     with folder() as place:
-        put(place, "operator-ca.crl", crl(days="8s", out=RUN / "x.crl").read_bytes())
+        put(place, "operator-ca.crl", crl(days="20s", out=RUN / "x.crl").read_bytes()) # of which the start takes some
         (RUN / "x.crl").unlink()
         with ingest(revocation__crls=[str(place)]) as vault:
             kept_out(revoked, REVOKED, at=vault.port, kinds=[StompSensor])
@@ -463,10 +464,10 @@ def huge_client():
     return context
 
 
-def knock(at, context):
+def knock(at, context, source):
     """What is answered to a request after that handshake."""
     try:
-        with socket.create_connection(("127.0.0.1", at), timeout=SOON) as raw, context.wrap_socket(raw, server_hostname="localhost") as c:
+        with socket.create_connection(("127.0.0.1", at), timeout=SOON, source_address=(source, 0)) as raw, context.wrap_socket(raw, server_hostname="localhost") as c:
             c.sendall(b"GET /check HTTP/1.1\r\nHost: localhost\r\n\r\n")
             return c.recv(1000)
     except (*GONE, ssl.SSLError, OSError):
@@ -475,13 +476,13 @@ def knock(at, context):
 
 def test_an_enormous_chain_ends_the_handshake():
     """On both ports, which both journal it, but not each of a flood."""
-    context = huge_client()
+    context, source = huge_client(), f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.76" # its own: a minute's count may be another test's
     for name, at in (("coffre-ingest", port("STOMP")), ("coffre-exporter", port("HTTPS"))):
         mark = daemon_log(name)
         with Journal() as journal:
-            recorded = lambda: [r for r in journal.find("session-refused", check="certificate-constraints", reason="more than 32768 bytes") if r["daemon"] == name]
+            recorded = lambda: [r for r in journal.find("session-refused", check="certificate-constraints", reason="more than 32768 bytes", peer=f"^{source}:") if r["daemon"] == name]
             for _ in range(12):
-                said = knock(at, context)
+                said = knock(at, context, source)
                 assert not said, f"{name}: {said}"
             mark.says("more than 32768 bytes of certificates")
             wait_until(recorded, SOON, f"{name} journals a handshake refused")

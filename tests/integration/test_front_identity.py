@@ -43,7 +43,7 @@ def deposits(s, prefix="t"):
 # ---- identity is slow, or away -------------------------------------------------------------------------
 
 def test_without_a_verdict_in_time_a_connection_is_refused_in_words():
-    with ingest(ingest__timeouts__connect="2s") as vault, Journal() as journal:
+    with ingest(ingest__timeouts__connect="5s") as vault, Journal() as journal:
         live = stomp(vault)
         hung = vault.role("identity")
         os.kill(hung, signal.SIGSTOP)
@@ -238,6 +238,7 @@ def test_a_certificate_that_changes_fails_no_handshake():
                 vault.reload()
                 wait_until(lambda: shown(vault) == digests[turn % 2], SOON, f"certificate {turn} is shown")
                 assert not failures, failures[:3]
+            wait_until(lambda: min(count) >= 50 or failures, SOON, lambda: f"handshakes of both versions: {count}")
             deposits(live, "fifty")
             live.close()
         finally:
@@ -245,7 +246,6 @@ def test_a_certificate_that_changes_fails_no_handshake():
             for thread in threads:
                 thread.join()
     assert not failures, failures[:3]
-    assert min(count) >= 50, count
 
 
 def test_a_certificate_without_its_key_is_not_shown():

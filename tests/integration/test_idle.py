@@ -46,11 +46,13 @@ def test_the_measure_finds_a_loop_that_never_rests():
     if pid == 0:
         while True:
             pass
-    began, before = time.monotonic_ns(), busy(pid)
-    time.sleep(1)
-    assert busy(pid) - before > (time.monotonic_ns() - began) * 0.8
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
+    try:
+        began, before = time.monotonic_ns(), busy(pid)
+        time.sleep(1)
+        assert busy(pid) - before > (time.monotonic_ns() - began) * 0.8
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
 def test_daemons_just_started_rest():

@@ -6,7 +6,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from another import SOON, Journal
+from another import SOON, Journal, daemon_log
 from coffre import *
 from holders import let_in, sensor
 
@@ -124,11 +124,13 @@ def test_duplicates_are_found_after_a_long_time_without():
                             "Digest": digest(body), "DigestAlgo": "SHA-256"}, body)
         s.send("COMMIT", {"transaction": "m"})
         found = {}
+        names = [f"rare-{digest(body)}" for body in mixed]
         while len(found) < len(mixed):
             headers, _ = s.expect("MESSAGE")
-            found[headers["ClientId"]] = headers
+            if headers["ClientId"] in names:
+                found[headers["ClientId"]] = headers
         s.close()
-    answers = [found[f"rare-{digest(body)}"] for body in mixed]
+    answers = [found[name] for name in names]
     assert [a["CFJLStatus"] for a in answers] == ["CFJL_DUPLICATE_EVENT", "CFJL_OK"] * 30
     for before, after in zip(numbers, answers[::2]):
         for same in ("CFJLJELSerial", "CFJLDigest", "CFJLLotId"):
@@ -255,7 +257,7 @@ def test_a_flood_of_refused_deposits_is_counted_and_hides_nobody():
 def test_a_lot_never_holds_more_bytes_than_its_limit():
     with Settings("lot:\n", "lot:\n  bytes: 1MiB\n"):
         first = value("SELECT lot FROM head")
-        answers_to([event("x" * 30000 + unique()) for _ in range(150)])
+        in_one_transaction([(unique("grand"), event("x" * 30000 + unique())) for _ in range(150)]) # none is closed by its age meanwhile
         lots = closed_lots(first + 1)
         assert sum(reason == "taille" for _, reason, _, _ in lots) >= 2, lots
         assert all(size <= 1 << 20 for _, _, _, size in lots), lots
@@ -267,7 +269,7 @@ def test_a_pack_nobody_can_read_is_set_aside():
     def parked():
         lines = instance("rabbitmqctl", "-q", "list_queues", "-p", "coffre", "name", "messages").stdout.splitlines()
         return int(dict(line.split("\t") for line in lines if "\t" in line)[f"Event.{VAULT}.Parked"])
-    before = parked()
+    before, log = parked(), daemon_log("coffre-ingest")
     bad = ["no pack", "CFPK" + "\\1\\1\\0\\0" + "x" * 60]
     for body in bad:
         instance("rabbitmqctl", "eval", 'rabbit_basic:publish({resource,<<"coffre">>,exchange,<<"Event.%d.In">>}, <<"">>, '
@@ -275,7 +277,7 @@ def test_a_pack_nobody_can_read_is_set_aside():
     answer, = answers_to([event()])
     assert answer["CFJLStatus"] == "CFJL_OK"
     wait_until(lambda: parked() == before + len(bad), SOON, "unreadable packs are parked")
-    assert "code=pack-parked" in LOG.joinpath("coffre-ingest.log").read_text()
+    log.says("code=pack-parked")
 
 
 def test_deposits_survive_an_inspect_that_dies_or_hangs():
@@ -288,6 +290,15 @@ def test_deposits_survive_an_inspect_that_dies_or_hangs():
 
 def test_a_stopped_ledger_is_fenced_and_never_writes_again():
     instance("start", "coffre-ingest@2")
+    try:
+        fence()
+    finally:
+        instance("stop", "coffre-ingest@2")
+    answers_to([event(unique("seul")) for _ in range(20)])
+    check_numbers()
+
+
+def fence():
     answers_to([event(unique("avant"))])
     # Whoever holds the fence is stopped, not killed: its sessions with both servers stay.
     assert value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted", 0x43464c47) == 1
@@ -303,9 +314,6 @@ def test_a_stopped_ledger_is_fenced_and_never_writes_again():
     check_numbers()
     answers_to([event(unique("après")) for _ in range(20)])
     answers_to([event(unique("après")) for _ in range(20)], at=port("STOMP") + 1)
-    check_numbers()
-    instance("stop", "coffre-ingest@2")
-    answers_to([event(unique("seul")) for _ in range(20)])
     check_numbers()
 
 

@@ -210,7 +210,7 @@ def test_rules_of_a_profile_change_and_live_sessions_are_measured_by_them():
 
 
 def test_a_certificate_that_ends_takes_its_session_with_it():
-    name = bind(issue(short("bref"), days="75s", from_="60s")) # of which a quarter of a minute is left
+    name = bind(issue(short("bref"), days="105s", from_="60s")) # of which three quarters of a minute are left
     with StompSensor("sensor-1") as live:
         let_in(name, kinds=[StompSensor])
         with StompSensor(name) as session:

@@ -53,7 +53,7 @@ def test_a_sensor_revoked_is_cut_in_the_middle_of_a_transaction():
 def test_a_python_stomp_client_hears_that_it_is_revoked():
     name = sensor()
     let_in(name, kinds=[StompSensor])
-    with StompPy(who=name, heartbeats=(1000, 1000)) as client:
+    with StompPy(who=name, heartbeats=(10000, 10000)) as client:
         client.deposit(event("avant"), unique())
         pki("revoke", name)
         client.inbox.wait("disconnected")
@@ -93,7 +93,9 @@ def slow_reader(who, path, at=None):
     c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     data = b""
     while b"\r\n\r\n" not in data:
-        data += c.recv(16384)
+        more = c.recv(16384)
+        assert more, f"closed after {data!r}"
+        data += more
     head, _, body = data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), head
     return c, int(re.search(rb"(?i)content-length: (\d+)", head).group(1)), len(body)
@@ -216,9 +218,9 @@ def test_a_crl_that_ends_takes_its_sessions_with_it_and_max_stale_lengthens_it()
     with folder("operator-ca") as place:
         with ingest(revocation__crls=[str(place)]) as vault:
             let_in("sensor-1", vault.port)
-            put(place, "operator-ca.crl", crl(days="8s", out=RUN / "x.crl").read_bytes()) # once it runs, however long that took
             with StompSensor("sensor-1", vault.port) as session:
                 session.deposit()
+                put(place, "operator-ca.crl", crl(days="15s", out=RUN / "x.crl").read_bytes()) # once all is there, however long that took
                 assert UNKNOWN in session.cut()
             kept_out("sensor-1", UNKNOWN, at=vault.port)
             vault.reload({"revocation.max_stale": "1h"})
@@ -233,12 +235,12 @@ def test_an_override_lets_in_until_its_end_and_is_journaled():
     pki("revoke", revoked)
     with folder() as place, ingest(revocation__crls=[str(place)]) as vault, Journal() as journal:
         kept_out("sensor-1", UNKNOWN, at=vault.port)
-        ceremony("override", "--profile", "depositor", "--for", "20s", "--reason", "autorite injoignable")
-        journal.wait("override-begun", profile="depositor", reason="autorite injoignable")
+        ceremony("override", "--profile", "depositor", "--for", "25s", "--reason", "autorite injoignable")
         let_in("sensor-1", vault.port)
-        journal.wait("override-used", profile="depositor")
-        kept_out("foreign", at=vault.port)
-        with StompSensor("sensor-1", vault.port) as session:
+        with StompSensor("sensor-1", vault.port) as session: # before anything else: the time runs
+            journal.wait("override-begun", profile="depositor", reason="autorite injoignable")
+            journal.wait("override-used", profile="depositor")
+            kept_out("foreign", at=vault.port)
             assert UNKNOWN in session.cut()
         journal.wait("override-ended", profile="depositor")
         kept_out("sensor-1", UNKNOWN, at=vault.port)

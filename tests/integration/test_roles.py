@@ -349,11 +349,11 @@ def test_a_certificate_is_bound_by_an_alternative_name():
 
 def test_what_cannot_be_kept_for_a_restart_is_kept_as_soon_as_it_can():
     name, kept = short("garde"), RUN / "state/bindings/roster"
-    obstacle = kept.with_name("roster.new")
+    obstacle, log = kept.with_name("roster.new"), daemon_log("coffre-ingest")
     obstacle.mkdir()
     try:
         ceremony("bind", "--profile", "reader", "--cn", name, "--ou", "Essais")
-        wait_until(lambda: "code=roster-unwritten" in (RUN / "log/coffre-ingest.log").read_text(), SOON, "the file cannot be written")
+        log.says("code=roster-unwritten")
     finally:
         obstacle.rmdir()
     wait_until(lambda: name.encode() in kept.read_bytes(), SOON, "the binding is kept")

@@ -408,9 +408,12 @@ def test_the_pin_is_nowhere_in_memory_once_it_was_used():
             begin, end = (int(place, 16) for place in span.split("-"))
             if "r" not in rights or "[v" in line:
                 continue
-            with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-                memory.seek(begin)
-                page = memory.read(end - begin)
+            try:
+                with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+                    memory.seek(begin)
+                    page = memory.read(end - begin)
+            except OSError: # given back since the list was made
+                continue
             seen += len(page)
             assert words not in page and words[:len(words) // 2] not in page, f"{name}: {line}"
         assert seen > 1 << 20

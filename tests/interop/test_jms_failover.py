@@ -117,18 +117,19 @@ def test_a_commit_whose_answer_is_lost_leaves_no_doubt_in_the_end():
 def test_a_storm_of_cuts_under_load():
     before = stored()
     with Relay(port("STOMP")) as relay, sensor.connect(through(relay)) as connection:
-        loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("tempete"), 4, 100, 0, True)
-        cuts = 0
-        while not loading.done():
-            sent = relay.bytes_to_vault
-            wait_until(lambda: loading.done() or relay.bytes_to_vault > sent + 30000, 60, "deposits flow")
-            if not loading.done() and cuts < 8:
-                relay.silence(to_client=cuts % 2 == 0)
-                time.sleep(0.05)
-                relay.cut()
-                cuts += 1
-        names = jvm().result(loading, "the load")
-        assert connection.inbox.interruptions() >= 3, "cut at least some times"
+        names, cuts = [], 0
+        while connection.inbox.interruptions() < 3: # cut at least some times: a load may be faster than who looks at it
+            assert len(names) < 4000, (len(names), cuts)
+            loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("tempete"), 4, 100, 0, True)
+            while not loading.done():
+                sent = relay.bytes_to_vault
+                wait_until(lambda: loading.done() or relay.bytes_to_vault > sent + 30000, 60, "deposits flow")
+                if not loading.done() and (cuts < 8 or connection.inbox.interruptions() < 3):
+                    relay.silence(to_client=cuts % 2 == 0)
+                    time.sleep(0.05)
+                    relay.cut()
+                    cuts += 1
+            names += jvm().result(loading, "the load")
     once_each(names, before)
 
 
@@ -302,13 +303,13 @@ def test_a_binding_that_is_revoked_and_comes_back():
 
 # ---- keep-alive -------------------------------------------------------------------------------------------------
 
-QUICK = {"wireFormat_maxInactivityDuration": 1500, "wireFormat_maxInactivityDurationInitalDelay": 1500}
+QUICK = {"wireFormat_maxInactivityDuration": 3000, "wireFormat_maxInactivityDurationInitalDelay": 3000}
 
 
 def test_an_idle_connection_is_kept_alive():
     connections = [sensor.connect(ssl_url(**QUICK)), sensor.connect(failover_url(ssl_url(**QUICK))),
                    sensor.connect(ssl_url(wireFormat_maxInactivityDuration=0)), sensor.connect()]
-    time.sleep(6) # four times as long
+    time.sleep(12) # four times as long
     for connection in connections:
         assert connection.inbox.exception(0) is None and connection.inbox.interruptions() == 0
         still_works(sensor, connection)
@@ -341,12 +342,12 @@ def test_a_vault_that_says_nothing_is_left():
 def test_a_front_that_is_killed():
     before = stored()
     with sensor.connect(failover_url(maxReconnectDelay=200)) as connection:
-        loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("front"), 2, 150, 5, True)
+        loading = jvm().type("Load").later.send(connection, IN, TEMPLATE, unique("front"), 2, 400, 5, True)
         wait_until(lambda: stored() >= before + 60, 60, "deposits flow")
         for pid in fronts():
             os.kill(pid, signal.SIGKILL)
         names = jvm().result(loading, "the load")
-        assert connection.inbox.interruptions() >= 1
+        wait_until(lambda: connection.inbox.interruptions() >= 1, 60, "the client has noticed")
         session = connection.createSession(False, AUTO)
         names += [put(session, producer_of(session)) for _ in range(5)]
     wait_until(fronts, 60, "a new front")
@@ -360,11 +361,11 @@ def test_two_nodes_one_is_killed():
     with sensor.connect(url) as up, sensor.connect(url) as down:
         inbox = new("Inbox")
         consumer_of(down.createSession(False, AUTO)).setMessageListener(inbox)
-        sending = jvm().type("Load").later.send(up, IN, TEMPLATE, unique("noeud"), 4, 75, 0, True)
+        sending = jvm().type("Load").later.send(up, IN, TEMPLATE, unique("noeud"), 4, 300, 0, True)
         wait_until(lambda: stored() >= before + 50, 60, "deposits flow")
         instance("kill", "coffre-ingest")
         names = jvm().result(sending, "the load")
-        assert up.inbox.interruptions() == 1 and down.inbox.interruptions() == 1
+        wait_until(lambda: (up.inbox.interruptions(), down.inbox.interruptions()) == (1, 1), 60, "both have noticed, once")
         serials = {}
 
         def all_answered():
