@@ -30,7 +30,7 @@ postgresql_up() {
     postgresql_configure
     postgresql_after_a_kill
     start postgresql "$postgresql_programs/postgres" -D "$home/postgresql/data"
-    wait_for postgresql 60 postgresql_answers
+    wait_for postgresql 120 postgresql_answers
 }
 
 # Of a postmaster that was killed, its processes may still be at work in the data folder, on a busy machine for seconds: until they are gone

@@ -126,6 +126,7 @@ class Load:
         for thread in self.threads:
             thread.join(SOON)
         if kind is None:
+            assert not any(thread.is_alive() for thread in self.threads), "one of them does not come to its end"
             assert not self.failures, f"{len(self.failures)} of {self.done} failed: {self.failures[:3]}"
 
 
