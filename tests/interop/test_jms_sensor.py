@@ -68,7 +68,6 @@ def test_three_hundred_events_through_cuts_and_a_killed_front():
     check_story(bodies, answers)
     check_numbers()
     statuses = [one["status"] for said in answers.values() for one in said]
-    assert sensor.purged() > 0, "some were purged because they are archived"
     assert sensor.sends() > len(bodies) and "CFJL_DUPLICATE_EVENT" in statuses, "some were sent again before they were, which is routine"
     print(f"    {len(bodies)} events, {sensor.sends()} deposits, {statuses.count('CFJL_OK')} OK and {statuses.count('CFJL_DUPLICATE_EVENT')} DUPLICATE "
           f"read, {sensor.purged()} purged by {len(set(sensor.archives()))} lots, {sensor.failures()} exceptions at the sensor")
@@ -93,6 +92,17 @@ def test_sensors_of_every_version():
     for version, sensor in sensors.items():
         check_story(bodies[version], story(sensor))
     assert stored() == before + 70
+
+
+def test_what_is_archived_is_purged():
+    """By the notice alone: it is sent once, and would not be again before long."""
+    name, body = unique("archive"), event("archivé")
+    sensor = start(failover_url(), resend=15000, commit=500)
+    sensor.put(name, body.decode(), None)
+    answers = story(sensor)
+    assert {one["status"] for one in answers[name]} == {"CFJL_OK"} and sensor.purged() == sensor.sends() == 1, (answers, sensor.purged(), sensor.sends())
+    assert int(answers[name][0]["lot"]) in set(sensor.archives()), (answers, sensor.archives())
+    check_story({name: body}, answers)
 
 
 def test_resending_before_the_archive_gets_the_same_number():
