@@ -101,7 +101,7 @@ unit() {
     for test in "$@"; do
         # cmocka's TAP says nothing when a sanitizer ends the process: the status does.
         name=${test##*/}
-        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 whole "$name" timeout --foreground -k 30 $hang "$test" >"$said"
+        CMOCKA_MESSAGE_OUTPUT=TAP UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 whole "$name" timeout --foreground -k 30 600 "$test" >"$said"
         status=$?
         sed -E "s/^(ok|not ok) [0-9]+ - /\1 - $name: /" "$said"
         [ "$status" -eq 0 ] || grep -q '^not ok' "$said" || echo "not ok - $name ended with status $status"
