@@ -307,7 +307,7 @@ static bool check(const struct settings *s, struct err *e)
 }
 
 const struct daemon role_daemon = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 3,
-                                   .poke_kind = "asker", .silence_ms = 4000, .check_ms = 1000, .check = check, .summary = "for the test"};
+                                   .poke_kind = "asker", .silence_ms = 4000, .check_ms = 10000, .check = check, .summary = "for the test"};
 
 int role_daemon_make(void **state)
 {

@@ -141,7 +141,7 @@ static void a_check_that_does_not_end_is_ended(void **state)
     trial_await("state ready\n");
     trial_put("block");
     kill(pid, SIGHUP);
-    trial_await(" refused checking the configuration: a file it names cannot be read to its end in 1 s\n");
+    trial_await(" refused checking the configuration: a file it names cannot be read to its end in 10 s\n");
     trial_await("state ready\n");
     trial_take_away("block");
     kill(pid, SIGHUP);
