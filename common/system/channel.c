@@ -18,7 +18,7 @@ struct leaving {
 
 struct channel {
     int fd;
-    size_t max_message;
+    size_t max_message, max_received;
     struct buf in, out;
     uint64_t taken;   /* bytes that the kernel has taken so far */
     struct leaving *leaving; /* owned: descriptors that wait for their message's turn, oldest first */
@@ -36,7 +36,7 @@ struct channel *channel_open(int fd, size_t max_message, size_t max_queued)
     int size = 1 << 20;
 
     c->fd = fd;
-    c->max_message = max_message;
+    c->max_message = c->max_received = max_message;
     buf_init_secret(&c->in, max_message + HEADER_SIZE + READ_CHUNK);
     buf_init_secret(&c->out, max_queued + HEADER_SIZE);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -65,9 +65,9 @@ int channel_fd(const struct channel *c)
     return c->fd;
 }
 
-void channel_limit(struct channel *c, size_t max_message)
+void channel_limit(struct channel *c, size_t max_received)
 {
-    c->max_message = max_message;
+    c->max_received = max_received;
 }
 
 size_t channel_queued(const struct channel *c)
@@ -280,7 +280,7 @@ static enum channel_result take(struct channel *c, struct channel_message *m, st
     if (s.len < HEADER_SIZE)
         return CHANNEL_EMPTY;
     len = (size_t)s.at[0] << 24 | (size_t)s.at[1] << 16 | (size_t)s.at[2] << 8 | s.at[3];
-    if (len > c->max_message || (s.at[6] & ~FLAG_FD) != 0 || s.at[7] != 0) {
+    if (len > c->max_received || (s.at[6] & ~FLAG_FD) != 0 || s.at[7] != 0) {
         err_set(e, ERR_FATAL, "channel: malformed frame (length %zu)", len);
         return CHANNEL_CLOSED;
     }

@@ -31,8 +31,8 @@ struct channel *channel_open(int fd, size_t max_message, size_t max_queued);
 void channel_free(struct channel *c);
 
 int channel_fd(const struct channel *c);
-/* From now on messages received may have at most `max_message` bytes: for a sibling that never has more to say than that. */
-void channel_limit(struct channel *c, size_t max_message);
+/* From now on messages received may have at most `max_received` bytes: for a sibling that never has more to say than that. What is sent to it has the limit it had. */
+void channel_limit(struct channel *c, size_t max_received);
 /* Bytes queued and not yet taken by the kernel: poll for writing while not 0. */
 size_t channel_queued(const struct channel *c);
 /* Room left for queued bytes: what a well-behaved producer looks at before it makes more. */

@@ -207,6 +207,9 @@ static void a_limit_may_be_lowered(void **state)
     assert_true(channel_send(ends->a, 1, SLICE_LITERAL("ten bytes."), NULL) && channel_send(ends->a, 1, SLICE_LITERAL("eleven byte"), NULL) && channel_flush(ends->a, NULL));
     assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_MESSAGE);
     assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_CLOSED);
+    /* Whoever hears little may have much to say. */
+    channel_limit(ends->a, 0);
+    assert_true(channel_send(ends->a, 1, SLICE_LITERAL("eleven byte"), NULL));
 }
 
 /* Raw bytes from a sibling that was taken over. */
