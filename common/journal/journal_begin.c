@@ -63,7 +63,6 @@ static void own_up(struct journal_role *j, const struct spool_found *found)
     char lines[24], bytes[24];
     struct journal_field fields[2];
 
-    j->doubt = j->lost.most - j->lost.sure;
     journal_lost_own_up(j);
     if (found->damaged == 0)
         return;
@@ -90,7 +89,7 @@ static bool mend(struct journal_role *j, const struct spool_found *found, struct
 bool journal_role_begin(struct journal_role *j, struct err *e)
 {
     struct spool_found found;
-    char before[LIFE_MAX], now[LIFE_MAX], *path = NULL;
+    char before[LIFE_MAX], now[LIFE_MAX], *path;
     bool ok;
 
     j->spool = spool_open(j->folder, role_settings(j->self)->journal.spool_bytes, &found, e);
@@ -100,12 +99,8 @@ bool journal_role_begin(struct journal_role *j, struct err *e)
         log_info("journal-spool", "%" PRIu64 " records of before wait", found.records);
     if (found.torn > 0)
         log_warning("journal-torn", "%" PRIu64 " bytes of a torn record are dropped: nobody was told that it is on disk", found.torn);
-    path = mem_printf("%s/lost", j->folder);
-    ok = tally_open(&j->tally, path, &j->lost, e);
-    free(path);
-    if (!ok)
+    if (!journal_lost_open(j, e))
         return false;
-    j->on_disk = j->lost;
     own_up(j, &found);
     if (!mend(j, &found, e))
         return false;

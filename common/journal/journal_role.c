@@ -77,7 +77,7 @@ static void tell_state(struct journal_role *j, struct journal_writer *w)
     struct err e = {0};
 
     wire_put_u8(&out, j->up ? 1 : 0);
-    wire_put_u8(&out, j->full ? 1 : 0);
+    wire_put_u8(&out, j->losses[w->rank].full ? 1 : 0);
     wire_put_text(&out, slice_text(j->up ? "" : j->why));
     if (w->channel != NULL && !(channel_send(w->channel, JOURNAL_STATE, buf_slice(&b), &e) && channel_flush(w->channel, &e)))
         cut(j, w, e.text);
@@ -100,10 +100,10 @@ void journal_role_set_up(struct journal_role *j, bool up, const char *why)
 /* One answer says "kept up to here, lost from here on": what is kept behind a lost one is told as lost, and may be written once more. */
 static void keep_or_count(struct journal_role *j, struct journal_writer *w, struct slice record)
 {
-    bool kept = j->lost.most == 0 && spool_append(j->spool, record);
+    bool kept = !journal_lost_any(j, w->rank) && spool_append(j->spool, record, w->rank);
 
     if (!kept)
-        journal_lost_count(j);
+        journal_lost_count(j, w->rank);
     if (!kept || w->lost > 0)
         w->lost++;
     w->records++;
@@ -200,7 +200,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         return;
     }
     channel_limit(c, JOURNAL_MESSAGE_MAX);
-    *place = (struct journal_writer){.channel = c, .index = index};
+    *place = (struct journal_writer){.channel = c, .index = index, .rank = journal_rank_of(kind)};
     snprintf(place->kind, sizeof place->kind, "%s", kind);
     tell_state(j, place);
 }
@@ -244,15 +244,16 @@ bool journal_role_write(struct journal_role *j, const char *event, const struct 
     bool ok;
 
     buf_init(&record, JOURNAL_RECORD_MAX);
-    ok = record_write(&record, &j->origin, journal_now_ms(CLOCK_REALTIME), event, fields, count, NULL) && spool_append(j->spool, buf_slice(&record));
+    ok = record_write(&record, &j->origin, journal_now_ms(CLOCK_REALTIME), event, fields, count, NULL) &&
+         spool_append(j->spool, buf_slice(&record), JOURNAL_OTHERS);
     buf_free(&record);
     return ok;
 }
 
 void journal_role_must_write(struct journal_role *j, const char *event, const struct journal_field *fields, unsigned count)
 {
-    if (j->lost.most > 0 || !journal_role_write(j, event, fields, count))
-        journal_lost_count(j);
+    if (journal_lost_any(j, JOURNAL_OTHERS) || !journal_role_write(j, event, fields, count))
+        journal_lost_count(j, JOURNAL_OTHERS);
 }
 
 /* Whether some writer has not been told what became of its records. */
@@ -273,6 +274,16 @@ static bool owes_bytes(const struct journal_role *j)
     return false;
 }
 
+static void tell_full(struct journal_role *j, enum journal_rank rank)
+{
+    if (j->losses[rank].full == journal_lost_any(j, rank))
+        return;
+    j->losses[rank].full = !j->losses[rank].full;
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
+        if (j->writers[i].rank == rank)
+            tell_state(j, &j->writers[i]);
+}
+
 /* In this order: the count is on disk before anybody forgets a record for it, and an episode is over when all know. */
 static void tell_all(struct journal_role *j)
 {
@@ -285,11 +296,13 @@ static void tell_all(struct journal_role *j)
         return;
     journal_lost_told(j);
     journal_lost_own_up(j);
-    if (j->full != (j->lost.most > 0)) {
-        j->full = !j->full;
-        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++)
-            tell_state(j, &j->writers[i]);
-    }
+    for (unsigned n = 0; n < JOURNAL_RANKS; n++)
+        tell_full(j, n);
+}
+
+static bool loses(const struct journal_role *j)
+{
+    return journal_lost_any(j, JOURNAL_FRONTS) || journal_lost_any(j, JOURNAL_IDENTITY) || journal_lost_any(j, JOURNAL_OTHERS);
 }
 
 /* One fdatasync for all that came since the last one; in a burst, one every SYNC_MS. */
@@ -311,7 +324,7 @@ static void sync_spool(struct journal_role *j, bool now)
         j->disk_failed = !ok;
         if (!ok)
             return;
-    } else if (j->lost.most > 0) {
+    } else if (loses(j)) {
         j->sync_at = journal_now_ms(CLOCK_MONOTONIC) + SYNC_MS;
     }
     tell_all(j);
@@ -391,7 +404,7 @@ static void wait_for_work(struct journal_role *j)
                                        .events = (short)(POLLIN | (channel_queued(j->writers[i].channel) != 0 && now >= j->sync_at ? POLLOUT : 0))};
     if ((spool_unsynced(j->spool) > 0 || owes_word(j) || (owes_bytes(j) && now < j->sync_at)) && !j->disk_failed)
         timeout = j->sync_at > now ? j->sync_at - now : 0;
-    else if (j->lost.sure != j->on_disk.sure)
+    else if (journal_lost_due(j))
         timeout = SYNC_MS;
     if (j->unread || (j->broker != NULL && broker_unread(j->broker)))
         timeout = 0;
@@ -454,8 +467,10 @@ int journal_role_run(struct role *self, const struct journal_duty *duty)
     const struct settings *s = role_settings(self);
     struct err e = {0};
 
-    j = (struct journal_role){.self = self, .duty = duty, .tally = {.fd = -1}, .why = "RabbitMQ is not reached yet",
+    j = (struct journal_role){.self = self, .duty = duty, .why = "RabbitMQ is not reached yet",
                               .origin = {s->vault.operator_id, role_node_name(self), role_daemon_name(self), role_kind_name(self), s->vault.number}};
+    for (unsigned n = 0; n < JOURNAL_RANKS; n++)
+        j.losses[n].tally.fd = -1;
     j.folder = mem_printf("%s/journal-%s", s->state_dir, role_daemon_name(self));
     buf_init(&j.lines, JOURNAL_BATCH_BYTES + JOURNAL_RECORD_MAX);
     if (journal_role_begin(&j, &e)) {
@@ -467,7 +482,7 @@ int journal_role_run(struct role *self, const struct journal_duty *duty)
         role_ready(self, false, "%s", e.text);
     }
     spool_close(j.spool);
-    tally_close(&j.tally);
+    journal_lost_close(&j);
     free(j.folder);
     buf_free(&j.lines);
     return j.draining ? 0 : 1;

@@ -85,9 +85,14 @@ void spool_close(struct spool *s)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-bool spool_append(struct spool *s, struct slice record)
+static uint64_t most_of(const struct spool *s, unsigned beyond)
 {
-    if (s->bytes + s->pending.len + record.len + 1 > s->most || s->pending.len + record.len + 1 > s->pending.max)
+    return s->most + s->most / 8 * beyond;
+}
+
+bool spool_append(struct spool *s, struct slice record, unsigned beyond)
+{
+    if (s->bytes + s->pending.len + record.len + 1 > most_of(s, beyond) || s->pending.len + record.len + 1 > s->pending.max)
         return false;
     if (!buf_add_slice(&s->pending, record, NULL) || !buf_add(&s->pending, "\n", 1, NULL))
         return false;
@@ -100,9 +105,9 @@ bool spool_is_crowded(const struct spool *s)
     return s->pending.len > s->pending.max / 2;
 }
 
-bool spool_has_room(const struct spool *s)
+bool spool_has_room(const struct spool *s, unsigned beyond)
 {
-    return spool_bytes(s) == 0 || spool_bytes(s) + SPOOL_SEGMENT_MIN <= s->most;
+    return spool_bytes(s) == 0 || spool_bytes(s) + SPOOL_SEGMENT_MIN <= most_of(s, beyond);
 }
 
 /* A file's name is there after a power cut only when its folder was synchronised. A number is used once: a disk that refused may have kept the file. */

@@ -29,12 +29,12 @@ void spool_limit(struct spool *s, uint64_t most);
 /* Overwrites the damage that was found; before anything is given out. Who tells of it does so first. ERR_RETRY: the disk refuses. */
 MUST_CHECK bool spool_mend(struct spool *s, struct err *e);
 
-/* Takes a record (one line without its line feed), in memory. False: it is full. */
-MUST_CHECK bool spool_append(struct spool *s, struct slice record);
+/* Takes a record (one line without its line feed), in memory. False: it is full, for one who may fill it by so many eighths beyond `most`. */
+MUST_CHECK bool spool_append(struct spool *s, struct slice record, unsigned beyond);
 /* Whether so much is in memory that spool_sync() comes first: whatever is appended then might find no room there. */
 bool spool_is_crowded(const struct spool *s);
-/* Whether a whole segment's room, or everything, is free: what was full has room again for more than one record. */
-bool spool_has_room(const struct spool *s);
+/* Whether a whole segment's room, or everything, is free for him: what was full has room again for more than one record. */
+bool spool_has_room(const struct spool *s, unsigned beyond);
 /* Puts what was appended on disk, for good (fdatasync). ERR_RETRY: the disk refuses; it is kept and tried again at the next call. */
 MUST_CHECK bool spool_sync(struct spool *s, struct err *e);
 /* Records appended and not yet on disk. */

@@ -38,7 +38,7 @@ static void append(struct spool *s, unsigned from, unsigned to)
         char line[64];
 
         snprintf(line, sizeof line, "{\"n\":%u}", i);
-        assert_true(spool_append(s, slice_text(line)));
+        assert_true(spool_append(s, slice_text(line), 0));
     }
 }
 
@@ -182,14 +182,49 @@ static void it_ends_where_it_should(void **state)
     (void)state;
     for (;; n++) {
         snprintf(line, sizeof line, "{\"n\":%u}", n);
-        if (!spool_append(s, slice_text(line)))
+        if (!spool_append(s, slice_text(line), 0))
             break;
     }
     assert_true(spool_bytes(s) <= 64 * 1024 && spool_bytes(s) > 63 * 1024);
     assert_true(spool_sync(s, NULL));
-    assert_false(spool_append(s, slice_text(line)));
+    assert_false(spool_append(s, slice_text(line), 0));
     assert_int_equal(empty(s, 0), n);
-    assert_true(spool_append(s, slice_text(line)));
+    assert_true(spool_append(s, slice_text(line), 0));
+    spool_close(s);
+}
+
+/* Until there is no room for one who may go so many eighths beyond; the bytes that this took. */
+static uint64_t fill(struct spool *s, unsigned beyond, unsigned *n)
+{
+    uint64_t before = spool_bytes(s);
+    char line[64];
+
+    do
+        snprintf(line, sizeof line, "{\"n\":%u}", *n);
+    while (spool_append(s, slice_text(line), beyond) && ++*n != 0);
+    return spool_bytes(s) - before;
+}
+
+/* Who has filled his part has left the others theirs. */
+static void each_has_a_part(void **state)
+{
+    struct spool_found found;
+    struct spool *s = open_spool(MOST, &found);
+    unsigned n = 0;
+
+    (void)state;
+    assert_in_range(fill(s, 0, &n), MOST - 32, MOST);
+    assert_false(spool_has_room(s, 0));
+    assert_true(spool_has_room(s, 1));
+    assert_in_range(fill(s, 1, &n), MOST / 8 - 32, MOST / 8 + 32);
+    assert_int_equal(fill(s, 0, &n), 0);
+    assert_false(spool_has_room(s, 1));
+    assert_in_range(fill(s, 2, &n), MOST / 8 - 32, MOST / 8 + 32);
+    assert_true(spool_bytes(s) <= MOST / 4 * 5);
+    assert_true(spool_sync(s, NULL));
+    assert_false(spool_has_room(s, 2));
+    assert_int_equal(empty(s, 0), n);
+    assert_true(spool_has_room(s, 0));
     spool_close(s);
 }
 
@@ -540,6 +575,7 @@ int main(void)
         TEST(what_was_not_confirmed_is_given_out_again),
         TEST(what_was_not_synchronised_is_not_promised),
         TEST(it_ends_where_it_should),
+        TEST(each_has_a_part),
         TEST(one_process_at_a_time),
         TEST(torn_files),
         TEST(damage_in_the_middle),
