@@ -31,7 +31,7 @@ COMMON_OBJS += common/values/health.o common/journal/record.o common/journal/jou
 COMMON_OBJS += common/system/sandbox.o common/system/sandbox_filter.o common/system/sandbox_landlock.o common/system/sandbox_needs.o common/system/sandbox_roles.o
 # who may hold which profile: messages, policies, validation, the role; HTTP for it
 COMMON_OBJS += common/identity/identity_messages.o common/identity/policy.o common/identity/validate.o common/identity/identity_shown.o \
-	common/identity/identity_role.o common/identity/identity_people.o common/identity/identity_verdicts.o common/identity/identity_standing.o common/identity/identity_lists.o common/identity/identity_lists_taken.o common/identity/identity_lists_files.o common/identity/identity_lists_urls.o \
+	common/identity/identity_role.o common/identity/identity_people.o common/identity/identity_room.o common/identity/identity_verdicts.o common/identity/identity_standing.o common/identity/identity_lists.o common/identity/identity_lists_taken.o common/identity/identity_lists_files.o common/identity/identity_lists_urls.o \
 	common/identity/identity_ocsp.o common/identity/identity_ocsp_ask.o common/identity/identity_ocsp_known.o common/identity/known.o common/identity/identity_ask.o common/identity/identity_overrides.o common/identity/identity_watch.o \
 	common/identity/identity_staple.o common/identity/fetch_role.o common/identity/fetch_job.o common/identity/redirect.o
 # certificates: revocation, expiry

@@ -13,7 +13,7 @@ static bool authenticate(struct front_connection *c, struct api_refusal *no)
 
     *no = (struct api_refusal){0};
     if (check != IDENTITY_PASSED) {
-        no->status = check == IDENTITY_ADDRESS ? 403 : 401;
+        no->status = check == IDENTITY_ADDRESS ? 403 : check == IDENTITY_FULL ? 503 : 401;
         no->code = validate_code(check);
         snprintf(no->reason, sizeof no->reason, "%s", validate_sentence(check));
         return false;

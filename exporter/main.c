@@ -23,9 +23,15 @@ static const char *certificate_path(const struct settings *s)
     return s->exporter.certificate;
 }
 
+static uint64_t connections(const struct settings *s)
+{
+    return s->exporter.connections;
+}
+
 static const struct identity_duty identity = {
     .offered = 1 << ROSTER_READER | 1 << ROSTER_TECHNICAL | 1 << ROSTER_FUNCTIONAL,
     .certificate = certificate_path,
+    .connections = connections,
 };
 
 static int identity_run(struct role *self)

@@ -69,7 +69,12 @@ static const char *tls_certificate(const struct settings *s)
     return s->ingest.certificate;
 }
 
-static const struct identity_duty identity = {.offered = 1 << ROSTER_DEPOSITOR, .certificate = tls_certificate};
+static uint64_t connections(const struct settings *s)
+{
+    return s->ingest.limits.connections;
+}
+
+static const struct identity_duty identity = {.offered = 1 << ROSTER_DEPOSITOR, .certificate = tls_certificate, .connections = connections};
 
 static int identity_run(struct role *self)
 {

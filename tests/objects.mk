@@ -230,7 +230,7 @@ fuzz_chain_OBJS = tests/fuzz/fuzz_chain.o
 # identity: who has presented what, what OCSP has answered
 UNIT_TESTS += test_redirect test_known test_identity_links
 $(foreach t,redirect known identity_links,$(eval test_$(t)_OBJS = tests/unit/test_$(t).o)$(eval test_$(t)_LIBS = -lcmocka -lcurl))
-test_identity_links_OBJS += $(TRIAL_OBJS)
+test_identity_links_OBJS += $(TRIAL_OBJS) tests/unit/revocation.o tests/unit/certificates.o
 FUZZERS += fuzz_known
 fuzz_known_OBJS = tests/fuzz/fuzz_known.o
 UNIT_TESTS += test_identity_people test_identity_ocsp

@@ -28,6 +28,7 @@ enum identity_message {
 enum {
     IDENTITY_CHAIN_MAX = 10,              /* certificates presented */
     IDENTITY_CERTIFICATE_MAX = 16 * 1024, /* bytes of one */
+    IDENTITY_CHAIN_BYTES = TLS_CHAIN_BYTES, /* of all: no front takes more in a handshake */
     IDENTITY_ADDRESS_MAX = 64,
     IDENTITY_REASON_MAX = 1024,           /* of verdicts and fetches; longer ones are cut when sent */
     IDENTITY_PEM_MAX = 4 << 20,           /* bytes of a server's chain, or of all authorities */
@@ -37,6 +38,8 @@ enum {
     IDENTITY_URL_MAX = 2048,
     IDENTITY_TIMEOUT_MAX = 3600 * 1000,   /* ms */
     IDENTITY_BODY_MAX = 79 << 20,         /* bytes sent or fetched: a message between roles carries them whole */
+    IDENTITY_PRESENT_BODY = 8 + 2 + IDENTITY_ADDRESS_MAX + 1 + 4 * IDENTITY_CHAIN_MAX + IDENTITY_CHAIN_BYTES,
+    IDENTITY_OVERRIDES_BODY = 1 + IDENTITY_OVERRIDES_MAX * (1 + 8 + 2 * (2 + IDENTITY_NOTE_MAX)),
 };
 
 /*
@@ -123,6 +126,7 @@ MUST_CHECK bool identity_read_fetched(struct slice body, struct identity_fetched
 struct identity_duty {
     unsigned offered;                                     /* OR of 1 << enum roster_profile; 0: no front here, certificates are only watched */
     const char *(*certificate)(const struct settings *s); /* the server certificate shown to strangers; NULL with `offered` 0 */
+    uint64_t (*connections)(const struct settings *s);    /* that a front takes at once; NULL with `offered` 0 */
 };
 /* For the daemons' `check`: whatever the role would refuse to start with. ERR_INPUT begins with the key or the file. */
 MUST_CHECK bool identity_check_settings(const struct settings *s, const struct identity_duty *duty, struct err *e);

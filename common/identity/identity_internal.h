@@ -24,6 +24,9 @@ struct identity_front {
     struct channel *channel; /* NULL: away */
     bool failed;             /* it is being ended: nothing more is sent */
     struct map connections;  /* struct identity_connection by number: identity_people.c */
+    size_t bytes;            /* that are kept for it: identity_room.c */
+    uint64_t turned_away;    /* connections that found no room: since that was said last, */
+    int64_t say_at;          /* and when it may be said again, identity_clock() */
 };
 
 /* Overrides as one sibling told them last; texts are owned. */
@@ -48,6 +51,7 @@ struct identity {
     struct identity_policies *policies; /* in force; owned */
     struct identity_policies *before;   /* those before a reload, while it is done; owned */
     bool shown_changed;                 /* by that reload */
+    uint64_t front_bytes;               /* that may be kept for one front: identity_room.c */
     struct identity_shown shown;
     struct journal *journal;
     struct identity_front fronts[ROLE_INSTANCES_MAX];
@@ -65,6 +69,7 @@ struct identity {
     int64_t override_until[ROSTER_FUNCTIONAL + 1]; /* ms; 0: none in force, by profile */
     char *override_by[ROSTER_FUNCTIONAL + 1];      /* owned: who, for the journal */
     uint64_t overrides_used;
+    bool unread; /* a front has said more than there was time for in this turn */
     bool review; /* verdicts may have changed: identity_people_review() before the next wait */
     bool drained;
 };
@@ -131,6 +136,8 @@ void identity_people_lost(struct identity_people *p, unsigned front); /* all con
 void identity_people_review(struct identity_people *p, bool everybody); /* those for whom something may have changed; `everybody`: chains too */
 void identity_people_tick(struct identity_people *p); /* about once a second */
 void identity_people_metrics(const struct identity_people *p, struct buf *out);
+/* A front takes so many connections now: what may be kept for each of them. Who is there already stays. */
+void identity_room_limit(struct identity *i, uint64_t connections);
 
 /* What one profile's policy says of one presented chain. */
 struct identity_standing {
@@ -145,10 +152,10 @@ struct identity_standing {
     int64_t until;             /* ms: time alone changes nothing before; INT64_MAX: ever */
     char why[400];
 };
-/* `chain` NULL: unreadable. Validates, and begins asking. */
+/* `chain` NULL: unreadable. Validates, and begins asking; keeps what it needs of it. */
 void identity_standing_begin(struct identity *i, const struct identity_policy *p, const struct identity_chain *chain, int64_t now, struct identity_standing *s);
 /* Weighs revocation again. */
-void identity_standing_weigh(struct identity *i, const struct identity_policy *p, X509 *leaf, int64_t now, struct identity_standing *s);
+void identity_standing_weigh(struct identity *i, const struct identity_policy *p, int64_t now, struct identity_standing *s);
 void identity_standing_end(struct identity *i, struct identity_standing *s);
 
 /* ---- identity_overrides.c ---- */

@@ -27,7 +27,7 @@ static struct slice cut(struct slice text, size_t most)
 bool identity_send_present(struct channel *c, const struct identity_present *p, struct err *e)
 {
     struct wire_writer w;
-    size_t room = 8 + 2 + p->address.len + 1;
+    size_t room = 8 + 2 + p->address.len + 1, total = 0;
 
     if (p->count == 0 || p->count > IDENTITY_CHAIN_MAX)
         return err_set(e, ERR_INPUT, "%u certificates to present, 1 to %d", p->count, IDENTITY_CHAIN_MAX);
@@ -37,7 +37,10 @@ bool identity_send_present(struct channel *c, const struct identity_present *p, 
         if (p->der[i].len == 0 || p->der[i].len > IDENTITY_CERTIFICATE_MAX)
             return err_set(e, ERR_INPUT, "a certificate of %zu bytes, at most %d", p->der[i].len, IDENTITY_CERTIFICATE_MAX);
         room += 4 + p->der[i].len;
+        total += p->der[i].len;
     }
+    if (total > IDENTITY_CHAIN_BYTES)
+        return err_set(e, ERR_INPUT, "certificates of %zu bytes, at most %d", total, IDENTITY_CHAIN_BYTES);
     if (!begin(&w, c, room, e))
         return false;
     wire_put_u64(&w, p->connection);
@@ -231,6 +234,7 @@ bool identity_send_fetched(struct channel *c, const struct identity_fetched *f, 
 bool identity_read_present(struct slice body, struct identity_present *p, struct err *e)
 {
     struct wire_reader r = wire_read(body);
+    size_t total = 0;
 
     *p = (struct identity_present){.connection = wire_get_u64(&r)};
     p->address = wire_get_text(&r);
@@ -241,6 +245,7 @@ bool identity_read_present(struct slice body, struct identity_present *p, struct
         p->der[i] = wire_get_bytes(&r);
         if (p->der[i].len > IDENTITY_CERTIFICATE_MAX)
             return err_set(e, ERR_INPUT, "PRESENT: a certificate of %zu bytes, at most %d", p->der[i].len, IDENTITY_CERTIFICATE_MAX);
+        total += p->der[i].len;
     }
     if (!wire_end(&r, "PRESENT", e))
         return false;
@@ -249,6 +254,8 @@ bool identity_read_present(struct slice body, struct identity_present *p, struct
     for (unsigned i = 0; i < p->count; i++)
         if (p->der[i].len == 0)
             return err_set(e, ERR_INPUT, "PRESENT: an empty certificate");
+    if (total > IDENTITY_CHAIN_BYTES)
+        return err_set(e, ERR_INPUT, "PRESENT: certificates of %zu bytes, at most %d", total, IDENTITY_CHAIN_BYTES);
     return p->count != 0 || err_set(e, ERR_INPUT, "PRESENT: no certificate");
 }
 

@@ -13,10 +13,7 @@
 #include "common/identity/pkix.h"
 #include "common/values/log.h"
 
-enum {
-    CONNECTIONS_MAX = 200000, /* of all fronts; their own limits are far below */
-    CHAIN_AGE_MS = 1000,      /* a chain that did not pass is looked at again when presented again after this */
-};
+enum { CHAIN_AGE_MS = 1000 /* a chain that did not pass is looked at again when presented again after this */ };
 
 /* ---- certificates ---- */
 
@@ -59,12 +56,14 @@ static X509 *parse(struct slice der)
 }
 
 /* False when any of them is no certificate: nobody presents such a thing by accident. */
-static bool parse_chain(struct identity_chain *chain, const struct identity_present *m)
+static bool parse_chain(struct identity_chain *chain, const struct person *one)
 {
-    chain->leaf = parse(m->der[0]);
+    const uint8_t *at = one->chain + one->lengths[0];
+
+    chain->leaf = parse(slice_of(one->chain, one->lengths[0]));
     chain->others = sk_X509_new_null();
-    for (unsigned i = 1; i < m->count && chain->others != NULL; i++) {
-        X509 *x = parse(m->der[i]);
+    for (unsigned i = 1; i < one->count && chain->leaf != NULL && chain->others != NULL; at += one->lengths[i++]) {
+        X509 *x = parse(slice_of(at, one->lengths[i]));
 
         if (x == NULL || sk_X509_push(chain->others, x) <= 0) {
             X509_free(x);
@@ -90,6 +89,14 @@ const struct identity_policy *people_policy(const struct identity *i, unsigned p
     return p->offered ? p : NULL;
 }
 
+X509 *people_leaf(const struct person *one)
+{
+    for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
+        if (one->of[n].path != NULL)
+            return sk_X509_value(one->of[n].path, 0);
+    return NULL;
+}
+
 static void end_standings(struct identity *i, struct person *one)
 {
     for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
@@ -100,6 +107,8 @@ static void end_standings(struct identity *i, struct person *one)
 static void begin_standings(struct identity *i, struct person *one, int64_t now)
 {
     struct identity_standing before[ROSTER_FUNCTIONAL + 1];
+    struct identity_chain chain = {0};
+    bool readable = parse_chain(&chain, one);
 
     /* The old ones end after the new ones have begun: answers used by both are kept. */
     memcpy(before, one->of, sizeof before);
@@ -108,10 +117,11 @@ static void begin_standings(struct identity *i, struct person *one, int64_t now)
         const struct identity_policy *p = people_policy(i, n);
 
         if (p != NULL)
-            identity_standing_begin(i, p, one->readable ? &one->chain : NULL, now, &one->of[n]);
+            identity_standing_begin(i, p, readable ? &chain : NULL, now, &one->of[n]);
     }
     for (unsigned n = ROSTER_DEPOSITOR; n <= ROSTER_FUNCTIONAL; n++)
         identity_standing_end(i, &before[n]);
+    free_chain(&chain);
     one->begun = now;
     one->policies = i->policies_generation;
     one->due = 0; /* to be weighed */
@@ -157,14 +167,14 @@ static void weigh(struct identity *i, struct person *one, int64_t now)
 
         if (people_policy(i, n) == NULL)
             continue;
-        identity_standing_weigh(i, people_policy(i, n), one->chain.leaf, now, s);
+        identity_standing_weigh(i, people_policy(i, n), now, s);
         one->untold = one->untold || !same_standing(s, &before);
         if (s->until < one->due)
             one->due = s->until;
         passed = passed || s->check == IDENTITY_PASSED;
     }
     if (passed)
-        identity_watch_client(i->watch, one->chain.leaf);
+        identity_watch_client(i->watch, people_leaf(one));
 }
 
 static struct person *find(const struct identity_people *p, const uint8_t digest[32])
@@ -176,12 +186,44 @@ static struct person *find(const struct identity_people *p, const uint8_t digest
     return one;
 }
 
-static struct person *add(struct identity_people *p, const uint8_t digest[32], const struct identity_present *m)
+static size_t chain_bytes(const struct identity_present *m)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < m->count; i++)
+        bytes += m->der[i].len;
+    return bytes;
+}
+
+static void keep_chain(struct person *one, const struct identity_present *m)
+{
+    uint8_t *at = one->chain = mem_alloc(chain_bytes(m));
+
+    one->count = m->count;
+    for (unsigned i = 0; i < m->count; i++) {
+        one->lengths[i] = (uint16_t)m->der[i].len;
+        memcpy(at, m->der[i].at, m->der[i].len);
+        at += m->der[i].len;
+    }
+}
+
+static size_t room_of(const struct person *one)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < one->count; i++)
+        bytes += one->lengths[i];
+    return room_of_person(bytes);
+}
+
+static struct person *add(struct identity_people *p, const uint8_t digest[32], unsigned front, const struct identity_present *m)
 {
     struct person *one = mem_zalloc(1, sizeof *one);
 
     memcpy(one->digest, digest, sizeof one->digest);
-    one->readable = parse_chain(&one->chain, m);
+    keep_chain(one, m);
+    one->front = front;
+    p->owner->fronts[front].bytes += room_of(one);
     begin_standings(p->owner, one, identity_wall());
     one->same = map_put(&p->people, short_key(digest), one);
     p->count++;
@@ -201,10 +243,19 @@ static void remove_person(struct identity_people *p, struct person *one)
             first = first->same;
         first->same = one->same;
     }
+    p->owner->fronts[one->front].bytes -= room_of(one);
     end_standings(p->owner, one);
-    free_chain(&one->chain);
+    free(one->chain);
     free(one);
     p->count--;
+}
+
+/* From the room of one front into that of another that has presented it too, be there room or not: it would have had to be there without the first. */
+static void move_person(struct identity_people *p, struct person *one, unsigned front)
+{
+    p->owner->fronts[one->front].bytes -= room_of(one);
+    p->owner->fronts[front].bytes += room_of(one);
+    one->front = front;
 }
 
 /* ---- connections ---- */
@@ -214,6 +265,7 @@ static void forget(struct identity_people *p, struct identity_connection *c)
     struct person *one = c->person;
 
     map_take(&p->owner->fronts[c->front].connections, c->number);
+    p->owner->fronts[c->front].bytes -= room_of_connection();
     *c->back = c->next;
     if (c->next != NULL)
         c->next->back = c->back;
@@ -221,6 +273,8 @@ static void forget(struct identity_people *p, struct identity_connection *c)
     p->connections--;
     if (one->connections == NULL)
         remove_person(p, one);
+    else if (one->connections->front != one->front)
+        move_person(p, one, one->connections->front);
 }
 
 static bool all_failed(const struct person *one)
@@ -252,12 +306,14 @@ bool identity_people_present(struct identity_people *p, unsigned front, const st
 
     if (c != NULL)
         return err_set(e, ERR_INPUT, "connection %" PRIu64 " presents itself twice", m->connection);
-    if (p->connections == CONNECTIONS_MAX)
-        return err_set(e, ERR_INPUT, "%zu connections present at once", p->connections);
     digest_chain(m, digest);
     one = find(p, digest);
+    if (!room_is_there(p->owner, front, room_of_connection() + (one == NULL ? room_of_person(chain_bytes(m)) : 0))) {
+        room_turn_away(p, front, m->connection);
+        return true;
+    }
     if (one == NULL)
-        one = add(p, digest, m);
+        one = add(p, digest, front, m);
     else
         look_again(p->owner, one, now);
     c = mem_zalloc(1, sizeof *c);
@@ -267,6 +323,7 @@ bool identity_people_present(struct identity_people *p, unsigned front, const st
         c->next->back = &c->next;
     one->connections = c;
     map_put(connections, c->number, c);
+    p->owner->fronts[front].bytes += room_of_connection();
     p->connections++;
     weigh(p->owner, one, now);
     verdicts_tell(p, c);
@@ -279,7 +336,7 @@ void identity_people_gone(struct identity_people *p, unsigned front, uint64_t co
 {
     struct identity_connection *c = map_get(&p->owner->fronts[front].connections, connection);
 
-    /* Unknown: it was never presented, its handshake failed. */
+    /* Unknown: it was never presented, its handshake failed; or it was turned away. */
     if (c != NULL)
         forget(p, c);
 }
@@ -327,12 +384,17 @@ void identity_people_review(struct identity_people *p, bool everybody)
 void identity_people_tick(struct identity_people *p)
 {
     verdicts_tick(p);
+    room_tick(p->owner);
 }
 
 void identity_people_metrics(const struct identity_people *p, struct buf *out)
 {
-    bool ok = buf_printf(out, NULL, "coffre_identity_certificates %zu\ncoffre_identity_connections %zu\n", p->count, p->connections);
+    size_t bytes = 0;
+    bool ok;
 
+    for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
+        bytes += p->owner->fronts[n].bytes;
+    ok = buf_printf(out, NULL, "coffre_identity_certificates %zu\ncoffre_identity_connections %zu\ncoffre_identity_room_bytes %zu\n", p->count, p->connections, bytes);
     for (unsigned n = 0; ok && n < IDENTITY_CHECKS; n++)
         ok = buf_printf(out, NULL, "coffre_identity_verdicts_total{check=\"%s\"} %" PRIu64 "\n", validate_code((enum identity_check)n), p->verdicts[n]);
     if (!ok)

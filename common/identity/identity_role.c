@@ -13,7 +13,10 @@
 #include "common/identity/identity_internal.h"
 #include "common/values/log.h"
 
-enum { TICK_MS = 200, SECOND_MS = 1000, METRICS_MAX = 64 * 1024 };
+enum {
+    TICK_MS = 200, SECOND_MS = 1000, METRICS_MAX = 64 * 1024,
+    FRONT_TURN_MS = 20, /* of one front's messages: then it is the others' turn, however much it has to say */
+};
 
 int64_t identity_wall(void)
 {
@@ -90,6 +93,7 @@ static bool take_from_front(struct identity *i, unsigned front, const struct cha
 
 static void serve_front(struct identity *i, unsigned front)
 {
+    int64_t until = identity_clock() + FRONT_TURN_MS;
     enum channel_result r = CHANNEL_EMPTY;
     struct channel_message m;
     struct err e = {0};
@@ -103,6 +107,9 @@ static void serve_front(struct identity *i, unsigned front)
     while (!i->fronts[front].failed && (r = channel_receive(i->fronts[front].channel, &m, &e)) == CHANNEL_MESSAGE)
         if (!take_from_front(i, front, &m, &e)) {
             identity_front_failed(i, front, e.text);
+            break;
+        } else if (identity_clock() >= until) {
+            i->unread = true;
             break;
         }
     if (r == CHANNEL_CLOSED || i->fronts[front].failed)
@@ -194,6 +201,9 @@ static void reload(void *ctx, const struct settings *fresh)
     struct err e = {0};
     const struct journal_field field = {"reason", slice_text("certificates, authorities and policies")};
 
+    /* Whatever becomes of the rest: the fronts have it. */
+    if (i->duty->connections != NULL)
+        identity_room_limit(i, i->duty->connections(fresh));
     if (!load(i, fresh, &e)) {
         settings_locate(fresh, &e);
         log_error("reload-refused", "%s", e.text);
@@ -215,6 +225,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
 
     if (strcmp(kind, "front") == 0 && index < ROLE_INSTANCES_MAX) {
         forget_front(i, index);
+        channel_limit(c, IDENTITY_PRESENT_BODY);
         i->fronts[index].channel = c;
         show(i, index);
     } else if (strcmp(kind, "fetch") == 0)
@@ -223,6 +234,7 @@ static void linked(void *ctx, const char *kind, unsigned index, struct channel *
         journal_link(i->journal, c);
     else if ((strcmp(kind, "roster") == 0 || strcmp(kind, "query") == 0) && index < IDENTITY_SOURCES_MAX) {
         channel_free(i->telling[index]);
+        channel_limit(c, IDENTITY_OVERRIDES_BODY);
         i->telling[index] = c;
         i->telling_kind[index] = strcmp(kind, "roster") == 0 ? "roster" : "query";
     } else
@@ -322,6 +334,7 @@ static void wait_for_something(struct identity *i, int timeout)
 
 static void serve_all(struct identity *i)
 {
+    i->unread = false;
     journal_serve(i->journal);
     for (unsigned n = 0; n < IDENTITY_SOURCES_MAX; n++)
         if (i->telling[n] != NULL)
@@ -366,7 +379,7 @@ static int serve(struct identity *i)
             identity_people_review(i->people, false);
         }
         flush_all(i);
-        wait_for_something(i, i->review ? 0 : (int)(tick > identity_clock() ? tick - identity_clock() : 0));
+        wait_for_something(i, i->review || i->unread ? 0 : (int)(tick > identity_clock() ? tick - identity_clock() : 0));
     }
     return 1;
 }
@@ -410,6 +423,8 @@ int identity_role_run(struct role *self, const struct identity_duty *duty)
     i->role = self;
     i->name = role_daemon_name(self);
     i->duty = duty;
+    if (duty->connections != NULL)
+        identity_room_limit(i, duty->connections(role_settings(self)));
     i->journal = journal_open(self);
     i->ask = identity_ask_new(i);
     i->lists = identity_lists_new(i);

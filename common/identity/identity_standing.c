@@ -139,7 +139,7 @@ static bool is_known_revoked(const struct identity *i, const struct identity_pol
     return false;
 }
 
-void identity_standing_weigh(struct identity *i, const struct identity_policy *p, X509 *leaf, int64_t now, struct identity_standing *s)
+void identity_standing_weigh(struct identity *i, const struct identity_policy *p, int64_t now, struct identity_standing *s)
 {
     enum revocation_answer revocation;
     struct tls_subject subject;
@@ -170,7 +170,7 @@ void identity_standing_weigh(struct identity *i, const struct identity_policy *p
         s->check = IDENTITY_UNCHECKED;
         return;
     }
-    if (!tls_subject_of(leaf, &subject, &why)) {
+    if (!tls_subject_of(sk_X509_value(s->path, 0), &subject, &why)) {
         s->check = IDENTITY_SUBJECT;
         snprintf(s->why, sizeof s->why, "%.*s", (int)sizeof s->why - 1, why.text);
     }

@@ -106,7 +106,7 @@ static void record_unknown(struct identity_people *p, const struct identity_conn
 {
     struct tls_subject subject;
     char serial[PKIX_SERIAL_TEXT], issuer[PKIX_NAME_TEXT], reason[NAME_MAX_BYTES];
-    X509 *leaf = c->person->chain.leaf;
+    X509 *leaf = people_leaf(c->person);
     bool named = tls_subject_of(leaf, &subject, NULL);
     const struct journal_field fields[] = {JOURNAL_TEXT("cn", named ? subject.cn : ""), JOURNAL_TEXT("ou", named ? subject.ou : ""),
                                            JOURNAL_TEXT("serial", pkix_serial_text(serial, leaf)), JOURNAL_TEXT("peer", c->address),
@@ -130,7 +130,7 @@ static void record_override(struct identity_people *p, const struct identity_con
     p->owner->overrides_used++;
     if (!quota_take(p->overridden, (uint64_t)identity_clock(), &kind, &kind))
         return;
-    name_holder(c->person->chain.leaf, holder, sizeof holder);
+    name_holder(people_leaf(c->person), holder, sizeof holder);
     identity_overrides_used(p->owner, profile, holder, c->address);
 }
 

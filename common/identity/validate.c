@@ -28,6 +28,7 @@ static const struct {
     [IDENTITY_UNCHECKED] = {"revocation-unknown", "whether the certificate is revoked cannot be known now"},
     [IDENTITY_SUBJECT] = {"certificate-subject", "the certificate's subject does not name its holder"},
     [IDENTITY_ADDRESS] = {"address-not-allowed", "this address is not allowed"},
+    [IDENTITY_FULL] = {"identity-full", "so many certificates are being looked at that there is no room for this one; try again later"},
 };
 
 const char *validate_code(enum identity_check check)

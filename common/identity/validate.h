@@ -24,6 +24,7 @@ enum identity_check {
     IDENTITY_UNCHECKED,   /* revocation-unknown: no valid CRL or OCSP answer, and the policy is to refuse then */
     IDENTITY_SUBJECT,     /* certificate-subject: no readable CN and OU */
     IDENTITY_ADDRESS,     /* address-not-allowed */
+    IDENTITY_FULL,        /* identity-full: its front has presented so much that this one is not looked at */
     IDENTITY_CHECKS
 };
 const char *validate_code(enum identity_check check);

@@ -255,6 +255,9 @@ bool tls_peer_present(const struct tls_stream *s, struct tls_chain *chain, struc
         chain->der[i].len = (size_t)len;
         total += (size_t)len;
     }
+    /* As they came there were no more: this is for those who count on it. */
+    if (total > TLS_CHAIN_BYTES)
+        return err_set(e, ERR_DENIED, "more than %d bytes of certificates were presented", TLS_CHAIN_BYTES);
     at = chain->bytes = mem_alloc(total);
     for (unsigned i = 0; i < chain->count; i++) {
         chain->der[i].at = at;

@@ -110,7 +110,7 @@ static bool certificate_passes(const struct connection *c, struct obstacle *o)
     /* It holds another profile of this daemon's, of which there is none today: not ours to serve here. */
     if (check == IDENTITY_PASSED)
         check = IDENTITY_FOREIGN;
-    o->end = check == IDENTITY_UNCHECKED ? SESSION_UNVERIFIED : SESSION_CERTIFICATE;
+    o->end = check == IDENTITY_UNCHECKED || check == IDENTITY_FULL ? SESSION_UNVERIFIED : SESSION_CERTIFICATE;
     o->check = validate_code(check);
     snprintf(o->said, sizeof o->said, "%s", validate_sentence(check));
     snprintf(o->reason, sizeof o->reason, "%s", c->reason != NULL ? c->reason : o->said);

@@ -51,6 +51,31 @@ struct issued revocation_certificate(EVP_PKEY *key, const struct certificate_wan
     return out;
 }
 
+struct slice revocation_bloated(const struct issued *of, long serial)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj("1.2", 1);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    X509 *x = X509_dup(of->certificate);
+    uint8_t *der = NULL;
+    int len;
+
+    assert_true(object != NULL && value != NULL && x != NULL);
+    ASN1_INTEGER_set_int64(X509_get_serialNumber(x), serial);
+    for (unsigned i = 0; i < 2150; i++) {
+        X509_EXTENSION *ext = X509_EXTENSION_create_by_OBJ(NULL, object, 0, value);
+
+        assert_true(ext != NULL && X509_add_ext(x, ext, -1) == 1);
+        X509_EXTENSION_free(ext);
+    }
+    assert_true(i2d_re_X509_tbs(x, NULL) > 0); /* what it was made of is forgotten */
+    len = i2d_X509(x, &der);
+    assert_in_range(len, 15 * 1024, 16 * 1024);
+    ASN1_OCTET_STRING_free(value);
+    ASN1_OBJECT_free(object);
+    X509_free(x);
+    return slice_of(der, (size_t)len);
+}
+
 struct issued revocation_authority(const char *cn, EVP_PKEY *key)
 {
     const struct certificate_wanted w = {.cn = cn,

@@ -28,6 +28,8 @@ int64_t revocation_now(void);
 
 /* `key` is taken over; `by` NULL: itself. */
 struct issued revocation_certificate(EVP_PKEY *key, const struct certificate_wanted *w, const struct issued *by);
+/* Whose certificate it is with another serial number, and with so many of the shortest extensions that it has over 15 KiB: of nothing does OpenSSL make more. Nobody has signed it. DER, for OPENSSL_free(). */
+struct slice revocation_bloated(const struct issued *of, long serial);
 /* An authority with keyCertSign and cRLSign. */
 struct issued revocation_authority(const char *cn, EVP_PKEY *key);
 

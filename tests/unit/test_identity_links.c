@@ -1,15 +1,24 @@
 /*
- * identity and fetch, with real processes: when one of the two ends their channel, neither dies of it and they are linked again. This program is such a daemon when it is given
- * arguments, with one of the two misbehaving, and the test of it when not.
+ * identity and its siblings, with real processes: when it or fetch ends their channel, neither dies of it and they are linked again; and a front that never stops presenting certificates keeps
+ * no other from being heard, and fills only its own room. This program is such a daemon when it is given arguments, with one of them misbehaving, and the test of it when not.
  */
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/identity/identity.h"
+#include "tests/unit/folder.h"
+#include "tests/unit/revocation.h"
 #include "tests/unit/trial.h"
 
-enum { RUDE_TIMES = 2 };
+#ifdef __SANITIZE_ADDRESS__
+enum { MEMORY_MAX = 512 << 10 };
+#else
+enum { MEMORY_MAX = 128 << 10 };
+#endif
+
+enum { RUDE_TIMES = 2, CONNECTIONS = 100 /* that a front takes */, FLOOD = 20000 /* presented before the other comes: 640 MiB */ };
 
 /* ---- the daemon ------------------------------------------------------------------------------------------------------------ */
 
@@ -95,13 +104,104 @@ static int run_identity(struct role *self)
     return identity_role_run(self, &duty);
 }
 
+static void say(struct rude *r, uint64_t number, struct slice der, bool end)
+{
+    const struct identity_present p = {.connection = number, .address = SLICE_LITERAL("192.0.2.7"), .count = 2, .der = {der, der}};
+    struct channel_message m;
+    struct err e = {0};
+
+    if ((!end && !identity_send_present(r->peer, &p, &e)) || (end && !identity_send_gone(r->peer, number, &e)))
+        abort();
+    do
+        if (!channel_flush(r->peer, &e) || channel_receive(r->peer, &m, &e) == CHANNEL_CLOSED)
+            abort();
+    while (channel_queued(r->peer) > 1 << 20);
+}
+
+/* A front, and who has it now. First it presents as much as it can, and takes nothing back; then, for ever, what takes longest to look at. */
+static void flood(struct rude *r, uint64_t *n)
+{
+    static uint8_t junk[IDENTITY_CERTIFICATE_MAX];
+    static struct slice bloated;
+
+    if (bloated.len == 0) {
+        struct issued ca = revocation_authority("stranger", certificates_ec("P-256"));
+
+        bloated = revocation_bloated(&ca, 1);
+        certificates_free(&ca);
+    }
+    ++*n;
+    memcpy(junk, n, sizeof *n);
+    say(r, *n, *n <= FLOOD ? slice_of(junk, sizeof junk) : bloated, false);
+    for (uint64_t i = 1; *n == FLOOD && i <= FLOOD; i++)
+        say(r, i, bloated, true);
+    if (*n > FLOOD)
+        say(r, *n, bloated, true);
+    if (*n == FLOOD + 1000)
+        role_ready(r->role, true, "flooding");
+}
+
+/* Presents one, once it is told to, and says when it has the verdict. */
+static void ask_once(struct rude *r, uint64_t *n)
+{
+    const struct identity_present p = {.connection = 1, .address = SLICE_LITERAL("192.0.2.7"), .count = 1, .der = {SLICE_LITERAL("x")}};
+    char *go = mem_printf("%s/go", role_settings(r->role)->state_dir);
+    struct channel_message m;
+    struct err e = {0};
+
+    if (*n == 0 && access(go, F_OK) == 0 && identity_send_present(r->peer, &p, &e) && channel_flush(r->peer, &e))
+        *n = 1;
+    while (channel_receive(r->peer, &m, &e) == CHANNEL_MESSAGE)
+        if (m.type == IDENTITY_VERDICT)
+            role_ready(r->role, true, "judged");
+    free(go);
+}
+
+static int run_front(struct role *self)
+{
+    struct rude r = {.role = self};
+    uint64_t n = 0;
+
+    role_on(self, &events, &r);
+    while (role_poll(self, r.peer != NULL && role_index(self) == 0 ? 0 : 20) && !r.drained)
+        if (r.peer != NULL)
+            (role_index(self) == 0 ? flood : ask_once)(&r, &n);
+    hang_up(&r);
+    return r.drained ? 0 : 1;
+}
+
+static unsigned two(const struct settings *s)
+{
+    (void)s;
+    return 2;
+}
+
+static const char *certificate_of(const struct settings *s)
+{
+    return s->ingest.certificate;
+}
+
+static uint64_t connections_of(const struct settings *s)
+{
+    (void)s;
+    return CONNECTIONS;
+}
+
+static int run_judge(struct role *self)
+{
+    static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR, .certificate = certificate_of, .connections = connections_of};
+
+    return identity_role_run(self, &duty);
+}
+
+static const struct role_kind fronts[] = {{.name = "front", .run = run_front, .instances = two, .links = {"identity"}}, {.name = "identity", .run = run_judge, .drain_stage = 1}};
 static const struct role_kind rude_identity[] = {{.name = "identity", .run = run_rude_identity, .links = {"fetch"}}, {.name = "fetch", .run = fetch_role_run}};
 static const struct role_kind rude_fetch[] = {{.name = "identity", .run = run_identity, .links = {"fetch"}}, {.name = "fetch", .run = run_rude_fetch}};
 
 static int daemon_of(int argc, char **argv)
 {
-    bool identity = getenv("TEST_RUDE_IDENTITY") != NULL;
-    const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = identity ? rude_identity : rude_fetch, .kind_count = 2,
+    const struct role_kind *kinds = getenv("TEST_FRONTS") != NULL ? fronts : getenv("TEST_RUDE_IDENTITY") != NULL ? rude_identity : rude_fetch;
+    const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 2,
                                   .summary = "for the test"};
 
     return daemon_main(&tested, argc, argv);
@@ -133,11 +233,41 @@ static void test_fetch_is_lost(void **state)
     linked_again("identity", "linked 3 times");
 }
 
+static unsigned long turned_away(void)
+{
+    static const char line[] = "check=\"identity-full\"} ";
+    const char *at = strstr(trial_contents(TRIAL_NAME ".prom"), line);
+
+    return at == NULL ? 0 : strtoul(at + sizeof line - 1, NULL, 10);
+}
+
+static void a_front_has_its_turn_and_its_room(void **state)
+{
+    struct issued ca = revocation_authority("operator", certificates_ec("P-256"));
+    char *path = folder_file("c");
+    pid_t pid;
+
+    (void)state;
+    certificates_write(&ca, NULL, path, NULL);
+    setenv("TEST_FRONTS", "1", 1);
+    pid = trial_start();
+    unsetenv("TEST_FRONTS");
+    trial_await("flooding");
+    trial_put("go");
+    trial_await("judged");
+    assert_in_range(trial_memory_kib(trial_pid("identity"), "VmHWM:"), 1, MEMORY_MAX);
+    TRIAL_UNTIL(turned_away() >= FLOOD - CONNECTIONS * 2);
+    trial_stop(pid);
+    free(path);
+    certificates_free(&ca);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_fetch_cuts, trial_clear),
         cmocka_unit_test_setup(test_fetch_is_lost, trial_clear),
+        cmocka_unit_test_setup(a_front_has_its_turn_and_its_room, trial_clear),
     };
 
     if (argc > 1)

@@ -123,6 +123,32 @@ static void presents_out_of_bounds_are_refused(void **state)
     assert_false(identity_send_present(ends[0], &p, NULL));
 }
 
+/* Each may be long, but no handshake has more of them together. */
+static void presents_of_too_much_are_refused(void **state)
+{
+    static uint8_t large[IDENTITY_CERTIFICATE_MAX];
+    struct identity_present p = {.address = SLICE_LITERAL("::1"), .count = 3, .der = {slice_of(large, sizeof large), slice_of(large, sizeof large - 1), slice_of(large, 1)}};
+    uint8_t *longer;
+    struct slice body;
+    struct err e = {0};
+
+    (void)state;
+    assert_true(identity_send_present(ends[0], &p, NULL));
+    body = received(IDENTITY_PRESENT);
+    assert_true(body.len <= IDENTITY_PRESENT_BODY);
+    assert_true(read_present(body, NULL));
+    /* The last one is a byte longer. */
+    longer = mem_zalloc(1, body.len + 1);
+    memcpy(longer, body.at, body.len);
+    longer[body.len - 2] = 2;
+    assert_false(read_present(slice_of(longer, body.len + 1), &e));
+    assert_non_null(strstr(e.text, "at most 32768"));
+    free(longer);
+    free((void *)(uintptr_t)body.at);
+    p.der[2].len = 2;
+    assert_false(identity_send_present(ends[0], &p, NULL));
+}
+
 static bool read_gone(struct slice body, struct err *e)
 {
     uint64_t connection;
@@ -387,7 +413,7 @@ static void health_is_sent(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(presents_are_read_back), TEST(presents_out_of_bounds_are_refused), TEST(gones_are_read_back), TEST(verdicts_are_read_back),
+        TEST(presents_are_read_back), TEST(presents_out_of_bounds_are_refused), TEST(presents_of_too_much_are_refused), TEST(gones_are_read_back), TEST(verdicts_are_read_back),
         TEST(verdicts_that_contradict_themselves_are_not_sent), TEST(long_reasons_are_cut), TEST(servers_and_staples_are_read_back), TEST(overrides_are_read_back),
         TEST(fetches_are_read_back), TEST(fetches_out_of_bounds_are_refused), TEST(answers_are_read_back), TEST(the_largest_content_fits_in_a_message),
         TEST(health_is_sent),

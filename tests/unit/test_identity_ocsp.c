@@ -276,7 +276,7 @@ static enum identity_check standing_of(struct identity_answer *a, int64_t now)
     const struct identity_policy p = {.profile = ROSTER_DEPOSITOR, .offered = true, .revocation = REVOCATION_BY_EITHER};
     struct identity_standing s = {.chain = IDENTITY_PASSED, .path = revocation_stack(leaf.certificate, ca.certificate, NULL), .end = INT64_MAX, .answers = {a}};
 
-    identity_standing_weigh(identity, &p, leaf.certificate, now, &s);
+    identity_standing_weigh(identity, &p, now, &s);
     sk_X509_free(s.path);
     return s.check;
 }

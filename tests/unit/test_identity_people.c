@@ -1,10 +1,13 @@
-/* What fronts hear of those who have presented the same certificate: all of them of a change, whoever made it be noticed; each by its own address. */
+/* What fronts hear of those who have presented the same certificate: all of them of a change, whoever made it be noticed; each by its own address. And how much of what they present is kept. */
 #include "tests/unit/unit.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <openssl/crypto.h>
 
 #include "common/identity/identity_internal.h"
 #include "tests/unit/folder.h"
@@ -12,7 +15,7 @@
 
 static struct issued operator_ca;
 static struct identity *identity;
-static struct channel *front; /* the other end of front 0's */
+static struct channel *front, *second; /* the other ends of front 0's and front 1's */
 static const struct identity_duty duty = {.offered = 1 << ROSTER_DEPOSITOR | 1 << ROSTER_READER};
 
 static int begin(void **state)
@@ -47,6 +50,10 @@ static int begin(void **state)
     assert_true(channel_pair(fds, &e));
     identity->fronts[0].channel = channel_open(fds[0], 1 << 20, 1 << 20);
     front = channel_open(fds[1], 1 << 20, 1 << 20);
+    assert_true(channel_pair(fds, &e));
+    identity->fronts[1].channel = channel_open(fds[0], 1 << 20, 1 << 20);
+    second = channel_open(fds[1], 1 << 20, 1 << 20);
+    identity_room_limit(identity, 4096);
     return 0;
 }
 
@@ -61,12 +68,14 @@ static int end(void **state)
     settings_free(identity->settings);
     channel_free(identity->fronts[0].channel);
     channel_free(front);
+    channel_free(identity->fronts[1].channel);
+    channel_free(second);
     free(identity);
     certificates_free(&operator_ca);
     return folder_remove(state);
 }
 
-static void present_from(uint64_t number, X509 *leaf, const char *address)
+static void present_to(unsigned in, uint64_t number, X509 *leaf, const char *address)
 {
     struct identity_present m = {.connection = number, .address = slice_text(address), .count = 1};
     struct err e = {0};
@@ -75,9 +84,19 @@ static void present_from(uint64_t number, X509 *leaf, const char *address)
 
     assert_true(len > 0);
     m.der[0] = slice_of(der, (size_t)len);
-    if (!identity_people_present(identity->people, 0, &m, &e))
+    if (!identity_people_present(identity->people, in, &m, &e))
         fail_msg("%s", e.text);
     OPENSSL_free(der);
+}
+
+static void present_from(uint64_t number, X509 *leaf, const char *address)
+{
+    present_to(0, number, leaf, address);
+}
+
+static void present_in(unsigned in, uint64_t number, X509 *leaf)
+{
+    present_to(in, number, leaf, "192.0.2.7");
 }
 
 static void present(uint64_t number, X509 *leaf)
@@ -178,7 +197,7 @@ static void test_lost_front(void **state)
     struct buf metrics;
 
     (void)state;
-    f[1].channel = f[0].channel; /* these hear nothing */
+    f[2].channel = f[0].channel; /* these hear nothing */
     f[0].channel = NULL;
     for (uint64_t n = 1; n <= 3000; n++)
         present(n * 7919, leaf.certificate);
@@ -188,13 +207,173 @@ static void test_lost_front(void **state)
     assert_int_equal(f[0].connections.count, 2000);
     identity_people_lost(identity->people, 0);
     assert_int_equal(f[0].connections.count, 0);
-    f[0].channel = f[1].channel;
-    f[1].channel = NULL;
+    f[0].channel = f[2].channel;
+    f[2].channel = NULL;
     buf_init(&metrics, 64 * 1024);
     identity_people_metrics(identity->people, &metrics);
     snprintf(said, sizeof said, "%.*s", SLICE_ARGS(buf_slice(&metrics)));
     assert_non_null(strstr(said, "coffre_identity_certificates 0\ncoffre_identity_connections 0\n"));
     buf_free(&metrics);
+    certificates_free(&leaf);
+}
+
+/* ---- how much is kept ---- */
+
+/* What somebody says who has taken a front over. */
+static void present_bloated(unsigned in, uint64_t number, unsigned n)
+{
+    struct slice der = revocation_bloated(&operator_ca, (long)n + 1000);
+    const struct identity_present m = {.connection = number, .address = SLICE_LITERAL("192.0.2.7"), .count = 2, .der = {der, der}};
+    struct err e = {0};
+
+    if (!identity_people_present(identity->people, in, &m, &e))
+        fail_msg("%s", e.text);
+    OPENSSL_free((void *)(uintptr_t)der.at);
+}
+
+/* How many verdicts were said of each kind since the last time. */
+static void count_verdicts(struct channel *of, unsigned in, unsigned counts[IDENTITY_CHECKS])
+{
+    struct channel_message m;
+    struct identity_verdict v;
+    struct err e = {0};
+
+    memset(counts, 0, IDENTITY_CHECKS * sizeof *counts);
+    assert_true(channel_flush(identity->fronts[in].channel, &e));
+    while (channel_receive(of, &m, &e) == CHANNEL_MESSAGE) {
+        assert_true(identity_read_verdict(m.body, &v, &e));
+        counts[v.check]++;
+    }
+}
+
+static void test_room_of_each_front(void **state)
+{
+    enum { CONNECTIONS = 10 };
+    const struct certificate_wanted w = {.cn = "honest", .serial = 13, .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_ec("P-256"), &w, &operator_ca);
+    unsigned counts[IDENTITY_CHECKS];
+    uint64_t turned_away;
+
+    (void)state;
+    identity_room_limit(identity, CONNECTIONS);
+    /* As many as it takes at once all find room, however long their chains. */
+    for (unsigned n = 0; n < CONNECTIONS; n++)
+        present_bloated(0, n, n);
+    count_verdicts(front, 0, counts);
+    assert_int_equal(counts[IDENTITY_FULL], 0);
+    /* More do not; they are told, and nothing is kept of them. */
+    for (unsigned n = CONNECTIONS; n < 5 * CONNECTIONS; n++)
+        present_bloated(0, n, n);
+    count_verdicts(front, 0, counts);
+    assert_in_range(counts[IDENTITY_FULL], 3 * CONNECTIONS, 4 * CONNECTIONS);
+    turned_away = identity->fronts[0].turned_away;
+    assert_int_equal(turned_away, counts[IDENTITY_FULL]);
+    assert_int_equal(identity->fronts[0].connections.count, 5 * CONNECTIONS - turned_away);
+    assert_true(identity->fronts[0].bytes <= identity->front_bytes);
+    /* Another front notices nothing. */
+    present_in(1, 1, leaf.certificate);
+    count_verdicts(second, 1, counts);
+    assert_int_equal(counts[IDENTITY_PASSED], 1);
+    /* What is not kept has no end that means anything; what is makes room. */
+    identity_people_gone(identity->people, 0, 5 * CONNECTIONS - 1);
+    present_in(0, 1000, leaf.certificate);
+    identity_people_gone(identity->people, 0, 0);
+    present_bloated(0, 1001, 1001);
+    count_verdicts(front, 0, counts);
+    assert_int_equal(counts[IDENTITY_FULL], 0);
+    identity_people_lost(identity->people, 0);
+    assert_int_equal(identity->fronts[0].bytes, 0);
+    identity_people_lost(identity->people, 1);
+    assert_int_equal(identity->fronts[1].bytes, 0);
+    identity->fronts[0].turned_away = 0;
+    identity_room_limit(identity, 4096);
+    certificates_free(&leaf);
+}
+
+/* What several have presented is in the room of one who has it still. */
+static void test_room_is_handed_on(void **state)
+{
+    size_t one;
+
+    (void)state;
+    present_bloated(0, 1, 1);
+    one = identity->fronts[0].bytes;
+    assert_true(one > 2 * 15 * 1024);
+    present_bloated(1, 1, 1);
+    present_bloated(0, 2, 1);
+    assert_true(identity->fronts[1].bytes < 1024 && identity->fronts[0].bytes < one + 1024);
+    identity_people_gone(identity->people, 0, 1);
+    identity_people_gone(identity->people, 0, 2);
+    assert_int_equal(identity->fronts[0].bytes, 0);
+    assert_int_equal(identity->fronts[1].bytes, one);
+    identity_people_lost(identity->people, 1);
+    assert_int_equal(identity->fronts[1].bytes, 0);
+}
+
+/* ---- what OpenSSL keeps of it ---- */
+
+static size_t kept_by_openssl;
+
+static void *count_malloc(size_t size, const char *file, int line)
+{
+    void *p = malloc(size);
+
+    (void)file;
+    (void)line;
+    kept_by_openssl += p == NULL ? 0 : malloc_usable_size(p);
+    return p;
+}
+
+static void count_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    kept_by_openssl -= p == NULL ? 0 : malloc_usable_size(p);
+    free(p);
+}
+
+static void *count_realloc(void *p, size_t size, const char *file, int line)
+{
+    size_t before = p == NULL ? 0 : malloc_usable_size(p);
+    void *q = realloc(p, size);
+
+    (void)file;
+    (void)line;
+    if (q != NULL || size == 0)
+        kept_by_openssl -= before;
+    kept_by_openssl += q == NULL ? 0 : malloc_usable_size(q);
+    return q;
+}
+
+/* What is said to be kept is all that is: a chain that is good for nothing stays what it was, some bytes; one that is good fits into what it counts as. */
+static void test_room_is_what_is_taken(void **state)
+{
+    struct certificate_wanted w = {.cn = "many", .serial = 14, .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_rsa(3072), &w, &operator_ca);
+    size_t before;
+
+    (void)state;
+    present_bloated(0, 0, 0);
+    before = kept_by_openssl;
+    for (unsigned n = 1; n <= 50; n++)
+        present_bloated(0, n, n);
+    print_message("50 chains of 32 KiB, good for nothing: %zu bytes, counted as %zu\n", kept_by_openssl - before, identity->fronts[0].bytes);
+    assert_true(kept_by_openssl - before <= 50 * 1024);
+    identity_people_lost(identity->people, 0);
+    present(1, leaf.certificate);
+    before = kept_by_openssl;
+    for (unsigned n = 2; n <= 51; n++) {
+        struct issued other;
+
+        w.serial++;
+        assert_int_equal(EVP_PKEY_up_ref(leaf.key), 1);
+        other = revocation_certificate(leaf.key, &w, &operator_ca);
+        present(n, other.certificate);
+        certificates_free(&other);
+    }
+    print_message("50 certificates, good: %zu bytes, counted as %zu\n", kept_by_openssl - before, identity->fronts[0].bytes);
+    assert_true(kept_by_openssl - before <= 50 * 8 * 1024);
+    identity_people_lost(identity->people, 0);
     certificates_free(&leaf);
 }
 
@@ -204,7 +383,12 @@ int main(void)
         cmocka_unit_test(test_change_seen_by_newcomer),
         cmocka_unit_test(test_address_of_each),
         cmocka_unit_test(test_lost_front),
+        cmocka_unit_test(test_room_of_each_front),
+        cmocka_unit_test(test_room_is_handed_on),
+        cmocka_unit_test(test_room_is_what_is_taken),
     };
 
+    if (CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free) != 1)
+        return 1;
     return cmocka_run_group_tests(tests, begin, end);
 }
