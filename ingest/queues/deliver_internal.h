@@ -50,6 +50,7 @@ struct fetch {
     bool open;
     unsigned out; /* messages it brought that are not yet acknowledged */
     unsigned prefetch;
+    uint64_t consumer; /* which of all there have been: see consumer_tag() */
 };
 
 /* One queue of the broker with its subscriptions. */
@@ -108,7 +109,7 @@ struct deliver {
     struct claims claims;
     struct buf plain; /* of the pack being opened; wiped */
     char *exchange;   /* Event.<N>.Out */
-    uint64_t generation, ordinal, reconnect_at, backoff_ms, metrics_at;
+    uint64_t generation, ordinal, consumers, reconnect_at, backoff_ms, metrics_at;
     bool draining;
     struct {
         uint64_t sent, acknowledged, released, unseen, put_back, undecipherable, replies, taken, declined;

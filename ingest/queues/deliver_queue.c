@@ -7,6 +7,8 @@
 #include "common/values/log.h"
 #include "ingest/queues/deliver_internal.h"
 
+enum { TAG_SIZE = 128 };
+
 /* ---- queues ------------------------------------------------------------------------------ */
 
 static struct queue *find_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind, const char *key)
@@ -127,10 +129,13 @@ void deliver_lost(struct deliver *d, const struct err *e)
 
 /* ---- consumers --------------------------------------------------------------------------- */
 
-/* Consumer tags are the queue's name and the number of the fetch. */
+/*
+ * Consumer tags are the queue's name, a number never used before, and that of the fetch. RabbitMQ 3.10 breaks the connection over a tag that comes again while messages to its
+ * earlier holder are not settled: it takes the next one's number for a gap, and cannot read what it then asks of the queue (rabbitmq-server issue 5927).
+ */
 static void consumer_tag(const struct queue *q, unsigned fetch, char *tag, size_t size)
 {
-    snprintf(tag, size, "%s+%u", q->name, fetch);
+    snprintf(tag, size, "%s+%" PRIu64 "+%u", q->name, q->fetches[fetch].consumer, fetch);
 }
 
 static unsigned fetch_of(const char *tag)
@@ -143,8 +148,9 @@ static unsigned fetch_of(const char *tag)
 
 static bool open_fetch(struct deliver *d, struct queue *q, unsigned fetch, unsigned prefetch, struct err *e)
 {
-    char tag[96];
+    char tag[TAG_SIZE];
 
+    q->fetches[fetch].consumer = ++d->consumers;
     consumer_tag(q, fetch, tag, sizeof tag);
     if (!broker_consume(d->broker, q->channel, q->name, tag, (uint16_t)prefetch, NULL, 0, e))
         return false;
@@ -155,7 +161,7 @@ static bool open_fetch(struct deliver *d, struct queue *q, unsigned fetch, unsig
 
 bool deliver_close_fetch(struct deliver *d, struct queue *q, unsigned fetch, struct err *e)
 {
-    char tag[96];
+    char tag[TAG_SIZE];
 
     if (!q->fetches[fetch].open)
         return true;
