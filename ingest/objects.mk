@@ -13,7 +13,7 @@ SESSION_OBJS = ingest/session/session.o ingest/session/deposits.o ingest/session
 PROGRAMS += coffre-ingest
 # fetch: CRLs and OCSP over HTTP
 coffre-ingest_LIBS += -lcurl
-coffre-ingest_OBJS += ingest/main.o ingest/confine.o ingest/queues/relay.o ingest/queues/packing.o ingest/queues/gather.o ingest/queues/deliver.o ingest/queues/deliver_queue.o ingest/queues/deliver_leave.o ingest/queues/claims.o ingest/queues/deliver_front.o ingest/queues/mailbox.o ingest/roster_role.o ingest/roster_file.o
+coffre-ingest_OBJS += ingest/main.o ingest/confine.o ingest/queues/relay.o ingest/queues/packing.o ingest/queues/gather.o ingest/queues/deliver.o ingest/queues/deliver_queue.o ingest/queues/deliver_leave.o ingest/queues/deliver_ask.o ingest/queues/claims.o ingest/queues/deliver_front.o ingest/queues/mailbox.o ingest/roster_role.o ingest/roster_file.o
 coffre-ingest_OBJS += ingest/front/front.o ingest/front/front_links.o ingest/front/front_connection.o ingest/front/front_identity.o ingest/front/front_admission.o ingest/front/front_stream.o ingest/front/front_tickets.o ingest/front/front_routes.o \
 	$(SESSION_OBJS) $(STOMP_OBJS) $(OPENWIRE_OBJS)
 # coffre-deposit

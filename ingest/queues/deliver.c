@@ -54,11 +54,14 @@ static bool open_keys(struct deliver *d, const struct settings *s, struct err *e
 
 /* ---- from the broker --------------------------------------------------------------------- */
 
+struct queue *deliver_queue_of(const struct deliver *d, uint16_t channel)
+{
+    return channel >= FIRST_QUEUE_CHANNEL && channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX ? d->queues[channel - FIRST_QUEUE_CHANNEL] : NULL;
+}
+
 static bool handle_broker(struct deliver *d, const struct broker_event *ev, struct err *e)
 {
-    struct queue *q = ev->channel >= FIRST_QUEUE_CHANNEL && ev->channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX
-                          ? d->queues[ev->channel - FIRST_QUEUE_CHANNEL]
-                          : NULL;
+    struct queue *q = deliver_queue_of(d, ev->channel);
 
     switch (ev->kind) {
     case BROKER_DELIVERY:
@@ -95,13 +98,17 @@ static bool handle_broker(struct deliver *d, const struct broker_event *ev, stru
     return true;
 }
 
-static bool connect_broker(struct deliver *d, struct err *e)
+struct broker *deliver_connect(const struct deliver *d, const char *name, struct err *e)
 {
     const struct settings *s = role_settings(d->role);
-    struct broker_options o = {.settings = s, .certificate = s->ingest.rabbitmq_certificate, .key = s->ingest.rabbitmq_key,
-                               .name = "coffre-ingest deliver"};
+    const struct broker_options o = {.settings = s, .certificate = s->ingest.rabbitmq_certificate, .key = s->ingest.rabbitmq_key, .name = name};
 
-    d->broker = broker_open(&o, e);
+    return broker_open(&o, e);
+}
+
+static bool connect_broker(struct deliver *d, struct err *e)
+{
+    d->broker = deliver_connect(d, "coffre-ingest deliver", e);
     if (d->broker == NULL || !broker_confirms(d->broker, PUT_BACK_CHANNEL, e))
         return false;
     d->backoff_ms = RECONNECT_MIN_MS;
@@ -126,6 +133,7 @@ static void work_broker(struct deliver *d)
             return;
         }
     } while (ev.kind != BROKER_NOTHING);
+    deliver_hear(d);
     if (!deliver_pump(d, &e))
         deliver_lost(d, &e);
 }
@@ -182,19 +190,22 @@ static void report(struct deliver *d)
 
 static void wait_for_work(struct deliver *d)
 {
-    struct pollfd fds[FRONTS_MAX + 2];
+    struct pollfd fds[FRONTS_MAX + 3];
+    bool unread = d->broker != NULL && (d->behind || broker_unread(d->broker));
     nfds_t n = 0;
 
     fds[n++] = (struct pollfd){.fd = role_parent_fd(d->role), .events = POLLIN};
     if (d->broker != NULL)
         fds[n++] = (struct pollfd){.fd = broker_fd(d->broker), .events = POLLIN};
+    if (d->asker != NULL)
+        fds[n++] = (struct pollfd){.fd = broker_fd(d->asker), .events = POLLIN};
     for (unsigned i = 0; i < FRONTS_MAX; i++) {
         const struct channel *c = d->fronts[i].channel;
 
         if (c != NULL)
             fds[n++] = (struct pollfd){.fd = channel_fd(c), .events = (short)(POLLIN | (channel_queued(c) != 0 ? POLLOUT : 0))};
     }
-    poll(fds, n, d->broker != NULL && (d->behind || broker_unread(d->broker)) ? 0 : d->draining ? 20 : TURN_MS);
+    poll(fds, n, unread || (d->asker != NULL && broker_unread(d->asker)) ? 0 : d->draining ? 20 : TURN_MS);
 }
 
 /* True when no front is left and everything was put back. */
@@ -234,6 +245,7 @@ static void finish(struct deliver *d)
     for (unsigned i = 0; i < QUEUES_MAX; i++)
         if (d->queues[i] != NULL)
             deliver_forget_queue(d, d->queues[i]);
+    deliver_stop_asking(d);
     broker_close(d->broker);
     pack_reader_free(d->reader);
     pack_writer_free(d->writer);

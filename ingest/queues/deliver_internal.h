@@ -15,7 +15,7 @@
  */
 enum { BASE_PREFETCH = 4, NOTICE_PREFETCH = 2000, FETCH_MIN = 64, FETCH_MAX = 4096, FETCHES_MAX = 64 };
 
-enum { FRONTS_MAX = CLAIMS_FRONTS_MAX, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000, ASIDE_MIN_MS = 2000, ASIDE_MAX_MS = 300000,
+enum { FRONTS_MAX = CLAIMS_FRONTS_MAX, QUEUES_MAX = 1024, PUT_BACK_CHANNEL = 1, FIRST_QUEUE_CHANNEL = 2, RETRY_MS = 1000,
        RECONNECT_MIN_MS = 250, RECONNECT_MAX_MS = 5000, TURN_MS = 500, PLAIN_MAX = BROKER_BODY_MAX, PLAIN_KEPT = 1 << 20,
        MESSAGES_PER_TURN = 4096 };
 
@@ -57,13 +57,15 @@ struct fetch {
 struct queue {
     uint16_t channel; /* of the broker: its place in the table decides */
     bool consuming;
+    bool answers;         /* it has just said so: it may be consumed from */
+    uint64_t asked_until; /* whether it answers; 0: it is not being asked */
     bool leaving, given_back; /* nobody reads it; what had come was seen to */
     uint32_t depositor;
     enum deliver_queue kind;
     char *name;
     char key[PACK_REPLY_KEY_SIZE]; /* of a temporary queue */
     uint64_t retry_at;
-    uint64_t aside_ms; /* the last attempt to consume cost the connection: how long it is left alone; 0: it did not */
+    uint64_t aside_ms;    /* it did not answer the last time: how long it is left alone; 0: it did */
     uint64_t acknowledge; /* this tag and all before it, at the end of the turn; 0: none */
     unsigned put_backs;   /* remainders published and not yet confirmed */
     struct fetch fetches[FETCHES_MAX]; /* the first stays, the others come and go */
@@ -94,6 +96,7 @@ enum { UNSEEN_SIZE = 1 << 18 };
 struct deliver {
     struct role *role;
     struct broker *broker;
+    struct broker *asker; /* see deliver_ask.c; NULL: nothing is asked */
     struct pack_reader *reader;
     struct pack_writer *writer;
     struct front fronts[FRONTS_MAX];
@@ -109,7 +112,7 @@ struct deliver {
     struct claims claims;
     struct buf plain; /* of the pack being opened; wiped */
     char *exchange;   /* Event.<N>.Out */
-    uint64_t generation, ordinal, consumers, reconnect_at, backoff_ms, metrics_at;
+    uint64_t generation, ordinal, consumers, reconnect_at, backoff_ms, ask_at, metrics_at;
     bool draining;
     struct {
         uint64_t sent, acknowledged, released, unseen, put_back, undecipherable, replies, taken, declined;
@@ -119,6 +122,11 @@ struct deliver {
 /* Milliseconds of the monotonic clock. */
 uint64_t deliver_now_ms(void);
 
+/* The queue whose channel this is; NULL: none. */
+struct queue *deliver_queue_of(const struct deliver *d, uint16_t channel);
+/* A connection as broker_open() makes it. */
+struct broker *deliver_connect(const struct deliver *d, const char *name, struct err *e);
+
 /* ---- deliver_queue.c: what is asked of the broker. False: `e` (ERR_RETRY) says how the connection was lost. ---------------- */
 /* The queue of this depositor, made when not there yet; `name`: of a temporary one. NULL: too many, `e` says of what, for its sensor. */
 struct queue *deliver_open_queue(struct deliver *d, uint32_t depositor, enum deliver_queue kind, struct slice name, struct err *e);
@@ -127,7 +135,7 @@ void deliver_forget_queue(struct deliver *d, struct queue *q);
 void deliver_forget_deliveries(struct deliver *d, struct queue *q);
 /* The connection is gone: everything comes again on the next one. */
 void deliver_lost(struct deliver *d, const struct err *e);
-/* Starts consuming; a queue that does not exist yet is tried again later. */
+/* Starts consuming, once the queue has said that it answers; one that does not exist yet, or does not answer, is tried again later. */
 MUST_CHECK bool deliver_consume(struct deliver *d, struct queue *q, struct err *e);
 MUST_CHECK bool deliver_close_fetch(struct deliver *d, struct queue *q, unsigned fetch, struct err *e);
 /* To be called when all that was fetched is out and a subscription would take more. */
@@ -137,6 +145,18 @@ MUST_CHECK bool deliver_take(struct deliver *d, struct queue *q, const struct br
 /* All of this message is done: the mailbox forgets it, and so does the broker, at the latest with deliver_flush_acknowledgements(). */
 MUST_CHECK bool deliver_acknowledge(struct deliver *d, struct queue *q, struct mailbox_message *message, struct err *e);
 MUST_CHECK bool deliver_flush_acknowledgements(struct deliver *d, struct queue *q, struct err *e);
+
+/* ---- deliver_ask.c: does a queue answer? ------------------------------------------------------------------------------------ */
+/* Nothing is waited for: `answers` is set when it does. */
+void deliver_ask(struct deliver *d, struct queue *q);
+/* Takes what was answered so far. */
+void deliver_hear(struct deliver *d);
+/* Whoever was asked has to be asked again. */
+void deliver_stop_asking(struct deliver *d);
+/* It does not answer: it is tried again later, the later the more often in a row. */
+void deliver_set_aside(struct queue *q, const char *why);
+/* It is not there: it is tried again soon. */
+void deliver_await(struct queue *q, const char *why);
 
 /* ---- deliver_leave.c: what nobody reads any more ---------------------------------------------------------------------------- */
 /* How many of the queue's deliveries of that message were seen by nobody. */

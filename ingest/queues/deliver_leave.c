@@ -106,7 +106,9 @@ bool deliver_leave(struct deliver *d, struct queue *q, struct err *e)
     if (q->given_back)
         return true;
     if (!q->consuming) {
-        deliver_forget_queue(d, q);
+        /* While it is asked whether it answers, its channel is taken. */
+        if (q->asked_until == 0 || d->draining)
+            deliver_forget_queue(d, q);
         return true;
     }
     if (!q->leaving) {

@@ -97,7 +97,7 @@ void deliver_forget_queue(struct deliver *d, struct queue *q)
 /* Nothing is under way any more: what was delivered goes back by itself. */
 void deliver_forget_deliveries(struct deliver *d, struct queue *q)
 {
-    q->consuming = q->leaving = q->given_back = false;
+    q->consuming = q->answers = q->leaving = q->given_back = false;
     q->put_backs = 0;
     q->acknowledge = 0;
     memset(q->fetches, 0, sizeof q->fetches);
@@ -109,6 +109,7 @@ void deliver_lost(struct deliver *d, const struct err *e)
 {
     broker_close(d->broker);
     d->broker = NULL;
+    deliver_stop_asking(d);
     d->reconnect_at = deliver_now_ms() + d->backoff_ms;
     d->backoff_ms = d->backoff_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : d->backoff_ms * 2;
     memset(d->put_backs, 0, sizeof d->put_backs);
@@ -212,6 +213,11 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
     uint16_t channel = q->channel;
     struct err why = {0};
 
+    if (q->kind != DELIVER_REPLIES && !q->answers) {
+        deliver_ask(d, q);
+        return true;
+    }
+    q->answers = false;
     if (!broker_channel_is_open(d->broker, channel) && !broker_channel_open(d->broker, channel, e))
         return false;
     if ((q->kind != DELIVER_REPLIES || declare_reply(d, q, &why)) &&
@@ -221,15 +227,12 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
         return true;
     }
     if (why.code == ERR_RETRY) {
-        /* A queue without a leader answers nobody and costs the connection: it must not do so to all others at every attempt. */
-        q->aside_ms = q->aside_ms == 0 ? ASIDE_MIN_MS : q->aside_ms * 2 > ASIDE_MAX_MS ? ASIDE_MAX_MS : q->aside_ms * 2;
-        q->retry_at = deliver_now_ms() + q->aside_ms;
-        log_warning("queue-set-aside", "%s: %s; tried again in %" PRIu64 " ms", q->name, why.text, q->aside_ms);
+        /* It has cost the connection: it must not do so to all others at every attempt. */
+        deliver_set_aside(q, why.text);
         *e = why;
         return false;
     }
-    log_info("queue-awaited", "%s: %s", q->name, why.text);
-    q->retry_at = deliver_now_ms() + RETRY_MS;
+    deliver_await(q, why.text);
     return true;
 }
 

@@ -165,6 +165,48 @@ def test_a_queue_that_is_gone_in_the_middle_stops_nobody_else():
     unbind(name)
 
 
+def others_are_answered(newcomer, times):
+    """So many times: one who reads his answers all the while, and one who begins to each time."""
+    began = time.monotonic()
+    with Stomp("sensor-2", timeout=SOON) as other:
+        other.subscribe()
+        for _ in range(times):
+            client_id = unique()
+            other.deposit(event(client_id), client_id)
+            other.answers([client_id])
+            assert answered(newcomer, 1) >= 1
+    print(f"# others are answered {2 * times} times in {time.monotonic() - began:.1f} s")
+
+
+def test_who_reads_a_queue_that_does_not_answer_keeps_nobody_else_waiting():
+    """Silent: RabbitMQ is given 10 s. Gone: it ends the connection on which such a queue is asked."""
+    name, newcomer = sensor(), sensor()
+    for one in (name, newcomer):
+        let_in(one, kinds=[StompSensor])
+        assert answered(one) >= 4
+    mark, queue = daemon_log("coffre-ingest"), f"{OUT}.{id_of(name)}"
+    member = f"{{'coffre_{queue}', node()}}"
+    others_are_answered(newcomer, 1)
+    headless(queue)
+    with Stomp(name, timeout=SOON * 3) as reader:
+        reader.subscribe()
+        others_are_answered(newcomer, 3)
+        assert mark.count("code=queue-set-aside") == 0, "others waited for it"
+        mark.says("code=queue-set-aside", re.escape(queue))
+        instance("rabbitmqctl", "eval", f"ra:stop_server(quorum_queues, {member}).")
+        mark.says("code=queue-set-aside", re.escape(queue), "connection")
+        others_are_answered(newcomer, 3)
+        assert mark.count("code=broker-down") == 0, "others lost their connection"
+        instance("rabbitmqctl", "eval", f"ra:restart_server(quorum_queues, {member}).")
+        instance("rabbitmqctl", "eval", f"ra:trigger_election({member}).")
+        client_id = unique()
+        reader.deposit(event(client_id), client_id)
+        reader.answers([client_id])
+    check_numbers()
+    for one in (name, newcomer):
+        unbind(one)
+
+
 def test_who_is_revoked_before_the_answer_stops_nobody_else():
     name = sensor()
     let_in(name, kinds=[StompSensor])
