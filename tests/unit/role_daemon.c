@@ -267,9 +267,11 @@ static int run_attached(struct role *self)
 {
     static const struct role_events events = {.drain = drain};
     static const struct timeval often = {0, 50 * 1000};
-    struct duty d = {.role = self, .base = event_base_new()};
-    struct event *tick = event_new(d.base, -1, EV_PERSIST, beat, &d);
+    static struct duty d;
+    struct event *tick;
 
+    d = (struct duty){.role = self, .base = event_base_new()};
+    tick = event_new(d.base, -1, EV_PERSIST, beat, &d);
     role_on(self, &events, &d);
     role_attach(self, d.base);
     event_add(tick, &often);
