@@ -125,6 +125,8 @@ void identity_ocsp_look(const struct identity_answer *a, int64_t now, struct ide
 const struct revocation_finding *identity_ocsp_revokes(const struct identity_answer *a);
 uint64_t identity_ocsp_generation(const struct identity_answer *a); /* raised with each answer and failure */
 void identity_ocsp_tick(struct identity_ocsp *o);
+/* What was found revoked is on disk when this returns, unless the disk refuses. Before anybody hears of it: whoever was refused for it stays so, whatever ends this process. */
+void identity_ocsp_keep(struct identity_ocsp *o);
 void identity_ocsp_metrics(const struct identity_ocsp *o, struct buf *out);
 
 /* ---- identity_people.c, identity_standing.c ---- */

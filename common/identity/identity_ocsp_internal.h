@@ -53,6 +53,6 @@ void ocsp_known_found(struct identity_answer *a);           /* `found` has chang
 void ocsp_known_forget(struct identity_answer *a);          /* what it has said is worth nothing */
 /* Whether an answer of this thisUpdate takes nothing back that a newer one has said, be it another responder's. ERR_INPUT: it would. */
 MUST_CHECK bool ocsp_known_permits(const struct identity_answer *a, const struct revocation_finding *found, int64_t now, struct err *e);
-void ocsp_known_tick(struct identity_ocsp *o);              /* on disk, when something has changed */
+void ocsp_known_tick(struct identity_ocsp *o);              /* what is over is forgotten; identity_ocsp_keep() */
 
 #endif

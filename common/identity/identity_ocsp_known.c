@@ -96,12 +96,17 @@ static void keep(struct identity_ocsp *o)
     free(path);
 }
 
+void identity_ocsp_keep(struct identity_ocsp *o)
+{
+    if (o->known_changed && identity_clock() >= o->known_retry)
+        keep(o);
+}
+
 void ocsp_known_tick(struct identity_ocsp *o)
 {
     if (o->known_looked == 0 || identity_clock() - o->known_looked > EXPIRE_MS) {
         o->known_looked = identity_clock();
         o->known_changed = known_expire(o->known, identity_wall()) != 0 || o->known_changed;
     }
-    if (o->known_changed && identity_clock() >= o->known_retry)
-        keep(o);
+    identity_ocsp_keep(o);
 }

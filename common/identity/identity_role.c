@@ -340,6 +340,7 @@ static void serve_all(struct identity *i)
         if (i->telling[n] != NULL)
             serve_telling(i, n);
     identity_ask_serve(i->ask);
+    identity_ocsp_keep(i->ocsp);
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
         serve_front(i, n);
 }
