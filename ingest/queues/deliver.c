@@ -134,8 +134,11 @@ static void work_broker(struct deliver *d)
         }
     } while (ev.kind != BROKER_NOTHING);
     deliver_hear(d);
-    if (!deliver_pump(d, &e))
+    if (!deliver_pump(d, &e)) {
         deliver_lost(d, &e);
+        return;
+    }
+    deliver_ask(d);
 }
 
 /* ---- role -------------------------------------------------------------------------------- */
@@ -190,22 +193,23 @@ static void report(struct deliver *d)
 
 static void wait_for_work(struct deliver *d)
 {
-    struct pollfd fds[FRONTS_MAX + 3];
+    struct pollfd fds[FRONTS_MAX + 2 + DELIVER_ASKERS];
     bool unread = d->broker != NULL && (d->behind || broker_unread(d->broker));
     nfds_t n = 0;
 
     fds[n++] = (struct pollfd){.fd = role_parent_fd(d->role), .events = POLLIN};
     if (d->broker != NULL)
         fds[n++] = (struct pollfd){.fd = broker_fd(d->broker), .events = POLLIN};
-    if (d->asker != NULL)
-        fds[n++] = (struct pollfd){.fd = broker_fd(d->asker), .events = POLLIN};
+    for (unsigned i = 0; i < DELIVER_ASKERS; i++)
+        if (d->askers[i].broker != NULL)
+            fds[n++] = (struct pollfd){.fd = broker_fd(d->askers[i].broker), .events = POLLIN};
     for (unsigned i = 0; i < FRONTS_MAX; i++) {
         const struct channel *c = d->fronts[i].channel;
 
         if (c != NULL)
             fds[n++] = (struct pollfd){.fd = channel_fd(c), .events = (short)(POLLIN | (channel_queued(c) != 0 ? POLLOUT : 0))};
     }
-    poll(fds, n, unread || (d->asker != NULL && broker_unread(d->asker)) ? 0 : d->draining ? 20 : TURN_MS);
+    poll(fds, n, unread ? 0 : (int)deliver_asks_for(d, d->draining ? 20 : TURN_MS));
 }
 
 /* True when no front is left and everything was put back. */

@@ -58,7 +58,6 @@ struct queue {
     uint16_t channel; /* of the broker: its place in the table decides */
     bool consuming;
     bool answers;         /* it has just said so: it may be consumed from */
-    uint64_t asked_until; /* whether it answers; 0: it is not being asked */
     bool leaving, given_back; /* nobody reads it; what had come was seen to */
     uint32_t depositor;
     enum deliver_queue kind;
@@ -93,10 +92,24 @@ struct unseen {
 
 enum { UNSEEN_SIZE = 1 << 18 };
 
+enum deliver_asker {
+    DELIVER_NEWCOMERS,
+    DELIVER_SILENT, /* those that did not answer the last time */
+    DELIVER_ASKERS
+};
+
+/* A connection on which one queue at a time is asked whether it answers. */
+struct asker {
+    struct broker *broker; /* NULL: none yet */
+    struct queue *asked;   /* NULL: none */
+    uint64_t until;        /* it is given up then */
+    unsigned place;        /* of the queue that comes next */
+};
+
 struct deliver {
     struct role *role;
     struct broker *broker;
-    struct broker *asker; /* see deliver_ask.c; NULL: nothing is asked */
+    struct asker askers[DELIVER_ASKERS];
     struct pack_reader *reader;
     struct pack_writer *writer;
     struct front fronts[FRONTS_MAX];
@@ -147,11 +160,15 @@ MUST_CHECK bool deliver_acknowledge(struct deliver *d, struct queue *q, struct m
 MUST_CHECK bool deliver_flush_acknowledgements(struct deliver *d, struct queue *q, struct err *e);
 
 /* ---- deliver_ask.c: does a queue answer? ------------------------------------------------------------------------------------ */
-/* Nothing is waited for: `answers` is set when it does. */
-void deliver_ask(struct deliver *d, struct queue *q);
+/* Asks those that are to be consumed from, one after the other. Nothing is waited for: `answers` is set when it does. */
+void deliver_ask(struct deliver *d);
 /* Takes what was answered so far. */
 void deliver_hear(struct deliver *d);
-/* Whoever was asked has to be asked again. */
+bool deliver_is_asked(const struct deliver *d, const struct queue *q);
+/* Milliseconds until an answer is given up, `most` when it is later or nothing is asked. */
+uint64_t deliver_asks_for(const struct deliver *d, uint64_t most);
+/* This one, about to go, is not waited for any more; and all of them. */
+void deliver_unask(struct deliver *d, const struct queue *q);
 void deliver_stop_asking(struct deliver *d);
 /* It does not answer: it is tried again later, the later the more often in a row. */
 void deliver_set_aside(struct queue *q, const char *why);

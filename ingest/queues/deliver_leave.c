@@ -106,8 +106,8 @@ bool deliver_leave(struct deliver *d, struct queue *q, struct err *e)
     if (q->given_back)
         return true;
     if (!q->consuming) {
-        /* While it is asked whether it answers, its channel is taken. */
-        if (q->asked_until == 0 || d->draining)
+        /* While it is asked whether it answers it stays: who comes and goes costs no connection each time. */
+        if (!deliver_is_asked(d, q) || d->draining)
             deliver_forget_queue(d, q);
         return true;
     }

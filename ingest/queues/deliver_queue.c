@@ -84,6 +84,7 @@ struct queue *deliver_open_queue(struct deliver *d, uint32_t depositor, enum del
 
 void deliver_forget_queue(struct deliver *d, struct queue *q)
 {
+    deliver_unask(d, q);
     d->queues[q->channel - FIRST_QUEUE_CHANNEL] = NULL;
     while (d->queue_top != 0 && d->queues[d->queue_top - 1] == NULL)
         d->queue_top--;
@@ -213,10 +214,8 @@ bool deliver_consume(struct deliver *d, struct queue *q, struct err *e)
     uint16_t channel = q->channel;
     struct err why = {0};
 
-    if (q->kind != DELIVER_REPLIES && !q->answers) {
-        deliver_ask(d, q);
-        return true;
-    }
+    if (q->kind != DELIVER_REPLIES && !q->answers)
+        return true; /* deliver_ask() */
     q->answers = false;
     if (!broker_channel_is_open(d->broker, channel) && !broker_channel_open(d->broker, channel, e))
         return false;
