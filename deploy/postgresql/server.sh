@@ -43,7 +43,8 @@ postgresql_after_a_kill() {
     state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) || true # there is none any more
     case $state in Z | X | '') ;; *) return 0 ;; esac
     for _ in $(seq 600); do
-        if ! as_user sh -c 'for cwd in /proc/[0-9]*/cwd; do readlink "$cwd"; done 2>/dev/null' | grep -qxF "$data"; then
+        # Read to its end: where one side of a pipe ends early or cannot read a process that has just gone, pipefail would say that nobody is there.
+        if ! as_user sh -c 'for cwd in /proc/[0-9]*/cwd; do readlink "$cwd"; done 2>/dev/null; true' | grep -xF "$data" >/dev/null; then
             [ "$state" != Z ] || as_user rm -f "$data/postmaster.pid" "$home"/postgresql/socket/.s.PGSQL.*
             return 0
         fi

@@ -40,7 +40,7 @@ def port(name):
 
 # ---- the instance -----------------------------------------------------------------------------
 
-def instance(*words, check=True, timeout=180):
+def instance(*words, check=True, timeout=400):
     """deploy/instance.sh on this instance: start, stop, restart, kill a server or a daemon."""
     done = subprocess.run([ROOT / "deploy/instance.sh", *map(str, words)], env={**os.environ, "RUN_DIR": str(RUN)},
                           capture_output=True, text=True, timeout=timeout)
