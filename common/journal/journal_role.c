@@ -434,14 +434,28 @@ static bool finished(struct journal_role *j)
     return late || j->broker == NULL || !j->up || spool_records(j->spool) == 0;
 }
 
+/* Each turn begins with another: one that writes as fast as it is read would leave nothing of what there is room for in a turn to those behind it. */
+static void read_all(struct journal_role *j)
+{
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++) {
+        struct journal_writer *w = &j->writers[(j->first + i) % JOURNAL_WRITERS_MAX];
+
+        read_writer(j, w);
+        tell_refused(j, w, false);
+    }
+    /* The next that is there: after places that are free the same would be the first again and again. */
+    for (unsigned i = 0; i < JOURNAL_WRITERS_MAX; i++) {
+        j->first = (j->first + 1) % JOURNAL_WRITERS_MAX;
+        if (j->writers[j->first].channel != NULL)
+            break;
+    }
+}
+
 static void loop(struct journal_role *j)
 {
     while (role_poll(j->self, 0)) {
         j->unread = false;
-        for (unsigned i = 0; i < JOURNAL_WRITERS_MAX && !j->disk_failed; i++) {
-            read_writer(j, &j->writers[i]);
-            tell_refused(j, &j->writers[i], false);
-        }
+        read_all(j);
         sync_spool(j, j->draining || spool_is_crowded(j->spool));
         journal_role_broker(j);
         if (j->draining && finished(j))

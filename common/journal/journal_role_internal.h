@@ -68,6 +68,7 @@ struct journal_role {
     struct spool *spool;
     struct buf lines; /* a batch being published */
     struct journal_writer writers[JOURNAL_WRITERS_MAX];
+    unsigned first; /* whose turn it is to be read before the others */
     struct broker *broker; /* NULL: away */
     struct journal_flight flights[JOURNAL_WINDOW_MAX];
     unsigned flying, window;
