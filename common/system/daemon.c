@@ -12,6 +12,7 @@
 
 #include "common/system/role_internal.h"
 #include "common/values/buf.h"
+#include "common/values/log.h"
 #include "common/version.h"
 
 static void usage(const struct daemon *d, FILE *out)
@@ -91,6 +92,7 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
         return true;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return err_set_errno(e, ERR_FATAL, "checking the configuration");
+    log_end(); /* or the child, which has the counts too, would tell them once more */
     pid = fork();
     if (pid == 0) {
         const struct rlimit none = {0, 0};
@@ -100,6 +102,7 @@ bool daemon_check_apart(const struct daemon *d, const struct settings *s, struct
         prctl(PR_SET_DUMPABLE, 0);
         setrlimit(RLIMIT_CORE, &none);
         ok = d->check(s, &found);
+        log_end();
         _exit(write(ends[1], &found, sizeof found) == sizeof found && ok ? 0 : 1);
     }
     close(ends[1]);
