@@ -51,7 +51,7 @@ struct identity {
     struct identity_policies *policies; /* in force; owned */
     struct identity_policies *before;   /* those before a reload, while it is done; owned */
     bool shown_changed;                 /* by that reload */
-    uint64_t front_bytes;               /* that may be kept for one front: identity_room.c */
+    uint64_t front_bytes, front_connections; /* that may be kept for one front: identity_room.c */
     struct identity_shown shown;
     struct journal *journal;
     struct identity_front fronts[ROLE_INSTANCES_MAX];
@@ -140,6 +140,8 @@ void identity_people_tick(struct identity_people *p); /* about once a second */
 void identity_people_metrics(const struct identity_people *p, struct buf *out);
 /* A front takes so many connections now: what may be kept for each of them. Who is there already stays. */
 void identity_room_limit(struct identity *i, uint64_t connections);
+/* The end: says who has found no room since that was said last, while there is a journal to say it to. */
+void identity_room_end(struct identity *i);
 
 /* What one profile's policy says of one presented chain. */
 struct identity_standing {

@@ -62,6 +62,7 @@ void verdicts_end(struct identity_people *p);
 /* Of a connection, and of a chain of so many bytes. */
 size_t room_of_connection(void);
 size_t room_of_person(size_t chain);
+/* For one connection more, and so many bytes. */
 bool room_is_there(const struct identity *i, unsigned front, size_t bytes);
 /* Tells the front that nobody looks at this connection's certificates, and remembers nothing of it but that. */
 void room_turn_away(struct identity_people *p, unsigned front, uint64_t connection);

@@ -396,6 +396,7 @@ static void make_folder(const struct settings *s)
 
 static void release(struct identity *i)
 {
+    identity_room_end(i);
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
         forget_front(i, n);
     for (unsigned n = 0; n < IDENTITY_SOURCES_MAX; n++)

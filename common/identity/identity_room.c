@@ -1,6 +1,7 @@
 /*
  * How much of what fronts present is kept: each front has room for as many connections as it takes, with the longest chains. An honest one never needs more; one that a stranger has taken over, and that presents whatever
- * comes to its mind, fills its own room and nobody else's, and what finds none there is not looked at. See identity_people_internal.h.
+ * comes to its mind, fills its own room and nobody else's, and what finds none there is not looked at. Connections are bounded by number too: those that share a chain take so few bytes each that there would be hundreds
+ * of thousands, under numbers of its choice, and map.c slows down with the square of those that collide. See identity_people_internal.h.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,10 +9,17 @@
 #include "common/identity/identity_people_internal.h"
 #include "common/values/log.h"
 
+/*
+ * Counted of a chain are its bytes as presented, and PERSON_BYTES for all the rest: struct person, at most half of it, and of a path that is good the certificates as OpenSSL keeps them, once for all profiles. That is an
+ * allowance and no bound. A leaf and an intermediate of the usual size fit; but nothing more is counted for a path of several intermediates that were presented, nor for a certificate of which OpenSSL keeps more than its
+ * bytes: each of the thousands of alternative names that there is room for takes a hundred bytes and more. Only an authority of the configuration can bring either about, since of a path that is not good nothing is kept.
+ * Not counted at all are OCSP answers, which are shared by all paths with that certificate, what identity_watch.c remembers of who passed, and what is parsed while a chain is looked at.
+ */
 enum {
-    PERSON_BYTES = 16 * 1024,   /* beside the chain itself: what each profile says of it, and of a path that is good the certificates as OpenSSL keeps them; it is less */
+    PERSON_BYTES = 16 * 1024,
     CONNECTION_BYTES = 256,     /* with its place in the map */
-    FRONT_BYTES_MAX = 512 << 20, /* whatever is configured: about 30,000 certificates, of whatever many connections */
+    PLACES_MIN = 4096,          /* the default: when fewer are configured than before, those that are there already, so many at least, still find room when identity is linked again */
+    PLACE_CONNECTIONS = 4,      /* for each place: an honest front never has more than one, but for those that are over and whose GONE is under way */
     SAY_MS = 60 * 1000,
 };
 
@@ -19,9 +27,10 @@ _Static_assert(sizeof(struct person) <= PERSON_BYTES / 2 && sizeof(struct identi
 
 void identity_room_limit(struct identity *i, uint64_t connections)
 {
-    uint64_t bytes = connections * (room_of_connection() + room_of_person(IDENTITY_CHAIN_BYTES));
+    uint64_t places = connections < PLACES_MIN ? PLACES_MIN : connections;
 
-    i->front_bytes = bytes < FRONT_BYTES_MAX ? bytes : FRONT_BYTES_MAX;
+    i->front_bytes = places * (room_of_connection() + room_of_person(IDENTITY_CHAIN_BYTES));
+    i->front_connections = places * PLACE_CONNECTIONS;
 }
 
 size_t room_of_connection(void)
@@ -36,7 +45,7 @@ size_t room_of_person(size_t chain)
 
 bool room_is_there(const struct identity *i, unsigned front, size_t bytes)
 {
-    return i->fronts[front].bytes + bytes <= i->front_bytes;
+    return i->fronts[front].connections.count < i->front_connections && i->fronts[front].bytes + bytes <= i->front_bytes;
 }
 
 void room_turn_away(struct identity_people *p, unsigned front, uint64_t connection)
@@ -56,12 +65,16 @@ static void say(struct identity *i, unsigned front, int64_t now)
 {
     struct identity_front *f = &i->fronts[front];
     char index[16], count[24], connections[24];
-    const struct journal_field fields[] = {JOURNAL_TEXT("front", index), JOURNAL_TEXT("turned_away", count), JOURNAL_TEXT("connections", connections)};
+    struct journal_field fields[3];
 
     snprintf(index, sizeof index, "%u", front);
     snprintf(count, sizeof count, "%" PRIu64, f->turned_away);
     snprintf(connections, sizeof connections, "%zu", f->connections.count);
-    log_error("identity-full", "front %s: %s connections are turned away: certificates of %s others fill the %" PRIu64 " bytes that a front has", index, count, connections, i->front_bytes);
+    fields[0] = (struct journal_field)JOURNAL_TEXT("front", index);
+    fields[1] = (struct journal_field)JOURNAL_TEXT("turned_away", count);
+    fields[2] = (struct journal_field)JOURNAL_TEXT("connections", connections);
+    log_error("identity-full", "front %s: %s connections are turned away: a front has room for %" PRIu64 " connections and %" PRIu64 " bytes of certificates, and %s others with %zu fill it", index, count,
+              i->front_connections, i->front_bytes, connections, f->bytes);
     journal_write(i->journal, "identity-full", fields, sizeof fields / sizeof *fields);
     f->turned_away = 0;
     f->say_at = now + SAY_MS;
@@ -74,4 +87,11 @@ void room_tick(struct identity *i)
     for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
         if (i->fronts[n].turned_away != 0 && now >= i->fronts[n].say_at)
             say(i, n, now);
+}
+
+void identity_room_end(struct identity *i)
+{
+    for (unsigned n = 0; n < ROLE_INSTANCES_MAX; n++)
+        if (i->fronts[n].turned_away != 0)
+            say(i, n, identity_clock());
 }

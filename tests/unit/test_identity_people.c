@@ -13,6 +13,8 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/revocation.h"
 
+enum { PLACES = 4096 /* a front has at least */ };
+
 static struct issued operator_ca;
 static struct identity *identity;
 static struct channel *front, *second; /* the other ends of front 0's and front 1's */
@@ -53,7 +55,7 @@ static int begin(void **state)
     assert_true(channel_pair(fds, &e));
     identity->fronts[1].channel = channel_open(fds[0], 1 << 20, 1 << 20);
     second = channel_open(fds[1], 1 << 20, 1 << 20);
-    identity_room_limit(identity, 4096);
+    identity_room_limit(identity, PLACES);
     return 0;
 }
 
@@ -255,7 +257,7 @@ static void test_room_of_each_front(void **state)
     uint64_t turned_away;
 
     (void)state;
-    identity_room_limit(identity, CONNECTIONS);
+    identity->front_bytes = identity->front_bytes / PLACES * CONNECTIONS;
     /* As many as it takes at once all find room, however long their chains. */
     for (unsigned n = 0; n < CONNECTIONS; n++)
         present_bloated(0, n, n);
@@ -286,7 +288,74 @@ static void test_room_of_each_front(void **state)
     identity_people_lost(identity->people, 1);
     assert_int_equal(identity->fronts[1].bytes, 0);
     identity->fronts[0].turned_away = 0;
-    identity_room_limit(identity, 4096);
+    identity_room_limit(identity, PLACES);
+    certificates_free(&leaf);
+}
+
+/* Fewer connections than 4096 have the room of 4096, more have more. */
+static void test_room_follows_the_setting(void **state)
+{
+    uint64_t bytes = identity->front_bytes, connections = identity->front_connections;
+
+    (void)state;
+    assert_in_range(bytes, PLACES * (32 * 1024), PLACES * (49 * 1024));
+    assert_int_equal(connections, 4 * PLACES);
+    identity_room_limit(identity, 1);
+    assert_int_equal(identity->front_bytes, bytes);
+    assert_int_equal(identity->front_connections, connections);
+    identity_room_limit(identity, 1000000);
+    assert_int_equal(identity->front_bytes, bytes / PLACES * 1000000);
+    assert_int_equal(identity->front_connections, 4000000);
+    identity_room_limit(identity, PLACES);
+}
+
+/* Numbers that all have the same home in a map, of whatever size: map.c's multiplication undone for those whose halves extinguish each other. */
+static uint64_t colliding(uint64_t n)
+{
+    uint64_t inverse = 1;
+
+    for (unsigned i = 0; i < 6; i++)
+        inverse *= 2 - 0x9e3779b97f4a7c15u * inverse;
+    return (n << 32 | n) * inverse;
+}
+
+/* However little each takes: of connections that share a chain there are no more than that, under whatever numbers. What found no room is said at the end, though it was said a moment ago. */
+static void test_connections_are_counted(void **state)
+{
+    enum { MOST = 4 * PLACES };
+    const struct certificate_wanted w = {.cn = "shared", .serial = 15, .extensions = {{NID_ext_key_usage, "clientAuth"}, {NID_key_usage, "digitalSignature"}}};
+    struct issued leaf = revocation_certificate(certificates_ec("P-256"), &w, &operator_ca);
+    struct identity_front *f = identity->fronts;
+    struct channel *channel = f[0].channel;
+    unsigned counts[IDENTITY_CHECKS];
+    int64_t begun = identity_clock();
+
+    (void)state;
+    identity_room_limit(identity, 1);
+    f[0].channel = NULL; /* these hear nothing */
+    for (uint64_t n = 1; n <= MOST; n++)
+        present(colliding(n), leaf.certificate);
+    f[0].channel = channel;
+    assert_int_equal(f[0].connections.count, MOST);
+    assert_int_equal(f[0].turned_away, 0);
+    for (uint64_t n = MOST + 1; n <= MOST + 3; n++)
+        present(colliding(n), leaf.certificate);
+    count_verdicts(front, 0, counts);
+    assert_int_equal(counts[IDENTITY_FULL], 3);
+    assert_int_equal(f[0].turned_away, 3);
+    assert_int_equal(f[0].connections.count, MOST);
+    assert_true(f[0].bytes < identity->front_bytes);
+    /* One that ends makes room for one, and for no more. */
+    identity_people_gone(identity->people, 0, colliding(1));
+    present(colliding(MOST + 1), leaf.certificate);
+    present(colliding(MOST + 2), leaf.certificate);
+    count_verdicts(front, 0, counts);
+    assert_int_equal(counts[IDENTITY_PASSED], 1);
+    assert_int_equal(counts[IDENTITY_FULL], 1);
+    identity_people_lost(identity->people, 0);
+    print_message("%d connections whose numbers collide, come and gone: %lld ms\n", MOST, (long long)(identity_clock() - begun));
+    f[0].turned_away = 0;
+    identity_room_limit(identity, PLACES);
     certificates_free(&leaf);
 }
 
@@ -384,6 +453,8 @@ int main(void)
         cmocka_unit_test(test_address_of_each),
         cmocka_unit_test(test_lost_front),
         cmocka_unit_test(test_room_of_each_front),
+        cmocka_unit_test(test_room_follows_the_setting),
+        cmocka_unit_test(test_connections_are_counted),
         cmocka_unit_test(test_room_is_handed_on),
         cmocka_unit_test(test_room_is_what_is_taken),
     };
