@@ -4,12 +4,14 @@
  */
 #include "tests/unit/unit.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/identity/identity.h"
+#include "common/journal/journal.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/revocation.h"
 #include "tests/unit/trial.h"
@@ -196,14 +198,28 @@ static int run_judge(struct role *self)
     return identity_role_run(self, &duty);
 }
 
-static const struct role_kind fronts[] = {{.name = "front", .run = run_front, .instances = two, .links = {"identity"}}, {.name = "identity", .run = run_judge, .drain_stage = 1}};
+static const char *key_of(const struct settings *s)
+{
+    return s->ingest.key;
+}
+
+static int run_journal(struct role *self)
+{
+    static const struct journal_duty duty = {key_of, key_of};
+
+    return journal_role_run(self, &duty);
+}
+
+static const struct role_kind fronts[] = {{.name = "front", .run = run_front, .instances = two, .links = {"identity"}},
+                                          {.name = "identity", .run = run_judge, .links = {"journal"}, .drain_stage = 1},
+                                          {.name = "journal", .run = run_journal, .drain_stage = 2}};
 static const struct role_kind rude_identity[] = {{.name = "identity", .run = run_rude_identity, .links = {"fetch"}}, {.name = "fetch", .run = fetch_role_run}};
 static const struct role_kind rude_fetch[] = {{.name = "identity", .run = run_identity, .links = {"fetch"}}, {.name = "fetch", .run = run_rude_fetch}};
 
 static int daemon_of(int argc, char **argv)
 {
     const struct role_kind *kinds = getenv("TEST_FRONTS") != NULL ? fronts : getenv("TEST_RUDE_IDENTITY") != NULL ? rude_identity : rude_fetch;
-    const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = 2,
+    const struct daemon tested = {.name = TRIAL_NAME, .part = SETTINGS_INGEST, .kinds = kinds, .kind_count = kinds == fronts ? 3 : 2,
                                   .summary = "for the test"};
 
     return daemon_main(&tested, argc, argv);
@@ -243,23 +259,26 @@ static unsigned long turned_away(void)
     return at == NULL ? 0 : strtoul(at + sizeof line - 1, NULL, 10);
 }
 
-/* As the log says it: the first at once, the others when the role ends, before the minute is over. */
-static unsigned long said_to_be_turned_away(void)
+/* As the journal has it: the first at once, the others when the role ends, before the minute is over. */
+static unsigned long journaled_as_turned_away(void)
 {
-    static const char before[] = "front 0: ";
+    static const char front[] = "\"front\":\"0\"", field[] = "\"turned_away\":\"";
+    char *pattern = trial_file("journal-" TRIAL_NAME "/*.ndjson"), line[JOURNAL_RECORD_MAX + 2];
     unsigned long sum = 0;
-    char *path = folder_file("log"), line[4096];
-    FILE *log = fopen(path, "r");
+    glob_t found;
 
-    assert_non_null(log);
-    while (fgets(line, sizeof line, log) != NULL) {
-        const char *at = strstr(line, before);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *spool = fopen(found.gl_pathv[i], "r");
 
-        if (at != NULL && strstr(at, " connections are turned away: ") != NULL)
-            sum += strtoul(at + sizeof before - 1, NULL, 10);
+        assert_non_null(spool);
+        while (fgets(line, sizeof line, spool) != NULL)
+            if (strstr(line, "\"event\":\"identity-full\"") != NULL && strstr(line, front) != NULL && strstr(line, field) != NULL)
+                sum += strtoul(strstr(line, field) + sizeof field - 1, NULL, 10);
+        fclose(spool);
     }
-    fclose(log);
-    free(path);
+    globfree(&found);
+    free(pattern);
     return sum;
 }
 
@@ -280,7 +299,7 @@ static void a_front_has_its_turn_and_its_room(void **state)
     assert_in_range(trial_memory_kib(trial_pid("identity"), "VmHWM:"), 1, MEMORY_MAX);
     TRIAL_UNTIL(turned_away() >= FLOOD - CONNECTIONS * 2);
     trial_stop(pid);
-    assert_in_range(said_to_be_turned_away(), FLOOD - CONNECTIONS * 2, FLOOD);
+    assert_in_range(journaled_as_turned_away(), FLOOD - CONNECTIONS * 2, FLOOD);
     free(path);
     certificates_free(&ca);
 }
