@@ -25,6 +25,7 @@ void deliver_await(struct queue *q, const char *why)
 {
     log_info("queue-awaited", "%s: %s", q->name, why);
     q->retry_at = deliver_now_ms() + RETRY_MS;
+    q->aside_ms = 0;
 }
 
 static void end_asker(struct asker *a)
@@ -70,7 +71,7 @@ bool deliver_is_asked(const struct deliver *d, const struct queue *q)
     return false;
 }
 
-/* What RabbitMQ does not let in takes its time, which everybody waits: a tenth of all time at most. */
+/* Everybody waits for RabbitMQ to let a connection in: a tenth of all time at most, whether it does or not. */
 static bool reach(struct deliver *d, struct asker *a, const char *name, struct err *e)
 {
     uint64_t began = deliver_now_ms(), took;
@@ -79,8 +80,7 @@ static bool reach(struct deliver *d, struct asker *a, const char *name, struct e
         return true;
     a->broker = deliver_connect(d, name, e);
     took = deliver_now_ms() - began;
-    if (a->broker == NULL)
-        d->ask_at = began + took + (took * REACH_SHARE > RETRY_MS ? took * REACH_SHARE : RETRY_MS);
+    d->ask_at = began + took + (a->broker == NULL && took * REACH_SHARE < RETRY_MS ? RETRY_MS : took * REACH_SHARE);
     return a->broker != NULL;
 }
 
@@ -114,7 +114,7 @@ static void ask_next(struct deliver *d, enum deliver_asker which)
     struct err why = {0};
     struct queue *q;
 
-    if (a->asked != NULL || deliver_now_ms() < d->ask_at || (q = next_of(d, which)) == NULL)
+    if (a->asked != NULL || (a->broker == NULL && deliver_now_ms() < d->ask_at) || (q = next_of(d, which)) == NULL)
         return;
     if (!reach(d, a, which == DELIVER_NEWCOMERS ? "coffre-ingest deliver, asking" : "coffre-ingest deliver, asking again", &why)) {
         log_warning("queue-awaited", "%s: %s", q->name, why.text);

@@ -196,7 +196,7 @@ def test_who_reads_a_queue_that_does_not_answer_keeps_nobody_else_waiting():
         mark.says("code=queue-set-aside", re.escape(queue), "does not answer")
         others_are_answered(newcomer, 3)
         instance("rabbitmqctl", "eval", f"ra:stop_server(quorum_queues, {member}).")
-        mark.says("code=queue-set-aside", re.escape(queue), "connection")
+        mark.says("code=queue-set-aside", re.escape(queue), "connection", seconds=2 * SOON)
         others_are_answered(newcomer, 3)
         assert mark.count("code=broker-down") == 0, "others lost their connection"
         instance("rabbitmqctl", "eval", f"ra:restart_server(quorum_queues, {member}).")
