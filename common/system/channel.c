@@ -183,7 +183,8 @@ bool channel_flush(struct channel *c, struct err *e)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETOOMANYREFS))
             return true;
         if (n < 0) {
-            c->closed = true;
+            /* What a peer that has gone said before is there to be received: that ends by itself. */
+            c->closed = errno != EPIPE && errno != ECONNRESET;
             return err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
         }
         buf_consume(&c->out, (size_t)n);

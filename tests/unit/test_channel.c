@@ -284,6 +284,23 @@ static void what_was_sent_before_the_end_is_received(void **state)
     assert_int_equal(e.code, ERR_FATAL);
 }
 
+/* A role's last words: sending to it fails first. */
+static void what_was_said_by_who_is_gone_is_received(void **state)
+{
+    struct ends *ends = *state;
+    struct channel_message m;
+    struct err e = {0};
+
+    assert_true(channel_send(ends->a, 7, SLICE_LITERAL("why"), NULL) && channel_flush(ends->a, NULL));
+    channel_free(ends->a);
+    ends->a = NULL;
+    assert_true(channel_send(ends->b, 1, SLICE_LITERAL("a link"), NULL));
+    assert_false(channel_flush(ends->b, &e));
+    assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_MESSAGE);
+    assert_true(m.type == 7 && slice_is(m.body, "why"));
+    assert_int_equal(channel_receive(ends->b, &m, NULL), CHANNEL_CLOSED);
+}
+
 static void waiting_ends_with_its_time(void **state)
 {
     struct ends *ends = *state;
@@ -309,6 +326,7 @@ int main(void)
         cmocka_unit_test(hostile_frames_end_the_channel),
         cmocka_unit_test(a_frame_in_pieces_is_waited_for),
         cmocka_unit_test_setup_teardown(what_was_sent_before_the_end_is_received, connect_ends, free_ends),
+        cmocka_unit_test_setup_teardown(what_was_said_by_who_is_gone_is_received, connect_ends, free_ends),
         cmocka_unit_test_setup_teardown(waiting_ends_with_its_time, connect_ends, free_ends),
     };
 
