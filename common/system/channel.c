@@ -184,7 +184,7 @@ bool channel_flush(struct channel *c, struct err *e)
             return true;
         if (n < 0) {
             /* What a peer that has gone said before is there to be received: that ends by itself. */
-            c->closed = errno != EPIPE && errno != ECONNRESET;
+            c->closed = c->closed || (errno != EPIPE && errno != ECONNRESET);
             return err_set_errno(e, ERR_FATAL, "channel: the peer is gone");
         }
         buf_consume(&c->out, (size_t)n);

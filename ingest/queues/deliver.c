@@ -54,14 +54,11 @@ static bool open_keys(struct deliver *d, const struct settings *s, struct err *e
 
 /* ---- from the broker --------------------------------------------------------------------- */
 
-struct queue *deliver_queue_of(const struct deliver *d, uint16_t channel)
-{
-    return channel >= FIRST_QUEUE_CHANNEL && channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX ? d->queues[channel - FIRST_QUEUE_CHANNEL] : NULL;
-}
-
 static bool handle_broker(struct deliver *d, const struct broker_event *ev, struct err *e)
 {
-    struct queue *q = deliver_queue_of(d, ev->channel);
+    struct queue *q = ev->channel >= FIRST_QUEUE_CHANNEL && ev->channel < FIRST_QUEUE_CHANNEL + QUEUES_MAX
+                          ? d->queues[ev->channel - FIRST_QUEUE_CHANNEL]
+                          : NULL;
 
     switch (ev->kind) {
     case BROKER_DELIVERY:

@@ -135,8 +135,6 @@ struct deliver {
 /* Milliseconds of the monotonic clock. */
 uint64_t deliver_now_ms(void);
 
-/* The queue whose channel this is; NULL: none. */
-struct queue *deliver_queue_of(const struct deliver *d, uint16_t channel);
 /* A connection as broker_open() makes it. */
 struct broker *deliver_connect(const struct deliver *d, const char *name, struct err *e);
 
